@@ -1,0 +1,64 @@
+package schemas
+
+// Statement is what a compensation does to the follower's row.
+type Statement string
+
+const (
+	InsertRow Statement = "insert"
+	UpdateRow Statement = "update"
+	DeleteRow Statement = "delete"
+)
+
+// Compensation is a conditional write as data: it can be printed, stored,
+// replayed after a crash, and asked whether it is already done.
+type Compensation struct {
+	ID           string // deterministic: hash of divergence id, sequence, precondition and desired row
+	DivergenceID string
+	Sequence     uint32 // of the divergence event it answers
+	Entity       string
+	Key          []string
+	Side         Side // the side written: the follower
+	Policy       string
+	Mode         string // report, propose, apply
+	Statement    Statement
+	Schema       string // schema or database of the table written
+	Table        string
+	KeyColumns   Row // the row's key in the store's columns
+	// Expect is the whole row as judged, in the store's own text: the write takes effect only while it still holds.
+	// nil: the row must be absent.
+	Expect Row
+	// Set holds the columns written, in the store's own text. nil for a delete.
+	Set       Row
+	DerivedOf EventID // the authority's version that the written values come from
+	Rules     string
+	CreatedAt Micros // log time of the divergence event
+}
+
+// Result is how a compensation ended.
+type Result string
+
+const (
+	Reported           Result = "reported" // mode report: nothing was written
+	Proposed           Result = "proposed" // waits for approval
+	Approved           Result = "approved"
+	Rejected           Result = "rejected"
+	Applied            Result = "applied"
+	AlreadyApplied     Result = "already_applied"     // the ledger has it
+	PreconditionFailed Result = "precondition_failed" // somebody was faster: re-evaluated from the log
+	Superseded         Result = "superseded"          // a newer event of its divergence came first
+	Refused            Result = "refused"             // it may not be written; Detail says why
+	Failed             Result = "failed"              // the store refused it; Detail says why
+	Confirmed          Result = "confirmed"           // its echo came back and both logs show equality
+)
+
+// Outcome is what became of a compensation.
+type Outcome struct {
+	CompensationID string
+	DivergenceID   string
+	Entity         string
+	Key            []string
+	Result         Result
+	Detail         string
+	By             string // who decided, for approved and rejected
+	At             Micros
+}
