@@ -1,0 +1,68 @@
+// Package capture turns a store's log into changes on the one log.
+//
+// It promises that every committed change of a mapped table is written at
+// least once and in commit order, that nothing uncommitted ever is, that a
+// change has the same event id however often it is written, and that a store
+// is told to forget its log only up to what is durable on ours. Where
+// continuity with the past cannot be proven it stops with a *GapError; it
+// never recreates a slot or jumps ahead by itself.
+//
+// It assumes that one process at a time captures a side.
+//
+// The adapters (capture/postgres, capture/mysql) read a store's log and hand
+// changes to a Sink; Runner is the Sink that writes them to the log:
+//
+//	Source.Open ─ continuity proven ─► Source.Run ─► Sink.Change*, Sink.Progress
+//	     ▲                                                    │
+//	     └── state file ◄─ acked prefix over all partitions ◄─┘
+package capture
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// Resume is what a source needs to go on after a progress: opaque text of its
+// adapter, such as an LSN or a GTID set.
+type Resume string
+
+// Sink receives what a source captured, in order. A call blocks while the log
+// cannot take more. The caller does not touch a Change after handing it over.
+type Sink interface {
+	// Change takes one committed row change; transactions come whole and in commit order.
+	Change(ctx context.Context, c *schemas.Change) error
+	// Progress says that the source is complete up to p.Pos; resume goes on after it.
+	Progress(ctx context.Context, p schemas.Progress, resume Resume) error
+}
+
+// Start is where a source goes on.
+type Start struct {
+	Resume   Resume
+	Identity string // what identifies the log: system id, timeline and slot; server and domain
+}
+
+// Source is the change log of one store.
+type Source interface {
+	// Open proves continuity with from and identity without starting the stream. Both are empty on the first start:
+	// then it takes the present position, and creates what it needs to keep it. A continuity that cannot be proven is
+	// a *GapError.
+	Open(ctx context.Context, from Resume, identity string) (Start, error)
+	// Run streams until ctx is done or something happens that reconnecting cannot mend; it reconnects by itself.
+	// Acked yields the largest durable resume, false before the first; only that is confirmed to the server.
+	Run(ctx context.Context, start Start, epoch uint32, sink Sink, acked func() (Resume, bool)) error
+	// Close releases connections. It never drops a slot.
+	Close(ctx context.Context) error
+}
+
+// GapError says that continuity with the past of a source is not proven.
+type GapError struct {
+	Source string // the source's name
+	Reason string // what was found
+	Remedy string // the next action
+}
+
+func (e *GapError) Error() string {
+	return fmt.Sprintf("gap in %s: %s; %s", e.Source, e.Reason, e.Remedy)
+}
