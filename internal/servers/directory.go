@@ -1,0 +1,63 @@
+package servers
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// directory is the private directory of one server.
+type directory struct {
+	path string
+	temp bool // made here, and removed by Stop
+}
+
+// privateDirectory returns the directory of a server: one of its name below dir,
+// made if need be, so that servers can share dir; or a temporary one if dir is
+// empty. It belongs to a, and a can reach it.
+func privateDirectory(dir, server string, a *account) (directory, error) {
+	d := directory{path: filepath.Join(dir, server), temp: dir == ""}
+	var err error
+	if d.temp {
+		d.path, err = os.MkdirTemp("", "trueup-"+server+"-")
+	} else {
+		err = os.MkdirAll(d.path, 0o755)
+	}
+	if err != nil {
+		return directory{}, fmt.Errorf("directory of %s: %w", server, err)
+	}
+	if err := d.settle(a); err != nil {
+		return directory{}, errors.Join(fmt.Errorf("directory of %s: %w", server, err), d.discard())
+	}
+	return d, nil
+}
+
+func (d *directory) settle(a *account) error {
+	path, err := filepath.Abs(d.path)
+	if err != nil {
+		return err
+	}
+	// Servers report their directory with symbolic links resolved.
+	if d.path, err = filepath.EvalSymlinks(path); err != nil {
+		return err
+	}
+	if err := a.reach(d.path); err != nil {
+		return err
+	}
+	// The directory alone: what a server left in it at an earlier start is its own.
+	if a == nil {
+		return nil
+	}
+	return os.Chown(d.path, int(a.uid), int(a.gid))
+}
+
+func (d directory) join(name string) string { return filepath.Join(d.path, name) }
+
+// discard removes the directory if it was made here.
+func (d directory) discard() error {
+	if !d.temp {
+		return nil
+	}
+	return os.RemoveAll(d.path)
+}
