@@ -51,6 +51,11 @@ const (
 	Confirmed          Result = "confirmed"           // its echo came back and both logs show equality
 )
 
+// Results lists every result in the order in which a compensation can come to
+// them.
+var Results = []Result{Reported, Proposed, Approved, Rejected, Applied, AlreadyApplied, PreconditionFailed, Superseded,
+	Refused, Failed, Confirmed}
+
 // Outcome is what became of a compensation.
 type Outcome struct {
 	CompensationID string

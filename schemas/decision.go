@@ -1,0 +1,23 @@
+package schemas
+
+// Action is what a person decides about compensations.
+type Action string
+
+const (
+	Approve Action = "approve" // a proposed compensation may be written
+	Reject  Action = "reject"  // a proposed compensation is never written
+	Undo    Action = "undo"    // an applied compensation is taken back, while its own write still stands
+	Pause   Action = "pause"   // nothing is written until it is resumed
+	Resume  Action = "resume"
+)
+
+// Decision is what a person decided. It stands on the compensations topic
+// beside what it decides on, so that who allowed a write is kept where the
+// write is.
+type Decision struct {
+	Action         Action
+	CompensationID string // empty for pause and resume, which concern all
+	By             string // who decided
+	Why            string // may be empty
+	At             Micros
+}
