@@ -1,0 +1,68 @@
+package reconcile
+
+import (
+	"fmt"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// Rows reads back the changes that verdicts point at.
+type Rows interface {
+	// Change returns the change at an offset of the partition, nil if the log no longer has it.
+	Change(offset int64) (*schemas.Change, error)
+}
+
+// Complete reads a verdict's evidence back from the log. A version that the
+// log no longer has leaves its evidence nil, as if there had been none: a
+// repair planned from it finds its condition unmet and writes nothing.
+func Complete(v *Verdict, rules *schemas.Rules, rows Rows) (schemas.Divergence, error) {
+	d := v.Divergence
+	e, ok := rules.Entity(d.Entity)
+	if !ok {
+		return d, fmt.Errorf("complete divergence %s: entity %q is not in rules %s", d.ID, d.Entity, rules.Version)
+	}
+	follower := d.Side.Other()
+	for _, part := range []struct {
+		ref  Ref
+		to   **schemas.Evidence
+		side schemas.Side
+		full bool
+	}{{v.Authority, &d.Authority, d.Side, true}, {v.Follower, &d.Follower, follower, true},
+		{v.Cause, &d.Cause, 0, false}, {v.Closer, &d.ClosedBy, 0, false}} {
+		if part.ref.Offset < 0 {
+			continue
+		}
+		c, err := rows.Change(part.ref.Offset)
+		if err != nil {
+			return d, fmt.Errorf("complete divergence %s: read offset %d: %w", d.ID, part.ref.Offset, err)
+		}
+		if c == nil {
+			continue
+		}
+		if d.Key == nil && c.Op != schemas.OpTruncate {
+			d.Key = c.Key
+		}
+		*part.to = evidence(c, e, part.full)
+	}
+	var a, f map[string]*string
+	if d.Authority != nil {
+		a = d.Authority.Values
+	}
+	if d.Follower != nil {
+		f = d.Follower.Values
+	}
+	d.Fields = e.Diff(a, f)
+	if d.Stage == schemas.Closed {
+		d.Fields = nil
+	}
+	return d, nil
+}
+
+func evidence(c *schemas.Change, e *schemas.Entity, full bool) *schemas.Evidence {
+	v := &schemas.Evidence{EventID: c.EventID, Side: c.Side, Op: c.Op, Txn: c.Txn, CommitTS: c.CommitTS, Tag: c.Tag}
+	if full && c.After != nil {
+		v.Row = c.After
+		v.Values = e.Values(c.Side, c.After)
+	}
+	return v
+}

@@ -1,0 +1,355 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// DefaultMaxVersions bounds the versions in flight of one key: at 80 bytes
+// each a key never holds more than 80 kB.
+const DefaultMaxVersions = 1024
+
+// Config says under what a partition is compared.
+type Config struct {
+	Rules *schemas.Rules
+	// Recompute ignores digests that captures computed, and computes each from its row: an audit trusts no one.
+	Recompute bool
+	// MaxVersions bounds the versions in flight of one key; over it the key is unknown(overflow). 0: DefaultMaxVersions.
+	MaxVersions int
+}
+
+// Validate reports what is wrong with the configuration.
+func (c *Config) Validate() error {
+	if c.Rules == nil {
+		return errors.New("reconcile: no rules")
+	}
+	if c.MaxVersions < 0 {
+		return fmt.Errorf("reconcile: MaxVersions %d: want 0 or more", c.MaxVersions)
+	}
+	return nil
+}
+
+// Core compares the histories of one partition. It is not safe for concurrent
+// use.
+type Core struct {
+	cfg   Config
+	state State
+	keys  *keyring
+	txns  *txns
+
+	sides    [3]sideState // by schemas.Side
+	covered  coverage
+	force    inForce
+	queue    []waiting // read, and not yet completed by a progress of their side
+	queueSeq uint64
+	due      [3]timers // by schemas.Side
+	touched  []*keyState
+	counters Counters
+	next     int64 // the offset after the last record taken
+}
+
+// NewCore opens the core on what state holds.
+func NewCore(cfg Config, state State) (*Core, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.MaxVersions == 0 {
+		cfg.MaxVersions = DefaultMaxVersions
+	}
+	c := &Core{cfg: cfg, state: state, txns: newTxns(state), covered: coverage{}}
+	c.keys = &keyring{state: state, rules: cfg.Rules, cache: map[string]*keyState{}, authorityOf: c.force.authorityOf, swap: c.swapRoles}
+	for i := range c.sides {
+		c.sides[i].frontier = beforeAll
+		c.sides[i].latest = beforeAll
+	}
+	if err := c.load(); err != nil {
+		return nil, fmt.Errorf("open state: %w", err)
+	}
+	return c, nil
+}
+
+// Next is the offset after the last record that the state has taken.
+func (c *Core) Next() int64 { return c.next }
+
+// Counters returns the partition's accounts.
+func (c *Core) Counters() Counters {
+	n := c.counters
+	n.Waiting = int64(len(c.queue))
+	return n
+}
+
+// RulesInForce returns the version of the rules that the log last named.
+func (c *Core) RulesInForce() string { return c.version() }
+
+func (c *Core) version() string {
+	if c.force.version != "" {
+		return c.force.version
+	}
+	return c.cfg.Rules.Version
+}
+
+// Frontier returns the time up to which a side of the partition is complete,
+// on our clock; false before its first progress.
+func (c *Core) Frontier(s schemas.Side) (schemas.Micros, bool) {
+	f := c.sides[s].frontier
+	return f, f != beforeAll
+}
+
+// Step takes the record at an offset and appends what follows from it to out.
+// An error is a failure of State, never of the record: strange records are
+// counted and said. After an error the core must not be used.
+func (c *Core) Step(offset int64, r *schemas.Record, out *Effects) error {
+	c.counters.Consumed++
+	c.next = offset + 1
+	var err error
+	switch {
+	case r.Change != nil:
+		err = c.takeChange(offset, r.Change, out)
+	case r.Progress != nil:
+		err = c.takeProgress(r.Progress, out)
+	case r.Covered != nil:
+		err = c.takeCovered(offset, r.Covered, out)
+	case r.Control != nil:
+		err = c.takeControl(r.Control)
+	case r.Gap != nil:
+		c.counters.Applied++
+		err = c.gap(r.Gap.Side, r.Gap.Source, r.Gap.Epoch, offset, r.Gap.Reason, out)
+	default:
+		c.counters.Applied++
+	}
+	if err == nil {
+		err = c.txns.err
+	}
+	if err != nil {
+		return fmt.Errorf("reconcile at offset %d: %w", offset, err)
+	}
+	return nil
+}
+
+// Quarantine takes the place of Step for a record that cannot be read. Where
+// its key is known (from the message's key), the key is unknown from here on.
+func (c *Core) Quarantine(offset int64, entity string, key []string, detail string, out *Effects) error {
+	c.counters.Consumed++
+	c.counters.Quarantined++
+	c.next = offset + 1
+	out.Alarms = append(out.Alarms, Alarm{Reason: schemas.Quarantined, Entity: entity, Key: key, Offset: offset, Detail: detail})
+	e, ok := c.cfg.Rules.Entity(entity)
+	if !ok || key == nil {
+		c.keys.totals[classQuarantined]++ // nobody can say which key it was
+		return nil
+	}
+	k, err := c.keys.get(e, key)
+	if err != nil {
+		return fmt.Errorf("quarantine at offset %d: %w", offset, err)
+	}
+	for _, s := range schemas.Sides {
+		c.block(k, s, schemas.Quarantined)
+	}
+	c.touch(k)
+	return nil
+}
+
+// touch has a key judged at the next progress.
+func (c *Core) touch(k *keyState) {
+	if !k.touched {
+		k.touched = true
+		c.touched = append(c.touched, k)
+	}
+	k.dirty = true
+}
+
+func (c *Core) viewOf(e *schemas.Entity, now schemas.Micros) view {
+	return view{
+		rules: c.version(), authority: c.force.authorityOf(e), window: c.force.windowOf(e), now: now, txns: c.txns,
+		frontier: [3]schemas.Micros{0, c.sides[1].frontier, c.sides[2].frontier},
+		gen:      [3]uint32{0, c.sides[1].gen, c.sides[2].gen},
+	}
+}
+
+// judge judges one key now.
+func (c *Core) judge(k *keyState, now schemas.Micros, out *Effects) {
+	w := c.viewOf(k.entity, now)
+	before := k.class
+	k.judge(&w, out)
+	k.dirty = true
+	if k.class != before {
+		c.keys.count(before, -1)
+		c.keys.count(k.class, +1)
+	}
+	for _, s := range schemas.Sides {
+		if at := k.timer[s]; at != 0 && at != k.queued[s] {
+			k.queued[s] = at
+			c.due[s].add(at, k.id)
+		}
+	}
+}
+
+// takeProgress completes transactions, moves the side's frontier, and judges
+// what was touched or has come due.
+func (c *Core) takeProgress(p *schemas.Progress, out *Effects) error {
+	if stale, err := c.enter(p.Side, p.Source, p.Epoch, c.next-1, out); stale || err != nil {
+		return err
+	}
+	c.counters.Applied++
+	s := &c.sides[p.Side]
+	s.offset, s.errorMax = p.ClockOffset, p.ClockError
+	earliest, latest := s.ours(p.TS)
+	s.latest = max(s.latest, latest)
+	if err := c.complete(p.Side, p.Pos, out); err != nil {
+		return err
+	}
+	s.pos = max(s.pos, p.Pos)
+	s.frontier = max(s.frontier, earliest)
+	return c.judgeAll(p.Side, out)
+}
+
+func (c *Core) judgeAll(side schemas.Side, out *Effects) error {
+	now := c.sides[side].frontier
+	touched := c.touched
+	c.touched = c.touched[:0]
+	for _, k := range touched {
+		k.touched = false
+		c.judge(k, now, out)
+	}
+	for {
+		t, ok := c.due[side].due(now)
+		if !ok {
+			return nil
+		}
+		k, err := c.keys.byID(t.id)
+		if err != nil {
+			return err
+		}
+		if k == nil || k.timer[side] != t.at {
+			continue
+		}
+		k.queued[side] = 0
+		c.judge(k, now, out)
+	}
+}
+
+// enter checks a record's place: stale says that its epoch has gone by. A
+// newer epoch or another source is a gap, said or not.
+func (c *Core) enter(side schemas.Side, source string, epoch uint32, offset int64, out *Effects) (stale bool, err error) {
+	s := &c.sides[side]
+	switch {
+	case !s.started:
+		s.started, s.source, s.epoch = true, source, epoch
+	case epoch < s.epoch:
+		c.counters.Duplicate++
+		return true, nil
+	case source != s.source:
+		return false, c.gap(side, source, epoch, offset, fmt.Sprintf("source %q follows %q", source, s.source), out)
+	case epoch > s.epoch:
+		return false, c.gap(side, source, epoch, offset, fmt.Sprintf("epoch %d follows %d", epoch, s.epoch), out)
+	}
+	return false, nil
+}
+
+// gap voids what is known of a side.
+func (c *Core) gap(side schemas.Side, source string, epoch uint32, offset int64, reason string, out *Effects) error {
+	s := &c.sides[side]
+	if s.started && epoch <= s.epoch && source == s.source {
+		return nil // said again
+	}
+	rest := c.queue[:0]
+	for i := range c.queue {
+		if q := &c.queue[i]; q.side != side {
+			rest = append(rest, *q)
+		} else if err := c.drop(q, out); err != nil {
+			return err
+		}
+	}
+	c.queue = rest
+	void := s.started
+	*s = sideState{started: true, source: source, epoch: epoch, gen: s.gen + 1, frontier: beforeAll, latest: s.latest}
+	if source == "" {
+		s.started = false // the next record names it
+	}
+	c.covered.dropSide(side)
+	out.Alarms = append(out.Alarms, Alarm{Reason: schemas.GapReason, Side: side, Offset: offset, Detail: reason})
+	if !void {
+		return nil
+	}
+	return c.keys.each(func(k *keyState) error {
+		c.touch(k)
+		return nil
+	})
+}
+
+// drop gives up a change whose transaction was cut off by a gap.
+func (c *Core) drop(q *waiting, out *Effects) error {
+	c.counters.Quarantined++
+	out.Alarms = append(out.Alarms, Alarm{Reason: schemas.GapReason, Side: q.side, Entity: q.entityName(), Key: q.key,
+		Offset: q.v.off, Detail: "its transaction was cut off by a gap"})
+	return c.unqueue(q)
+}
+
+// takeControl puts rules in force from here on.
+func (c *Core) takeControl(r *schemas.Control) error {
+	c.counters.Applied++
+	if r.Rules != "" {
+		c.force.version = r.Rules
+	}
+	changed := false
+	if r.Authority != 0 && r.Authority != c.force.authority {
+		c.force.authority, changed = r.Authority, true
+	}
+	if r.SettleWindow != 0 && r.SettleWindow != c.force.window {
+		c.force.window, changed = r.SettleWindow, true
+	}
+	if r.Entities != nil {
+		c.force.entities, changed = r.Entities, true
+	}
+	if r.Baseline == schemas.BaselineEmpty {
+		for _, e := range c.cfg.Rules.Entities() {
+			for _, s := range schemas.Sides {
+				c.covered.add(coverKey{e.Name, s}, span{gen: c.sides[s].gen, since: always})
+			}
+		}
+		changed = true
+	}
+	if !changed {
+		return nil
+	}
+	return c.keys.each(func(k *keyState) error {
+		c.know(k)
+		c.touch(k)
+		return nil
+	})
+}
+
+// swapRoles re-reads a key's state under the other authority.
+func (c *Core) swapRoles(k *keyState) {
+	k.release(c.txns)
+	var l, f *version
+	if len(k.authority) > 0 {
+		v := *k.last()
+		f = &v
+	}
+	if n := len(k.parked); n > 0 {
+		l = &k.parked[n-1]
+	} else if k.hasFollow {
+		l = &k.follower
+	}
+	k.authority, k.hasFollow = nil, false
+	k.min, k.max = -1, -1
+	if l != nil {
+		v := *l
+		equal := f != nil && same(k.entity, &v, f)
+		if !equal { // what is under way has a window from now on
+			v.at = max(v.at, c.sides[schemas.Legacy].latest, c.sides[schemas.Target].latest)
+		}
+		k.authority = []version{v}
+		if equal {
+			k.min, k.max = 0, 0
+		}
+	}
+	if f != nil {
+		k.follower, k.hasFollow = *f, true
+	}
+	k.parked = nil
+	k.dirty = true
+}

@@ -1,0 +1,64 @@
+package reconcile
+
+import (
+	"slices"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// span is a range of an entity's keys whose rows on one side all stand in the
+// log: a key in it without a change of its own is absent since then.
+type span struct {
+	from, to []byte // order keys, inclusive; nil: open
+	gen      uint32 // the side's generation; void once that has risen
+	since    schemas.Micros
+}
+
+func (s *span) has(order []byte) bool {
+	return (s.from == nil || string(order) >= string(s.from)) && (s.to == nil || string(order) <= string(s.to))
+}
+
+type coverKey struct {
+	entity string
+	side   schemas.Side
+}
+
+// coverage is what of each entity is covered, by side. It holds few spans: a
+// span that lies within a newer one is dropped.
+type coverage map[coverKey][]span
+
+func (c coverage) add(k coverKey, n span) {
+	spans := slices.DeleteFunc(c[k], func(o span) bool {
+		return o.gen != n.gen || n.covers(&o) && o.since >= n.since
+	})
+	if !slices.ContainsFunc(spans, func(o span) bool { return o.covers(&n) }) {
+		spans = append(spans, n)
+	}
+	c[k] = spans
+}
+
+func (s *span) covers(o *span) bool {
+	return (s.from == nil || o.from != nil && string(o.from) >= string(s.from)) &&
+		(s.to == nil || o.to != nil && string(o.to) <= string(s.to))
+}
+
+// find returns since when a key is covered on a side.
+func (c coverage) find(k coverKey, gen uint32, order []byte) (schemas.Micros, bool) {
+	var since schemas.Micros
+	found := false
+	for i := range c[k] {
+		s := &c[k][i]
+		if s.gen == gen && s.has(order) && (!found || s.since < since) {
+			since, found = s.since, true
+		}
+	}
+	return since, found
+}
+
+func (c coverage) dropSide(side schemas.Side) {
+	for k := range c {
+		if k.side == side {
+			delete(c, k)
+		}
+	}
+}

@@ -1,0 +1,259 @@
+package reconcile
+
+import (
+	"time"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// view is what judging a key needs to know of the rest.
+type view struct {
+	rules     string
+	authority schemas.Side
+	window    time.Duration
+	frontier  [3]schemas.Micros // by side, on our clock
+	gen       [3]uint32         // by side
+	now       schemas.Micros    // the frontier that moved: the time of verdicts
+	txns      *txns
+}
+
+func (w *view) passed(side schemas.Side, at schemas.Micros) bool { return w.frontier[side] > at }
+
+// judge looks at a key at a progress: it gives the verdict that is due, if
+// any, sets the key's timers for the next look, and classes the key.
+func (k *keyState) judge(w *view, out *Effects) {
+	k.timer = [3]schemas.Micros{}
+	if c := k.unknown(w); c != uncounted {
+		k.class = c
+		return
+	}
+	switch {
+	case k.overflow:
+		k.judgeOverflow(w)
+	case k.open != nil:
+		k.judgeOpen(w, out)
+	case len(k.parked) > 0:
+		k.judgeParked(w, out)
+	case k.oldestOpen() != nil:
+		k.judgeWaiting(w, out)
+	default:
+		k.judgeMatched(w)
+	}
+}
+
+// unknown classes a key that cannot be judged, and returns uncounted for one that can.
+func (k *keyState) unknown(w *view) class {
+	var gap, none bool
+	for _, s := range schemas.Sides {
+		n := &k.side[s]
+		switch {
+		case n.blocked == schemas.Quarantined:
+			return classQuarantined
+		case n.blocked == schemas.UnavailableReason:
+			return classUnavailable
+		case n.blocked == schemas.GapReason, n.known && n.gen != w.gen[s]:
+			gap = true
+		case !n.known:
+			none = true
+		}
+	}
+	switch {
+	case gap:
+		return classGap
+	case none:
+		return classNoData
+	}
+	return uncounted
+}
+
+// wait sets a timer unless the frontier has passed it, and says whether it did.
+func (k *keyState) wait(w *view, side schemas.Side, at schemas.Micros) (passed bool) {
+	if w.passed(side, at) {
+		return true
+	}
+	k.timer[side] = at
+	return false
+}
+
+// waitBoth says whether both frontiers have passed both latest versions, and
+// sets timers where not, unless an earlier one is set.
+func (k *keyState) waitBoth(w *view) bool {
+	at := max(k.last().at, k.follower.at)
+	all := true
+	for _, s := range schemas.Sides {
+		if w.passed(s, at) {
+			continue
+		}
+		all = false
+		if k.timer[s] == 0 || k.timer[s] > at {
+			k.timer[s] = at
+		}
+	}
+	return all
+}
+
+func (k *keyState) judgeOverflow(w *view) {
+	k.class = classOverflow
+	if same(k.entity, k.last(), &k.follower) && k.waitBoth(w) {
+		k.overflow = false
+		k.rebase(w.txns)
+		k.judgeMatched(w)
+	}
+}
+
+func (k *keyState) judgeParked(w *view, out *Effects) {
+	k.class = classLag
+	head := &k.parked[0]
+	if !k.wait(w, w.authority, head.at.Add(w.window)) {
+		return
+	}
+	kind := schemas.Rogue
+	since := head.at
+	cause := head
+	u := k.oldestOpen()
+	switch {
+	case u != nil && u.has(unrepresentable), head.has(unrepresentable):
+		kind = schemas.Unrepresentable
+	case u != nil && u.has(unmappable), head.has(unmappable):
+		kind = schemas.Schema
+	case u == nil && head.has(present) && k.max >= 0 && k.authority[k.max].deleted() &&
+		k.hasFollow && !k.follower.has(present):
+		kind = schemas.Resurrected
+	case k.standsEarlier(head):
+		kind = schemas.Reordered
+	case u != nil:
+		kind = schemas.Mismatch
+	}
+	if u != nil {
+		since = min(since, u.at)
+	}
+	c := *cause
+	k.openAs(kind, since, &c, w, out)
+}
+
+// deleted says that the version is a deletion that stands in the log.
+func (v *version) deleted() bool { return v.flags&(present|virtual) == 0 }
+
+func (k *keyState) standsEarlier(v *version) bool {
+	for j := range k.authority {
+		if a := &k.authority[j]; !a.has(virtual) && same(k.entity, a, v) {
+			return true
+		}
+	}
+	return false
+}
+
+func (k *keyState) judgeWaiting(w *view, out *Effects) {
+	k.class = classLag
+	u := k.oldestOpen()
+	follower := w.authority.Other()
+	if !k.wait(w, follower, u.at.Add(w.window)) {
+		return
+	}
+	kind := schemas.Stale
+	switch {
+	case u.has(unrepresentable):
+		kind = schemas.Unrepresentable
+	case u.has(unmappable):
+		kind = schemas.Schema
+	case w.txns.torn(u):
+		kind = schemas.Torn
+	case !k.side[follower].ever:
+		kind = schemas.Missing
+	case u.has(virtual) && !k.side[w.authority].ever:
+		// A row of the follower in a range where the authority has nothing, as far as history is known.
+		kind = schemas.Rogue
+	}
+	c := *u
+	k.openAs(kind, u.at, &c, w, out)
+}
+
+func (k *keyState) openAs(kind schemas.Kind, since schemas.Micros, cause *version, w *view, out *Effects) {
+	if n := len(k.parked); n > 0 {
+		k.follower, k.hasFollow = k.parked[n-1], true
+		k.parked = nil
+	}
+	if since == always {
+		since = k.follower.at
+	}
+	k.open = &openDivergence{
+		id:   divergenceID(w.rules, k.id, kind, k.last(), &k.follower),
+		kind: kind, since: since, openedAt: w.now,
+	}
+	k.say(schemas.Opened, cause, w, out)
+	k.keepLast(w.txns)
+	k.judgeOpen(w, out)
+}
+
+// judgeOpen closes a divergence, or updates it once the key has been quiet for a window.
+func (k *keyState) judgeOpen(w *view, out *Effects) {
+	k.class = classDiverged
+	a, f := k.last(), &k.follower
+	if same(k.entity, a, f) {
+		if !k.waitBoth(w) {
+			return
+		}
+		closer := f
+		if f.has(virtual) || (!a.has(virtual) && a.at > f.at) {
+			closer = a
+		}
+		c := *closer
+		k.say(schemas.Closed, &c, w, out)
+		k.open = nil
+		k.rebase(w.txns)
+		k.judgeMatched(w)
+		return
+	}
+	o := k.open
+	if o.authorityPos == a.pos && o.authorityOrd == a.ord && o.followerPos == f.pos && o.followerOrd == f.ord {
+		return
+	}
+	quiet := max(a.at, f.at).Add(w.window)
+	p := k.wait(w, w.authority, f.at)
+	if k.wait(w, w.authority.Other(), quiet) && p {
+		k.say(schemas.Updated, nil, w, out)
+	}
+}
+
+// say emits the next event of the open divergence.
+func (k *keyState) say(stage schemas.Stage, cause *version, w *view, out *Effects) {
+	o, a, f := k.open, k.last(), &k.follower
+	v := Verdict{
+		Divergence: schemas.Divergence{
+			ID: o.id, Stage: stage, Verdict: o.kind, Entity: k.entity.Name, Key: k.key,
+			Since: o.since, OpenedAt: o.openedAt, At: w.now, Side: w.authority, Rules: w.rules, Sequence: o.sequence,
+		},
+		Authority: refOf(a), Follower: refOf(f), Cause: Ref{Offset: noOffset}, Closer: Ref{Offset: noOffset},
+	}
+	if !k.side[w.authority.Other()].ever {
+		v.Follower = Ref{Offset: noOffset}
+	}
+	switch stage {
+	case schemas.Opened:
+		v.Cause = refOf(cause)
+	case schemas.Closed:
+		v.Closer, v.ClosedAt = refOf(cause), w.now
+	}
+	o.sequence++
+	o.authorityPos, o.authorityOrd = a.pos, a.ord
+	o.followerPos, o.followerOrd = f.pos, f.ord
+	out.Verdicts = append(out.Verdicts, v)
+}
+
+// judgeMatched handles a key whose follower stands at the authority's last
+// version: lag until the follower's frontier has passed it, then equal. The
+// history is kept for one window more, so that a late racing write is still
+// known as reordered.
+func (k *keyState) judgeMatched(w *view) {
+	k.class = classLag
+	follower := w.authority.Other()
+	last := k.last()
+	if !k.wait(w, follower, last.at) {
+		return
+	}
+	k.class = classEqual
+	if last.has(virtual) || k.wait(w, follower, last.at.Add(w.window)) {
+		k.rebase(w.txns)
+	}
+	k.waitBoth(w) // the small form has no times: it may only be taken once they no longer matter
+}

@@ -1,0 +1,217 @@
+package reconcile
+
+import "github.com/trueup-io/trueup/schemas"
+
+// knowledge is what is known of one side of a key.
+type knowledge struct {
+	known bool           // its current value is known
+	gen   uint32         // the side's generation when it became known; an older one than the side's is void (a gap came between)
+	since schemas.Micros // its history is known from here on
+	ever  bool           // it had a version of its own, not only an absence from coverage
+
+	seen    bool // lastPos and lastOrd are set
+	lastPos string
+	lastOrd uint32
+
+	// blocked is why the current value cannot be used although a change was read: unavailable, quarantined, gap (an
+	// event came late), overflow. Empty for most.
+	blocked schemas.Reason
+}
+
+// openDivergence is a divergence that was opened and not yet closed.
+type openDivergence struct {
+	id       string
+	kind     schemas.Kind
+	since    schemas.Micros
+	openedAt schemas.Micros
+	sequence uint32 // of the next event
+	// The versions that the last event spoke of.
+	authorityPos, followerPos string
+	authorityOrd, followerOrd uint32
+}
+
+// class is how a key is counted.
+type class uint8
+
+const (
+	uncounted class = iota
+	classEqual
+	classDiverged
+	classLag
+	classNoData
+	classGap
+	classOverflow
+	classQuarantined
+	classUnavailable
+	classCount
+)
+
+// keyState is everything remembered of a key.
+//
+// Invariants: -1 <= min <= max < len(authority); parked is empty while open is
+// set; a key is settled when nothing is parked, nothing is open and max is the
+// last index.
+type keyState struct {
+	entity *schemas.Entity
+	id     string   // the key in State
+	key    []string // canonical; nil where only a settled record was read
+
+	side [3]knowledge // by schemas.Side
+
+	authority []version // L, from the last settlement on
+	min, max  int       // smallest and largest feasible index of follower in authority
+	follower  version   // N's latest version that was taken; meaningful if hasFollower
+	hasFollow bool
+	parked    []version // follower versions that match nothing yet, oldest first
+	open      *openDivergence
+	overflow  bool // more versions in flight than the cap: only the latest ones are kept, and nothing is judged until they are equal
+
+	timer   [3]schemas.Micros // by side: when that side's frontier passes it, look again; 0: never
+	class   class             // as counted in the partition's totals
+	queued  [3]schemas.Micros // timers that stand in the queue
+	touched bool
+	indexed bool // stands in the index of keys that have timers or history
+	dirty   bool
+}
+
+func newKeyState(e *schemas.Entity, id string, key []string) *keyState {
+	return &keyState{entity: e, id: id, key: key, min: -1, max: -1}
+}
+
+// last is the authority's latest version.
+func (k *keyState) last() *version { return &k.authority[len(k.authority)-1] }
+
+// appendAuthority takes the authority's next version.
+func (k *keyState) appendAuthority(v version, tx *txns) {
+	k.authority = append(k.authority, v)
+	if k.open != nil || k.overflow {
+		k.keepLast(tx)
+		return
+	}
+	// Also with something parked: where the follower's latest placed version can stand does not depend on which side
+	// was read first.
+	if k.hasFollow && same(k.entity, &k.follower, &v) {
+		last := len(k.authority) - 1
+		if v.write != 0 && v.write == k.follower.write {
+			k.min = last
+		}
+		k.pass(last, false, tx)
+	}
+	if len(k.parked) > 0 {
+		k.retryParked(tx)
+	}
+}
+
+// takeFollower takes the follower's next version. Ordered says that the
+// authority's history was known long enough before it to judge it by order.
+func (k *keyState) takeFollower(v version, ordered bool, tx *txns) {
+	switch {
+	case k.open != nil || k.overflow:
+		k.follower, k.hasFollow = v, true
+	case len(k.parked) > 0:
+		k.parked = append(k.parked, v)
+	case k.match(v, ordered, tx):
+	case ordered:
+		k.parked = append(k.parked, v)
+	default:
+		// It may be a version from before the known history: any order is legal, so begin anew.
+		k.follower, k.hasFollow = v, true
+		k.min, k.max = -1, -1
+	}
+}
+
+// match tries to place v in the authority's history, at or after the smallest
+// feasible index. Candidates are versions with the same value; of these, one
+// with the same write id is the exact partner.
+func (k *keyState) match(v version, ordered bool, tx *txns) bool {
+	first, last, exact := -1, -1, -1
+	for j := max(k.min, 0); j < len(k.authority); j++ {
+		a := &k.authority[j]
+		if !same(k.entity, a, &v) {
+			continue
+		}
+		if first < 0 {
+			first = j
+		}
+		last = j
+		if exact < 0 && v.write != 0 && a.write == v.write {
+			exact = j
+		}
+	}
+	if first < 0 {
+		return false
+	}
+	k.follower, k.hasFollow = v, true
+	if exact >= 0 {
+		first = exact
+	}
+	if ordered || exact >= 0 {
+		k.min = first
+	}
+	k.pass(last, true, tx)
+	return true
+}
+
+// retryParked places parked versions, in order, as far as they can be placed.
+func (k *keyState) retryParked(tx *txns) {
+	n := 0
+	for n < len(k.parked) && k.match(k.parked[n], true, tx) {
+		n++
+	}
+	k.parked = append(k.parked[:0], k.parked[n:]...)
+}
+
+// pass moves max to index j. Wrote says that a write of the follower did it:
+// evidence that it applied the transactions passed.
+func (k *keyState) pass(j int, wrote bool, tx *txns) {
+	for i := max(k.max+1, 0); i <= j; i++ {
+		if k.authority[i].has(shared) {
+			tx.done(&k.authority[i], wrote)
+		}
+	}
+	k.max = j
+}
+
+// release gives up the places of versions that will never be passed.
+func (k *keyState) release(tx *txns) {
+	for i := max(k.max+1, 0); i < len(k.authority); i++ {
+		if k.authority[i].has(shared) {
+			tx.done(&k.authority[i], false)
+		}
+	}
+}
+
+// keepLast forgets all but the authority's latest version, and what matched:
+// while a divergence is open only the latest versions matter.
+func (k *keyState) keepLast(tx *txns) {
+	k.release(tx)
+	k.authority = append(k.authority[:0], *k.last())
+	k.min, k.max = -1, -1
+}
+
+// rebase forgets history: the latest versions are equal, and all that matters.
+func (k *keyState) rebase(tx *txns) {
+	k.release(tx)
+	k.authority = append(k.authority[:0], *k.last())
+	k.min, k.max = 0, 0
+	k.parked = nil
+}
+
+// restart begins the authority's history anew with nothing known to match.
+func (k *keyState) restart(tx *txns) {
+	k.release(tx)
+	k.authority = k.authority[:0]
+	k.min, k.max = -1, -1
+	if n := len(k.parked); n > 0 {
+		k.follower, k.hasFollow = k.parked[n-1], true
+		k.parked = nil
+	}
+}
+
+// oldestOpen is the oldest authority version newer than max, or nil.
+func (k *keyState) oldestOpen() *version {
+	if k.max+1 < len(k.authority) {
+		return &k.authority[k.max+1]
+	}
+	return nil
+}

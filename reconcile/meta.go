@@ -1,0 +1,278 @@
+package reconcile
+
+import (
+	"container/heap"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// errPage ends a scan early.
+var errPage = errors.New("page is full")
+
+// stateFormat is the format of everything a core keeps in State.
+const stateFormat = 1
+
+// ErrForeignState says that a state was made under other rules or by a newer
+// format; it must be rebuilt from the log.
+var ErrForeignState = errors.New("state was made under other rules or another format; rebuild it from the log")
+
+// Flush writes what the core keeps in memory to State, so that State holds
+// everything up to Next.
+func (c *Core) Flush() error {
+	if err := c.keys.flush(); err != nil {
+		return err
+	}
+	if err := c.txns.flush(); err != nil {
+		return err
+	}
+	for i := range c.queue {
+		q := &c.queue[i]
+		if q.stored {
+			continue
+		}
+		if err := c.state.Set(queueKey(q.seq), encodeQueued(q)); err != nil {
+			return fmt.Errorf("write queued change: %w", err)
+		}
+		q.stored = true
+	}
+	if err := c.state.Set([]byte(metaKey), c.encodeMeta()); err != nil {
+		return fmt.Errorf("write partition record: %w", err)
+	}
+	return nil
+}
+
+func (c *Core) encodeMeta() []byte {
+	e := &encoder{}
+	e.byte(stateFormat)
+	e.text(c.cfg.Rules.Version)
+	e.int(c.next)
+	for _, s := range schemas.Sides {
+		w := &c.sides[s]
+		e.bool(w.started)
+		e.text(w.source)
+		e.uint(uint64(w.epoch))
+		e.uint(uint64(w.gen))
+		e.text(w.pos)
+		e.time(w.frontier)
+		e.time(w.offset)
+		e.time(w.errorMax)
+		e.time(w.latest)
+	}
+	for _, n := range []int64{c.counters.Consumed, c.counters.Applied, c.counters.Duplicate, c.counters.OutOfScope, c.counters.Quarantined} {
+		e.int(n)
+	}
+	for _, n := range c.keys.totals {
+		e.int(n)
+	}
+	e.text(c.force.version)
+	e.byte(byte(c.force.authority))
+	e.time(c.force.window)
+	e.uint(uint64(len(c.force.entities)))
+	for _, name := range sortedKeys(c.force.entities) {
+		f := c.force.entities[name]
+		e.text(name)
+		e.byte(byte(f.Authority))
+		e.time(f.SettleWindow)
+	}
+	c.encodeCoverage(e)
+	touched := make([]string, 0, len(c.touched))
+	for _, k := range c.touched {
+		touched = append(touched, k.id)
+	}
+	e.texts(touched)
+	return e.b
+}
+
+func (c *Core) encodeCoverage(e *encoder) {
+	for _, s := range schemas.Sides {
+		for _, entity := range c.cfg.Rules.Entities() {
+			spans := c.covered[coverKey{entity.Name, s}]
+			e.uint(uint64(len(spans)))
+			for i := range spans {
+				w := &spans[i]
+				e.bool(w.from != nil)
+				e.bytes(w.from)
+				e.bool(w.to != nil)
+				e.bytes(w.to)
+				e.uint(uint64(w.gen))
+				e.time(w.since)
+			}
+		}
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// load reads everything back, and sets the timers anew.
+func (c *Core) load() error {
+	b, ok, err := c.state.Get([]byte(metaKey))
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return nil
+	}
+	touched, err := c.decodeMeta(append([]byte(nil), b...))
+	if err != nil {
+		return err
+	}
+	if err := c.loadQueue(); err != nil {
+		return err
+	}
+	if err := c.loadTimers(); err != nil {
+		return err
+	}
+	for _, id := range touched {
+		k, err := c.keys.byID(id)
+		if err != nil {
+			return err
+		}
+		if k != nil {
+			c.touch(k)
+		}
+	}
+	return nil
+}
+
+func (c *Core) decodeMeta(b []byte) (touched []string, err error) {
+	d := &decoder{b: b}
+	if f := d.byte(); f != stateFormat {
+		return nil, fmt.Errorf("%w: format %d, this program writes %d", ErrForeignState, f, stateFormat)
+	}
+	if v := d.text(); v != c.cfg.Rules.Version {
+		return nil, fmt.Errorf("%w: rules %s, now %s", ErrForeignState, v, c.cfg.Rules.Version)
+	}
+	c.next = d.int()
+	for _, s := range schemas.Sides {
+		c.sides[s] = sideState{started: d.bool(), source: d.text(), epoch: uint32(d.uint()), gen: uint32(d.uint()), pos: d.text(),
+			frontier: d.time(), offset: d.time(), errorMax: d.time(), latest: d.time()}
+	}
+	c.counters = Counters{Consumed: d.int(), Applied: d.int(), Duplicate: d.int(), OutOfScope: d.int(), Quarantined: d.int()}
+	for i := range c.keys.totals {
+		c.keys.totals[i] = d.int()
+	}
+	c.force.version, c.force.authority, c.force.window = d.text(), schemas.Side(d.byte()), d.time()
+	for n := d.uint(); n > 0 && !d.bad; n-- {
+		if c.force.entities == nil {
+			c.force.entities = map[string]schemas.EntityControl{}
+		}
+		c.force.entities[d.text()] = schemas.EntityControl{Authority: schemas.Side(d.byte()), SettleWindow: d.time()}
+	}
+	for _, s := range schemas.Sides {
+		for _, entity := range c.cfg.Rules.Entities() {
+			k := coverKey{entity.Name, s}
+			for n := d.uint(); n > 0 && !d.bad; n-- {
+				c.covered[k] = append(c.covered[k], decodeSpan(d))
+			}
+		}
+	}
+	touched = d.texts()
+	return touched, d.err()
+}
+
+func decodeSpan(d *decoder) span {
+	var w span
+	if has := d.bool(); has {
+		w.from = append([]byte{}, d.take(d.uint())...)
+	} else {
+		d.bytes()
+	}
+	if has := d.bool(); has {
+		w.to = append([]byte{}, d.take(d.uint())...)
+	} else {
+		d.bytes()
+	}
+	w.gen, w.since = uint32(d.uint()), d.time()
+	return w
+}
+
+func encodeQueued(q *waiting) []byte {
+	e := &encoder{}
+	e.byte(byte(q.side))
+	e.text(q.entity.Name)
+	e.texts(q.key)
+	e.byte(byte(q.op))
+	encodeVersion(e, &q.v)
+	e.text(string(q.block))
+	e.bool(q.late)
+	e.bool(q.cover != nil)
+	if r := q.cover; r != nil {
+		e.bool(r.From != nil)
+		e.texts(r.From)
+		e.bool(r.To != nil)
+		e.texts(r.To)
+	}
+	return e.b
+}
+
+func (c *Core) loadQueue() error {
+	return c.state.Scan([]byte{queuePrefix}, []byte{queuePrefix + 1}, func(key, value []byte) error {
+		d := &decoder{b: value}
+		q := waiting{stored: true, seq: binary.BigEndian.Uint64(key[1:]), side: schemas.Side(d.byte())}
+		q.entity, _ = c.cfg.Rules.Entity(d.text())
+		q.key, q.op = d.texts(), schemas.Op(d.byte())
+		q.v = decodeVersion(d)
+		q.block, q.late = schemas.Reason(d.text()), d.bool()
+		if d.bool() {
+			q.cover = &schemas.Covered{Side: q.side, Pos: q.v.pos}
+			if from := d.bool(); from {
+				q.cover.From = d.texts()
+			} else {
+				d.texts()
+			}
+			if to := d.bool(); to {
+				q.cover.To = d.texts()
+			} else {
+				d.texts()
+			}
+		}
+		if err := d.err(); err != nil || q.entity == nil {
+			return fmt.Errorf("read queued change: %w", errDamaged)
+		}
+		c.queue = append(c.queue, q)
+		c.queueSeq = q.seq + 1
+		return nil
+	})
+}
+
+func (c *Core) loadTimers() error {
+	var ids []string
+	err := c.state.Scan([]byte{indexPrefix}, []byte{indexPrefix + 1}, func(key, _ []byte) error {
+		id := append([]byte(nil), key...)
+		id[0] = keyPrefix
+		ids = append(ids, string(id))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		k, err := c.keys.byID(id)
+		if err != nil {
+			return err
+		}
+		if k == nil {
+			return fmt.Errorf("read state of key %q: it is in the index but not there", id)
+		}
+		for _, s := range schemas.Sides {
+			if at := k.timer[s]; at != 0 {
+				c.due[s] = append(c.due[s], timer{at, id})
+			}
+		}
+	}
+	for _, s := range schemas.Sides {
+		heap.Init(&c.due[s])
+	}
+	return nil
+}

@@ -1,0 +1,68 @@
+package reconcile
+
+import (
+	"time"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// sideState is what a partition knows of one side.
+type sideState struct {
+	started  bool
+	source   string
+	epoch    uint32
+	gen      uint32         // rises with every gap: what was known under an older one is void
+	pos      string         // the latest progress's position
+	frontier schemas.Micros // on our clock; only rises within a generation
+	offset   schemas.Micros // source's clock minus ours
+	errorMax schemas.Micros // bound on the error of offset
+	latest   schemas.Micros // the largest time seen on this side, on our clock
+}
+
+// beforeAll is the frontier of a side without progress.
+const beforeAll = 2 * always
+
+// ours converts a side's clock to the latest and earliest time it can mean on ours.
+func (s *sideState) ours(t schemas.Micros) (earliest, latest schemas.Micros) {
+	return t - s.offset - s.errorMax, t - s.offset + s.errorMax
+}
+
+// Counters account for every record of a partition:
+// Consumed = Applied + Duplicate + OutOfScope + Quarantined + Waiting.
+type Counters struct {
+	Consumed    int64
+	Applied     int64
+	Duplicate   int64 // an event at or before one already seen of its key and side, or of an epoch gone by
+	OutOfScope  int64 // of an entity that the rules do not name
+	Quarantined int64 // could not be read
+	Waiting     int64 // changes whose transaction no progress has completed yet
+}
+
+// inForce is the part of the rules that control records change.
+type inForce struct {
+	version   string
+	authority schemas.Side
+	window    schemas.Micros
+	entities  map[string]schemas.EntityControl
+}
+
+func (f *inForce) authorityOf(e *schemas.Entity) schemas.Side {
+	if c, ok := f.entities[e.Name]; ok && c.Authority != 0 {
+		return c.Authority
+	}
+	if f.authority != 0 {
+		return f.authority
+	}
+	return e.Authority
+}
+
+func (f *inForce) windowOf(e *schemas.Entity) time.Duration {
+	w := f.window
+	if c, ok := f.entities[e.Name]; ok && c.SettleWindow != 0 {
+		w = c.SettleWindow
+	}
+	if w == 0 {
+		return e.SettleWindow
+	}
+	return time.Duration(w) * time.Microsecond
+}

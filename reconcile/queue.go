@@ -1,0 +1,358 @@
+package reconcile
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// waiting is a change, or a covered range, that was read and that no progress
+// of its side has completed yet.
+type waiting struct {
+	side   schemas.Side
+	entity *schemas.Entity
+	key    []string
+	op     schemas.Op
+	v      version // at is still on the source's clock
+	block  schemas.Reason
+	late   bool // it stands below the frontier: a duplicate, or an alarm
+	cover  *schemas.Covered
+
+	seq    uint64
+	stored bool // stands in State
+}
+
+func (q *waiting) entityName() string {
+	if q.entity == nil {
+		return ""
+	}
+	return q.entity.Name
+}
+
+func (c *Core) enqueue(q waiting) {
+	q.seq = c.queueSeq
+	c.queueSeq++
+	c.queue = append(c.queue, q)
+}
+
+func queueKey(seq uint64) []byte { return binary.BigEndian.AppendUint64([]byte{queuePrefix}, seq) }
+
+func (c *Core) unqueue(q *waiting) error {
+	if !q.stored {
+		return nil
+	}
+	return c.state.Delete(queueKey(q.seq))
+}
+
+// takeChange queues a change until its transaction is complete.
+func (c *Core) takeChange(offset int64, r *schemas.Change, out *Effects) error {
+	if stale, err := c.enter(r.Side, r.Source, r.Epoch, offset, out); stale || err != nil {
+		return err
+	}
+	e, ok := c.cfg.Rules.Entity(r.Entity)
+	if !ok {
+		c.counters.OutOfScope++
+		return nil
+	}
+	s := &c.sides[r.Side]
+	q := waiting{side: r.Side, entity: e, key: r.Key, op: r.Op,
+		v:    version{at: r.CommitTS, pos: r.Pos, ord: r.Ordinal, off: offset, write: hashWriteID(r.Tag.WriteID)},
+		late: r.Op != schemas.OpRead && s.frontier != beforeAll && r.Pos <= s.pos}
+	if r.After != nil {
+		q.block = c.image(e, r, &q.v)
+	}
+	c.enqueue(q)
+	return nil
+}
+
+// image fills a version from a row, and says why it cannot be used, if so.
+func (c *Core) image(e *schemas.Entity, r *schemas.Change, v *version) schemas.Reason {
+	v.flags |= present
+	if !c.cfg.Recompute && r.Mapping != "" && r.Mapping == c.cfg.Rules.Version {
+		v.digest = r.Digest
+		return ""
+	}
+	img := e.Image(r.Side, r.After)
+	v.digest, v.tolerant = img.Digest, img.Tolerant
+	if len(img.Unrepresentable) > 0 {
+		v.flags |= unrepresentable
+	}
+	if len(img.Schema) > 0 {
+		v.flags |= unmappable
+	}
+	if len(img.Unavailable) > 0 {
+		return schemas.UnavailableReason
+	}
+	return ""
+}
+
+func (c *Core) takeCovered(offset int64, r *schemas.Covered, out *Effects) error {
+	if stale, err := c.enter(r.Side, r.Source, r.Epoch, offset, out); stale || err != nil {
+		return err
+	}
+	e, ok := c.cfg.Rules.Entity(r.Entity)
+	if !ok {
+		c.counters.OutOfScope++
+		return nil
+	}
+	c.enqueue(waiting{side: r.Side, entity: e, cover: r, v: version{pos: r.Pos, off: offset}})
+	return nil
+}
+
+// complete applies what waited for a side's progress to pos, in order.
+func (c *Core) complete(side schemas.Side, pos string, out *Effects) error {
+	rest := c.queue[:0]
+	for i := range c.queue {
+		q := &c.queue[i]
+		if q.side != side || q.v.pos > pos {
+			rest = append(rest, *q)
+			continue
+		}
+		c.markShared(side, i, pos)
+		c.counters.Applied++
+		if err := c.apply(q, out); err != nil {
+			return err
+		}
+		if err := c.unqueue(q); err != nil {
+			return fmt.Errorf("forget queued change: %w", err)
+		}
+	}
+	clear(c.queue[len(rest):])
+	c.queue = rest
+	return nil
+}
+
+// markShared marks the versions of the authority's transaction that begins at
+// queue[i] if it touches several keys.
+func (c *Core) markShared(side schemas.Side, i int, pos string) {
+	first := &c.queue[i]
+	if first.cover != nil || first.v.has(shared) || first.op == schemas.OpRead || first.op == schemas.OpTruncate ||
+		side != c.force.authorityOf(first.entity) {
+		return
+	}
+	rows, several := 1, false
+	for j := i + 1; j < len(c.queue); j++ {
+		q := &c.queue[j]
+		if q.side != side {
+			continue
+		}
+		if q.v.pos != first.v.pos {
+			break
+		}
+		if q.cover == nil {
+			rows++
+			several = several || q.entity != first.entity || !sameKey(q.key, first.key)
+		}
+	}
+	if !several || c.txns.load(first.v.pos) != nil { // a known one is said again
+		return
+	}
+	for j := i; j < len(c.queue); j++ {
+		q := &c.queue[j]
+		if q.side == side && q.v.pos == first.v.pos && q.cover == nil {
+			q.v.flags |= shared
+		}
+	}
+	c.txns.begin(first.v.pos, rows)
+}
+
+func sameKey(a, b []string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// apply gives a completed change to its key.
+func (c *Core) apply(q *waiting, out *Effects) error {
+	s := &c.sides[q.side]
+	switch {
+	case q.cover != nil:
+		return c.applyCovered(q)
+	case q.op == schemas.OpTruncate:
+		return c.applyTruncate(q, out)
+	}
+	_, q.v.at = s.ours(q.v.at)
+	s.latest = max(s.latest, q.v.at)
+	k, err := c.keys.get(q.entity, q.key)
+	if err != nil {
+		return err
+	}
+	c.applyVersion(k, q, out)
+	return nil
+}
+
+// applyVersion gives a key its next version on a side.
+func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) {
+	s := &c.sides[q.side]
+	authority := c.force.authorityOf(k.entity)
+	c.renew(k, q.side)
+	n := &k.side[q.side]
+	if n.seen && !after(q.v.pos, q.v.ord, n.lastPos, n.lastOrd) {
+		c.counters.Duplicate++
+		c.counters.Applied--
+		if q.v.has(shared) {
+			c.txns.done(&q.v, false)
+		}
+		return
+	}
+	c.know(k)
+	c.touch(k)
+	first := !n.known
+	n.seen, n.lastPos, n.lastOrd = true, q.v.pos, q.v.ord
+	n.known, n.ever, n.gen = true, true, s.gen
+	if first {
+		n.since = q.v.at
+	}
+	if q.late {
+		c.block(k, q.side, schemas.GapReason)
+		out.Alarms = append(out.Alarms, Alarm{Reason: schemas.GapReason, Side: q.side, Entity: k.entity.Name, Key: q.key,
+			Offset: q.v.off, Detail: fmt.Sprintf("came late: at %s, below the frontier at %s", q.v.pos, s.pos)})
+		return
+	}
+	if q.block != "" {
+		c.block(k, q.side, q.block)
+		return
+	}
+	if n.blocked != "" {
+		n.blocked, n.since = "", q.v.at
+	}
+	if q.side == authority {
+		if q.op == schemas.OpRead && len(k.authority) > 0 && same(k.entity, k.last(), &q.v) {
+			return
+		}
+		k.appendAuthority(q.v, c.txns)
+	} else {
+		if q.v.has(shared) {
+			q.v.flags &^= shared
+		}
+		a := &k.side[authority]
+		ordered := a.known && a.blocked == "" && a.gen == c.sides[authority].gen &&
+			a.since <= q.v.at.Add(-c.force.windowOf(k.entity))
+		if q.op == schemas.OpRead && k.hasFollow && len(k.parked) == 0 && same(k.entity, &k.follower, &q.v) {
+			return
+		}
+		k.takeFollower(q.v, ordered, c.txns)
+	}
+	if len(k.authority)+len(k.parked) > c.cfg.MaxVersions {
+		c.overflow(k, out)
+	}
+}
+
+func (c *Core) overflow(k *keyState, out *Effects) {
+	if n := len(k.parked); n > 0 {
+		k.follower, k.hasFollow = k.parked[n-1], true
+		k.parked = nil
+	}
+	if len(k.authority) > 0 {
+		k.keepLast(c.txns)
+	}
+	k.overflow = true
+	out.Alarms = append(out.Alarms, Alarm{Reason: schemas.Overflow, Entity: k.entity.Name, Key: k.key, Offset: c.next - 1,
+		Detail: fmt.Sprintf("more than %d versions in flight", c.cfg.MaxVersions)})
+}
+
+// block says that a side's current value cannot be used, and begins its history anew.
+func (c *Core) block(k *keyState, side schemas.Side, why schemas.Reason) {
+	k.side[side].blocked = why
+	c.forget(k, side)
+	c.touch(k)
+}
+
+// forget drops the versions of a side.
+func (c *Core) forget(k *keyState, side schemas.Side) {
+	k.restart(c.txns)
+	if side != c.force.authorityOf(k.entity) {
+		k.hasFollow = false
+	}
+}
+
+// renew forgets what a gap has voided.
+func (c *Core) renew(k *keyState, side schemas.Side) {
+	n := &k.side[side]
+	if gen := c.sides[side].gen; (n.known || n.seen) && n.gen != gen {
+		c.forget(k, side)
+		*n = knowledge{ever: n.ever, gen: gen}
+	}
+}
+
+// know takes from coverage what no change has said: an absence.
+func (c *Core) know(k *keyState) {
+	authority := c.force.authorityOf(k.entity)
+	for _, side := range [2]schemas.Side{authority, authority.Other()} {
+		n := &k.side[side]
+		gen := c.sides[side].gen
+		if n.known && n.gen == gen || n.blocked != "" {
+			continue
+		}
+		since, ok := c.covered.find(coverKey{k.entity.Name, side}, gen, k.order())
+		if !ok {
+			continue
+		}
+		c.renew(k, side)
+		n.known, n.gen, n.since = true, gen, since
+		if side == authority {
+			k.appendAuthority(absentSince(since), c.txns)
+		} else {
+			k.takeFollower(absentSince(since), false, c.txns)
+		}
+	}
+}
+
+func (c *Core) applyCovered(q *waiting) error {
+	r, e := q.cover, q.entity
+	s := &c.sides[q.side]
+	n := span{gen: s.gen, since: s.latest}
+	if r.From != nil {
+		n.from = e.OrderKey(r.From)
+	}
+	if r.To != nil {
+		n.to = e.OrderKey(r.To)
+	}
+	c.covered.add(coverKey{e.Name, q.side}, n)
+	return c.keys.eachIn(e, n.from, n.to, func(k *keyState) error {
+		c.know(k)
+		c.touch(k)
+		return nil
+	})
+}
+
+// applyTruncate deletes every known row of an entity on a side.
+func (c *Core) applyTruncate(q *waiting, out *Effects) error {
+	s := &c.sides[q.side]
+	_, q.v.at = s.ours(q.v.at)
+	s.latest = max(s.latest, q.v.at)
+	err := c.keys.eachIn(q.entity, nil, nil, func(k *keyState) error {
+		if n := &k.side[q.side]; n.known && n.gen == s.gen && c.holds(k, q.side) {
+			one := *q
+			one.key = k.key
+			c.applyVersion(k, &one, out)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.covered.add(coverKey{q.entity.Name, q.side}, span{gen: s.gen, since: q.v.at})
+	return nil
+}
+
+// holds says whether a side's latest version of a key is a row.
+func (c *Core) holds(k *keyState, side schemas.Side) bool {
+	if k.side[side].blocked != "" {
+		return true
+	}
+	if side == c.force.authorityOf(k.entity) {
+		return len(k.authority) > 0 && k.last().has(present)
+	}
+	if n := len(k.parked); n > 0 {
+		return k.parked[n-1].has(present)
+	}
+	return k.hasFollow && k.follower.has(present)
+}

@@ -1,0 +1,59 @@
+package reconcile
+
+import "github.com/trueup-io/trueup/schemas"
+
+// Totals counts the partition's keys by what is known of them now. It is
+// cheap: the counts are kept as keys are judged.
+func (c *Core) Totals() schemas.Summary {
+	t := &c.keys.totals
+	s := schemas.Summary{Equal: t[classEqual], Diverged: t[classDiverged],
+		Unknown: map[schemas.Reason]int64{}, ByKind: map[schemas.Kind]int64{}}
+	s.Compared = s.Equal + s.Diverged
+	for class, reason := range reasonOf {
+		if n := t[class]; n != 0 {
+			s.Unknown[reason] = n
+		}
+	}
+	return s
+}
+
+var reasonOf = map[class]schemas.Reason{
+	classLag: schemas.Lag, classNoData: schemas.NoData, classGap: schemas.GapReason, classOverflow: schemas.Overflow,
+	classQuarantined: schemas.Quarantined, classUnavailable: schemas.UnavailableReason,
+}
+
+// Finish counts what the log ends with: changes whose transaction no progress
+// has completed make their keys unknown(lag). It is for the end of a replay;
+// the core cannot be used after it.
+func (c *Core) Finish() (schemas.Summary, error) {
+	for i := range c.queue {
+		q := &c.queue[i]
+		if q.cover != nil || q.op == schemas.OpTruncate {
+			continue
+		}
+		k, err := c.keys.get(q.entity, q.key)
+		if err != nil {
+			return schemas.Summary{}, err
+		}
+		if n := &k.side[q.side]; n.seen && !after(q.v.pos, q.v.ord, n.lastPos, n.lastOrd) {
+			continue
+		}
+		c.touch(k)
+		c.unsettle(k)
+	}
+	for _, k := range c.touched {
+		if k.class == uncounted || k.class == classEqual {
+			c.unsettle(k)
+		}
+	}
+	return c.Totals(), nil
+}
+
+// unsettle counts a key as lag unless something graver is known of it.
+func (c *Core) unsettle(k *keyState) {
+	if k.class == uncounted || k.class == classEqual {
+		c.keys.count(k.class, -1)
+		k.class = classLag
+		c.keys.count(k.class, +1)
+	}
+}

@@ -1,0 +1,100 @@
+package reconcile
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// txns remembers, for each of the authority's transactions that touched
+// several keys of this partition, how many of its rows the follower has
+// applied: a transaction with some applied and some overdue is torn. An entry
+// lives until each of its rows was applied, superseded or judged.
+type txns struct {
+	state State
+	open  map[string]*txn // by commit position; entries touched since the last flush
+	err   error           // the first error of state; checked by Step
+}
+
+type txn struct {
+	rows    int // rows of distinct keys
+	applied int // rows whose version was matched or overtaken by a write of the follower
+	other   int // rows that ended otherwise
+}
+
+const txnPrefix = 'x'
+
+func newTxns(s State) *txns { return &txns{state: s, open: map[string]*txn{}} }
+
+func txnKey(pos string) []byte { return append([]byte{txnPrefix}, pos...) }
+
+// begin notes a transaction with several rows.
+func (t *txns) begin(pos string, rows int) { t.open[pos] = &txn{rows: rows} }
+
+func (t *txns) load(pos string) *txn {
+	if x, ok := t.open[pos]; ok {
+		return x
+	}
+	b, ok, err := t.state.Get(txnKey(pos))
+	if err != nil && t.err == nil {
+		t.err = fmt.Errorf("read transaction at %s: %w", pos, err)
+	}
+	if err != nil || !ok {
+		return nil
+	}
+	x := &txn{}
+	for _, f := range []*int{&x.rows, &x.applied, &x.other} {
+		n, w := binary.Uvarint(b)
+		if w <= 0 {
+			if t.err == nil {
+				t.err = fmt.Errorf("read transaction at %s: damaged record", pos)
+			}
+			return nil
+		}
+		*f, b = int(n), b[w:]
+	}
+	t.open[pos] = x
+	return x
+}
+
+// done notes the end of one row's wait.
+func (t *txns) done(v *version, applied bool) {
+	x := t.load(v.pos)
+	if x == nil {
+		return
+	}
+	if applied {
+		x.applied++
+	} else {
+		x.other++
+	}
+	v.flags &^= shared
+}
+
+// torn says whether the follower applied other rows of v's transaction.
+func (t *txns) torn(v *version) bool {
+	if !v.has(shared) {
+		return false
+	}
+	x := t.load(v.pos)
+	return x != nil && x.applied > 0
+}
+
+// flush writes what changed and forgets what has ended.
+func (t *txns) flush() error {
+	for pos, x := range t.open {
+		var err error
+		if x.applied+x.other >= x.rows {
+			err = t.state.Delete(txnKey(pos))
+		} else {
+			b := binary.AppendUvarint(nil, uint64(x.rows))
+			b = binary.AppendUvarint(b, uint64(x.applied))
+			b = binary.AppendUvarint(b, uint64(x.other))
+			err = t.state.Set(txnKey(pos), b)
+		}
+		if err != nil {
+			return fmt.Errorf("write transaction at %s: %w", pos, err)
+		}
+	}
+	clear(t.open)
+	return t.err
+}

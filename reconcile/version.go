@@ -1,0 +1,79 @@
+package reconcile
+
+import (
+	"hash/fnv"
+	"math"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// always is a time before every time: where history is known from the start.
+const always = schemas.Micros(math.MinInt64 / 4)
+
+// noOffset says that a version stands nowhere in the log.
+const noOffset int64 = -1
+
+type versionFlags uint8
+
+const (
+	present         versionFlags = 1 << iota // the row exists
+	virtual                                  // an absence known from coverage, not from a change
+	unrepresentable                          // a value that the other side cannot hold
+	unmappable                               // the mapping cannot be applied to it
+	shared                                   // its transaction has other keys in this partition
+)
+
+// version is one value of a key on one side. It carries no row: the row stands
+// in the log at off.
+type version struct {
+	digest   schemas.Digest
+	tolerant []byte // the values of tolerant fields; nil for most entities
+	flags    versionFlags
+	at       schemas.Micros // the latest time at which it can have committed, on our clock
+	pos      string
+	ord      uint32
+	off      int64  // offset in the partition
+	write    uint64 // hash of its write id, 0 for none
+}
+
+func (v *version) has(f versionFlags) bool { return v.flags&f != 0 }
+
+func absentSince(at schemas.Micros) version {
+	return version{flags: virtual, at: at, off: noOffset}
+}
+
+// same says whether two versions have equal canonical values.
+func same(e *schemas.Entity, a, b *version) bool {
+	if a.has(present) != b.has(present) {
+		return false
+	}
+	if !a.has(present) {
+		return true
+	}
+	if a.tolerant == nil && b.tolerant == nil {
+		return a.digest == b.digest
+	}
+	return e.Equal(
+		schemas.Image{Digest: a.digest, Present: true, Tolerant: a.tolerant},
+		schemas.Image{Digest: b.digest, Present: true, Tolerant: b.tolerant})
+}
+
+// after says whether (pos, ord) comes after (lastPos, lastOrd) of the same source and epoch.
+func after(pos string, ord uint32, lastPos string, lastOrd uint32) bool {
+	if pos != lastPos {
+		return pos > lastPos
+	}
+	return ord > lastOrd
+}
+
+func hashWriteID(id string) uint64 {
+	if id == "" {
+		return 0
+	}
+	h := fnv.New64a()
+	h.Write([]byte(id))
+	if s := h.Sum64(); s != 0 {
+		return s
+	}
+	return 1
+}
