@@ -1,0 +1,356 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/trueup-io/trueup/schemas"
+	"github.com/trueup-io/trueup/stream"
+)
+
+// RunnerConfig says what a Runner captures and where it writes.
+type RunnerConfig struct {
+	Side      schemas.Side
+	Source    string // the source's name in event ids
+	Rules     *schemas.Rules
+	StatePath string // the side's state file
+	// SaveEvery bounds how often the state file is written, and so how soon a store may forget its log; 0: 500 ms.
+	SaveEvery time.Duration
+	// NewEpoch accepts a gap: the side starts from the present position under a new epoch, and everything known of it
+	// is unknown until it is read again.
+	NewEpoch bool
+	Log      *slog.Logger
+}
+
+// Validate reports what is wrong with the configuration.
+func (c *RunnerConfig) Validate() error {
+	switch {
+	case c.Side != schemas.Legacy && c.Side != schemas.Target:
+		return errors.New("capture: no side")
+	case c.Source == "":
+		return errors.New("capture: the source has no name")
+	case c.Rules == nil:
+		return errors.New("capture: no rules")
+	case c.StatePath == "":
+		return errors.New("capture: no state file")
+	}
+	return nil
+}
+
+// Status is what a Runner says of itself.
+type Status struct {
+	Side       schemas.Side
+	Source     string
+	Epoch      uint32
+	Pos        string         // of the latest progress
+	Frontier   schemas.Micros // the source's time up to which the log is complete
+	Changes    int64          // written since the start
+	AckedPos   string         // of the latest durable progress
+	Offset     schemas.Micros // source's clock minus ours
+	OffsetErr  schemas.Micros
+	ProgressAt time.Time // our clock
+	Gap        string    // why the side has stopped; empty: it has not
+}
+
+// keyRoom is what a record's key and framing may take of the log's limit.
+const keyRoom = 16 << 10
+
+// Runner writes what a Source captures to the log. It is the Sink of its
+// source, for one goroutine; Status is for any.
+type Runner struct {
+	cfg   RunnerConfig
+	log   *stream.Log
+	parts int
+
+	maxValue int // bytes; a larger record goes as its digest
+
+	producer *stream.Producer
+	state    saved
+	durable  atomic.Pointer[Resume] // in the state file: what may be confirmed to the source
+
+	changes atomic.Int64
+	mu      sync.Mutex
+	status  Status // guarded by mu
+}
+
+// NewRunner returns a runner that writes to log.
+func NewRunner(cfg RunnerConfig, log *stream.Log) (*Runner, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.SaveEvery == 0 {
+		cfg.SaveEvery = 500 * time.Millisecond
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	topic, ok := log.Topic(log.Topics().Changes)
+	if !ok {
+		return nil, fmt.Errorf("capture: the log has no topic %s", log.Topics().Changes)
+	}
+	r := &Runner{cfg: cfg, log: log, parts: log.Partitions(), maxValue: topic.MaxRecordBytes - keyRoom}
+	r.status = Status{Side: cfg.Side, Source: cfg.Source}
+	return r, nil
+}
+
+// Prepare proves continuity with what was captured before, without starting.
+// On the first start it takes the source's present position. A *GapError is
+// written to the log as a gap and remembered: the side then stays stopped
+// until it is started with NewEpoch.
+func (r *Runner) Prepare(ctx context.Context, src Source) (Start, error) {
+	var err error
+	if r.state, err = readSaved(r.cfg.StatePath); err != nil {
+		return Start{}, err
+	}
+	first := r.state.Epoch == 0
+	if first {
+		r.state = saved{Source: r.cfg.Source, Epoch: 1}
+	}
+	if r.cfg.NewEpoch && !first {
+		r.state = saved{Source: r.cfg.Source, Epoch: r.state.Epoch + 1}
+		first = true
+	}
+	r.setStatus(func(s *Status) { s.Epoch = r.state.Epoch })
+	if r.state.Gap != "" {
+		gap := &GapError{Source: r.cfg.Source, Reason: r.state.Gap, Remedy: newEpochRemedy(r.cfg.Side)}
+		r.setStatus(func(s *Status) { s.Gap = gap.Error() })
+		return Start{}, gap
+	}
+	start, err := src.Open(ctx, r.state.Resume, r.state.Identity)
+	var gap *GapError
+	if errors.As(err, &gap) {
+		return Start{}, r.declare(ctx, gap)
+	}
+	if err != nil {
+		return Start{}, fmt.Errorf("open %s: %w", r.cfg.Source, err)
+	}
+	if first || r.state.Resume == "" {
+		r.state.Resume = start.Resume
+	}
+	r.state.Identity = start.Identity
+	return start, r.state.write(r.cfg.StatePath)
+}
+
+func newEpochRemedy(side schemas.Side) string {
+	return fmt.Sprintf("when you have found out why, start again with --new-epoch %s: what was known of this side is then unknown until it is read again", side)
+}
+
+// declare writes a gap to every partition and remembers it.
+func (r *Runner) declare(ctx context.Context, gap *GapError) error {
+	r.state.Gap = gap.Reason
+	r.setStatus(func(s *Status) { s.Gap = gap.Error() })
+	r.cfg.Log.Error("gap", "stage", "capture", "side", r.cfg.Side.String(), "source", r.cfg.Source, "err", gap.Reason)
+	rec := &schemas.Record{Gap: &schemas.Gap{Side: r.cfg.Side, Source: r.cfg.Source, Epoch: r.state.Epoch + 1, Reason: gap.Reason}}
+	w, err := r.log.Writer()
+	if err != nil {
+		return errors.Join(gap, err)
+	}
+	defer w.Close()
+	if err := w.Write(ctx, Everywhere(r.log, rec)...); err != nil {
+		return errors.Join(gap, err)
+	}
+	if err := r.state.write(r.cfg.StatePath); err != nil {
+		return errors.Join(gap, err)
+	}
+	return gap
+}
+
+// Everywhere returns a record once for each partition of the changes topic.
+func Everywhere(log *stream.Log, rec *schemas.Record) []stream.Record {
+	value := schemas.AppendRecord(nil, rec)
+	out := make([]stream.Record, log.Partitions())
+	for p := range out {
+		out[p] = stream.Record{Topic: log.Topics().Changes, Partition: int32(p), Value: value}
+	}
+	return out
+}
+
+// Run captures from start, which Prepare returned, until ctx is done or
+// something happens that needs an operator. What it wrote is durable, and
+// confirmed to the source, when it returns without error.
+func (r *Runner) Run(ctx context.Context, src Source, start Start) error {
+	producer, err := r.log.Producer(stream.ProducerConfig{})
+	if err != nil {
+		return err
+	}
+	defer producer.Close()
+	r.producer = producer
+
+	saving, stopSaving := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopSaving()
+	saver := make(chan error, 1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		err := r.save(saving)
+		if err != nil {
+			cancel(err)
+		}
+		saver <- err
+	}()
+
+	r.cfg.Log.Info("capture started", "stage", "capture", "side", r.cfg.Side.String(), "source", r.cfg.Source,
+		"epoch", r.state.Epoch, "resume", string(start.Resume))
+	err = src.Run(ctx, start, r.state.Epoch, r, r.acked)
+	if cause := context.Cause(ctx); err == nil || errors.Is(err, context.Canceled) {
+		err = cause
+		if errors.Is(err, context.Canceled) {
+			err = nil
+		}
+	}
+	err = errors.Join(err, r.finish(producer), src.Close(saving))
+	stopSaving()
+	err = errors.Join(err, <-saver)
+	var gap *GapError
+	if errors.As(err, &gap) {
+		return r.declare(context.WithoutCancel(ctx), gap)
+	}
+	if err != nil {
+		return fmt.Errorf("capture %s: %w", r.cfg.Side, err)
+	}
+	return nil
+}
+
+// finish waits for what was handed over, so that a graceful stop repeats nothing.
+func (r *Runner) finish(producer *stream.Producer) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := producer.Flush(ctx); err != nil {
+		return err
+	}
+	return nil
+}
+
+// acked is the largest position that may be confirmed to the source: durable
+// in the log, and remembered.
+func (r *Runner) acked() (Resume, bool) {
+	if p := r.durable.Load(); p != nil {
+		return *p, true
+	}
+	return "", false
+}
+
+// save writes the state file as the acknowledged prefix grows. The position is
+// confirmed to the source only from the file: a source must never be ahead of
+// what we remember.
+func (r *Runner) save(ctx context.Context) error {
+	last := Resume("")
+	step := func() error {
+		m, ok := r.producer.Acked()
+		if !ok {
+			return r.producer.Err()
+		}
+		resume := m.Token.(Resume)
+		if resume != last {
+			s := r.state
+			s.Resume = resume
+			if err := s.write(r.cfg.StatePath); err != nil {
+				return err
+			}
+			r.state.Resume = resume // read again only when this goroutine has ended
+			last = resume
+		}
+		r.durable.Store(&resume)
+		r.setStatus(func(s *Status) { s.AckedPos = m.Pos })
+		return r.producer.Err()
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return step()
+		case <-r.producer.AckedChanged():
+		}
+		if err := step(); err != nil {
+			return err
+		}
+		select { // at most once per SaveEvery
+		case <-ctx.Done():
+			return step()
+		case <-time.After(r.cfg.SaveEvery):
+		}
+	}
+}
+
+// Change implements Sink.
+func (r *Runner) Change(ctx context.Context, c *schemas.Change) error {
+	rec := schemas.Record{Change: c}
+	r.changes.Add(1)
+	if c.Op == schemas.OpTruncate {
+		return r.everywhere(ctx, &rec)
+	}
+	e, ok := r.cfg.Rules.Entity(c.Entity)
+	if !ok {
+		return fmt.Errorf("write change at %s: entity %q is not in the rules", c.Pos, c.Entity)
+	}
+	value := schemas.AppendRecord(nil, &rec)
+	if len(value) > r.maxValue {
+		r.cfg.Log.Warn("row is too large for the log; only its digest goes there", "stage", "capture",
+			"side", r.cfg.Side.String(), "entity", c.Entity, "key", c.Key, "pos", c.Pos, "bytes", len(value), "limit", r.maxValue)
+		small := digestOnly(c)
+		value = schemas.AppendRecord(nil, &schemas.Record{Change: &small})
+	}
+	return r.producer.Append(ctx, stream.Record{
+		Partition: stream.Partition(e.PartitionKey(c.Key), r.parts),
+		Key:       e.MessageKey(c.Key),
+		Value:     value,
+	})
+}
+
+// digestOnly is a change without its columns: they are unavailable, and the
+// digest still tells whether the sides are equal.
+func digestOnly(c *schemas.Change) schemas.Change {
+	small := *c
+	small.Before, small.After = nil, nil
+	for _, col := range c.After {
+		if len(col.Text) > 256 {
+			col = schemas.Column{Name: col.Name, Presence: schemas.Unavailable}
+		}
+		small.After = append(small.After, col)
+	}
+	return small
+}
+
+// Progress implements Sink: in every partition, behind the changes that it completes.
+func (r *Runner) Progress(ctx context.Context, p schemas.Progress, resume Resume) error {
+	if err := r.everywhere(ctx, &schemas.Record{Progress: &p}); err != nil {
+		return err
+	}
+	if err := r.producer.Barrier(stream.Mark{Pos: p.Pos, Token: resume}); err != nil {
+		return err
+	}
+	r.setStatus(func(s *Status) {
+		s.Pos, s.Frontier, s.Offset, s.OffsetErr = p.Pos, p.TS, p.ClockOffset, p.ClockError
+		s.ProgressAt = time.Now()
+	})
+	return nil
+}
+
+func (r *Runner) everywhere(ctx context.Context, rec *schemas.Record) error {
+	value := schemas.AppendRecord(nil, rec)
+	for p := range r.parts {
+		if err := r.producer.Append(ctx, stream.Record{Partition: int32(p), Value: value}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Runner) setStatus(set func(*Status)) {
+	r.mu.Lock()
+	set(&r.status)
+	r.mu.Unlock()
+}
+
+// Status returns how the capture stands.
+func (r *Runner) Status() Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.status
+	s.Changes = r.changes.Load()
+	return s
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trueup-io/trueup/reconcile/replay"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+func newAudit() *cobra.Command {
+	var o struct {
+		file, rules string
+		migration   string
+		json        bool
+	}
+	cmd := &cobra.Command{
+		Use:   "audit (--file log.jsonl --rules migration.yaml | -f migration.yaml)",
+		Short: "Replay a log and say what its verdicts are",
+		Long: `Audit replays a log through the same comparator and prints every divergence
+that it finds, and a summary.
+
+With --file it needs no broker and no store: the log is JSON Lines as "trueup
+log cat" and "trueup capture --stdout" write it ("-" reads standard input), and
+--rules names the migration.yaml whose entities it is judged by. What the log's
+control records say of authority and settle window comes before what the file
+says.
+
+With -f it replays the changes topic, and compares what it finds with what was
+published.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case o.file != "" && o.migration != "":
+				return errors.New("audit: --file and -f exclude one another")
+			case o.file != "":
+				if o.rules == "" {
+					return errors.New("audit: --file needs --rules: the migration.yaml whose entities the log is judged by")
+				}
+				return auditFile(cmd, o.file, o.rules, o.json)
+			case o.migration != "":
+				return auditTopic(cmd, o.migration, o.rules, o.json)
+			}
+			return errors.New("audit: name a log: --file log.jsonl --rules migration.yaml, or -f migration.yaml")
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.file, "file", "", "replay this file of JSON Lines; - is standard input")
+	f.StringVar(&o.rules, "rules", "", "judge by the entities of this migration.yaml")
+	f.StringVarP(&o.migration, "migration", "f", "", "replay the changes topic of this migration.yaml")
+	f.BoolVar(&o.json, "json", false, "print JSON Lines")
+	return cmd
+}
+
+func auditFile(cmd *cobra.Command, file, rulesPath string, asJSON bool) error {
+	rules, err := loadRules(rulesPath)
+	if err != nil {
+		return err
+	}
+	var in io.Reader = cmd.InOrStdin()
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return fmt.Errorf("audit: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	r, err := replay.New(rules)
+	if err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	defer r.Close()
+	lines := schemas.NewLineReader(in, 0)
+	for {
+		rec, err := lines.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("audit %s: %w", file, err)
+		}
+		if err := r.Step(rec); err != nil {
+			return fmt.Errorf("audit %s: line %d: %w", file, lines.Line(), err)
+		}
+	}
+	found, sum, err := r.Finish()
+	if err != nil {
+		return fmt.Errorf("audit %s: %w", file, err)
+	}
+	if err := printVerdicts(cmd.OutOrStdout(), found, sum, asJSON); err != nil {
+		return err
+	}
+	for _, a := range r.Alarms {
+		fmt.Fprintln(cmd.ErrOrStderr(), "trueup:", describeAlarm(a))
+	}
+	return verdictStatus(sum)
+}
+
+// verdictStatus is the exit code of a summary.
+func verdictStatus(s schemas.Summary) error {
+	unknown := int64(0)
+	for _, n := range s.Unknown {
+		unknown += n
+	}
+	switch {
+	case s.Diverged > 0:
+		return exitStatus(exitDiverged)
+	case unknown > 0 || s.Compared == 0:
+		return exitStatus(exitInconclusive)
+	}
+	return nil
+}
+
+func printVerdicts(to io.Writer, found []schemas.Divergence, sum schemas.Summary, asJSON bool) error {
+	w := bufio.NewWriter(to)
+	for i := range found {
+		if asJSON {
+			w.Write(append(schemas.AppendDivergenceJSON(nil, &found[i]), '\n'))
+		} else {
+			printDivergence(w, &found[i])
+		}
+	}
+	if asJSON {
+		w.Write(append(schemas.AppendSummaryJSON(nil, &sum), '\n'))
+	} else {
+		printSummary(w, &sum)
+	}
+	return w.Flush()
+}

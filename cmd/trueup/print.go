@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/trueup-io/trueup/reconcile"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// printDivergence writes a divergence for people: what differs, since when,
+// and which write caused it.
+func printDivergence(w io.Writer, d *schemas.Divergence) {
+	state := "open"
+	if d.Stage == schemas.Closed {
+		state = "closed after " + d.ClosedAt.Sub(d.Since).String()
+		if d.ClosedBy != nil && d.ClosedBy.Tag.CompensationID != "" {
+			state += " by compensation " + short(d.ClosedBy.Tag.CompensationID)
+		}
+	}
+	fmt.Fprintf(w, "%-15s %s %s  %s, since %s  [%s]\n", d.Verdict, d.Entity, keyText(d.Key), state, d.Since, short(d.ID))
+	for _, f := range d.Fields {
+		fmt.Fprintf(w, "    %-12s %s: %s   %s: %s\n", visible(f), d.Side, valueOf(d.Authority, f), d.Side.Other(), valueOf(d.Follower, f))
+	}
+	if len(d.Fields) == 0 && d.Stage != schemas.Closed {
+		fmt.Fprintf(w, "    no field differs; the history does\n")
+	}
+	if c := d.Cause; c != nil {
+		fmt.Fprintf(w, "    caused by   %s\n", evidenceText(c))
+	}
+	for _, e := range []*schemas.Evidence{d.Authority, d.Follower} {
+		if e != nil && (d.Cause == nil || e.EventID != d.Cause.EventID) {
+			fmt.Fprintf(w, "    latest      %s\n", evidenceText(e))
+		}
+	}
+}
+
+func evidenceText(e *schemas.Evidence) string {
+	s := fmt.Sprintf("%s %s at %s, transaction %s", e.Side, e.Op, e.CommitTS, visible(e.Txn))
+	if e.Tag.WriteID != "" {
+		s += ", write " + visible(e.Tag.WriteID)
+	}
+	if e.Tag.Service != "" {
+		s += ", service " + visible(e.Tag.Service)
+	}
+	if e.Tag.Traceparent != "" {
+		s += ", trace " + visible(e.Tag.Traceparent)
+	}
+	return s
+}
+
+func valueOf(e *schemas.Evidence, field string) string {
+	if e == nil || e.Values == nil {
+		return "(no row)"
+	}
+	v, ok := e.Values[field]
+	switch {
+	case !ok:
+		return "(not known)"
+	case v == nil:
+		return "NULL"
+	}
+	return fmt.Sprintf("%q", *v)
+}
+
+func printSummary(w io.Writer, s *schemas.Summary) {
+	fmt.Fprintf(w, "%d keys compared: %d equal, %d diverged", s.Compared, s.Equal, s.Diverged)
+	for _, r := range schemas.Reasons {
+		if n := s.Unknown[r]; n > 0 {
+			fmt.Fprintf(w, "; %d unknown (%s)", n, r)
+		}
+	}
+	fmt.Fprintln(w)
+	var kinds []string
+	for _, k := range schemas.Kinds {
+		if n := s.ByKind[k]; n > 0 {
+			kinds = append(kinds, fmt.Sprintf("%d %s", n, k))
+		}
+	}
+	if len(kinds) > 0 {
+		fmt.Fprintf(w, "divergences found: %s; %d of them closed again\n", strings.Join(kinds, ", "), s.Closed)
+	}
+}
+
+func describeAlarm(a reconcile.Alarm) string {
+	s := string(a.Reason)
+	if a.Side != 0 {
+		s += " on " + a.Side.String()
+	}
+	if a.Entity != "" {
+		s += fmt.Sprintf(": %s %s", a.Entity, keyText(a.Key))
+	}
+	return fmt.Sprintf("%s, at offset %d: %s", s, a.Offset, a.Detail)
+}
+
+func keyText(key []string) string {
+	parts := make([]string, len(key))
+	for i, k := range key {
+		parts[i] = visible(k)
+	}
+	return strings.Join(parts, "/")
+}
+
+// visible makes a value harmless to a terminal.
+func visible(s string) string {
+	q := fmt.Sprintf("%q", s)
+	return q[1 : len(q)-1]
+}
+
+func short(id string) string {
+	if len(id) > 12 {
+		return id[:12]
+	}
+	return id
+}
