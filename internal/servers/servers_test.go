@@ -123,7 +123,11 @@ func TestSideBySide(t *testing.T) {
 		wg.Wait()
 		for _, s := range stores {
 			if s != nil {
-				defer s.Stop()
+				defer func() {
+					if err := s.Stop(); err != nil { // the second time, unless the test ends early
+						t.Error(err)
+					}
+				}()
 			}
 		}
 		servertest.Check(t, errors.Join(errs...))

@@ -1,0 +1,64 @@
+# make demo      two real databases, one log, verdicts, repairs: a minute's look
+# make test      everything that has to pass, as .ci/run calls it
+# make lint      the static part of it
+# make bench     one JSON line per benchmark; BENCH=prefix chooses
+# make fuzz      every fuzz test for FUZZTIME each; FUZZ=regexp chooses
+# make generate  generated code, from its sources
+# make build     bin/trueup, static
+# make clean     what the above left in this directory
+
+GO        ?= go
+BENCH     ?=
+FUZZ      ?= .
+FUZZTIME  ?= 30s
+DEMO_FLAGS ?=
+# The slowest package has minutes to spare on two cores; a hang still ends.
+TEST_TIMEOUT ?= 20m
+# Packages tested at a time: each may run a database and a JVM beside itself.
+TEST_PARALLEL ?= 2
+
+# Tools are built from the versions that tools/go.mod pins, once.
+TOOLS := .cache/bin
+TOOL  := $(TOOLS)/.built
+
+.DELETE_ON_ERROR:
+.PHONY: demo build test lint bench fuzz generate clean
+
+demo:
+	@scripts/setup demo
+	@$(MAKE) --no-print-directory build
+	bin/trueup demo $(DEMO_FLAGS)
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/trueup ./cmd/trueup
+
+test:
+	@scripts/setup test
+	@$(MAKE) --no-print-directory lint
+	$(GO) test -race -timeout $(TEST_TIMEOUT) -p $(TEST_PARALLEL) ./...
+
+lint: $(TOOL)
+	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "gofmt -w:" $$unformatted; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -vettool=$(CURDIR)/$(TOOLS)/purecore ./reconcile
+	$(TOOLS)/staticcheck ./...
+	$(TOOLS)/golangci-lint run ./...
+	scripts/vulncheck $(TOOLS)/govulncheck
+
+bench:
+	$(GO) run ./bench -bench "$(BENCH)"
+
+fuzz:
+	scripts/fuzz "$(FUZZTIME)" "$(FUZZ)"
+
+generate: $(TOOL)
+	@command -v protoc >/dev/null || { echo "generate: protoc is missing (Debian: protobuf-compiler)"; exit 1; }
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(GO) generate ./...
+
+clean:
+	rm -rf bin .cache
+
+$(TOOL): tools/go.mod tools/go.sum $(wildcard tools/*/*.go)
+	@mkdir -p $(TOOLS)
+	cd tools && GOBIN=$(CURDIR)/$(TOOLS) $(GO) install tool ./...
+	@touch $@
