@@ -36,7 +36,7 @@ func checkDivergence(d *Divergence) error {
 		oneOf("verdict", d.Verdict, Kinds...),
 		checkSide(d.Side), checkEntity(d.Entity),
 		checkTimes(d.Since, d.OpenedAt, d.At, d.ClosedAt),
-		checkEvidence(d.Authority), checkEvidence(d.Follower), checkEvidence(d.ClosedBy))
+		checkEvidence(d.Authority), checkEvidence(d.Follower), checkEvidence(d.ClosedBy), checkEvidence(d.Cause))
 }
 
 func checkEvidence(e *Evidence) error {

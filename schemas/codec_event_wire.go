@@ -74,6 +74,7 @@ func divergenceToWire(d *Divergence) *pb.Divergence {
 		Since: int64(d.Since), OpenedAt: int64(d.OpenedAt), At: int64(d.At), Side: pb.Side(d.Side),
 		Authority: evidenceToWire(d.Authority), Follower: evidenceToWire(d.Follower), Fields: d.Fields,
 		ClosedBy: evidenceToWire(d.ClosedBy), ClosedAt: int64(d.ClosedAt), Rules: d.Rules, Sequence: d.Sequence,
+		Cause: evidenceToWire(d.Cause),
 	}
 }
 
@@ -83,11 +84,12 @@ func divergenceFromWire(m *pb.Divergence) (*Event, string) {
 		Since: Micros(m.Since), OpenedAt: Micros(m.OpenedAt), At: Micros(m.At), Side: sideFromWire(m.Side),
 		Fields: m.Fields, ClosedAt: Micros(m.ClosedAt), Rules: m.Rules, Sequence: m.Sequence,
 	}
-	var ok [3]bool
+	var ok [4]bool
 	d.Authority, ok[0] = evidenceFromWire(m.Authority)
 	d.Follower, ok[1] = evidenceFromWire(m.Follower)
 	d.ClosedBy, ok[2] = evidenceFromWire(m.ClosedBy)
-	if ok != [3]bool{true, true, true} {
+	d.Cause, ok[3] = evidenceFromWire(m.Cause)
+	if ok != [4]bool{true, true, true, true} {
 		return nil, "evidence with a row or values that cannot be"
 	}
 	return &Event{Divergence: d}, ""

@@ -68,6 +68,7 @@ type Divergence struct {
 	Side      Side   // the authority
 	Authority *Evidence
 	Follower  *Evidence
+	Cause     *Evidence // the write that the divergence began with, without row and values: the oldest one that never arrived, or the first that nothing explains
 	Fields    []string  // canonical fields that differ, in the entity's order; all compared ones where a row is absent
 	ClosedBy  *Evidence // the change that made the sides equal; nil while open
 	ClosedAt  Micros

@@ -3,6 +3,7 @@ package schemas
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"testing"
 
@@ -76,4 +77,36 @@ func compareWithEncodingJSON(t *testing.T, line []byte, r *Record) {
 			t.Fatalf("encoding/json reads %q of %q, we %+v", text, name, column)
 		}
 	}
+}
+
+// The same for events, which a consumer reads from a topic that anybody with
+// rights may write to.
+func FuzzParseEventJSON(f *testing.F) {
+	for _, e := range exampleEvents() {
+		f.Add(AppendEventJSON(nil, e))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		e, err := ParseEventJSON(line)
+		if err != nil {
+			if bad := new(DecodeError); e != nil || !errors.As(err, &bad) {
+				t.Fatalf("got %v and %v: want a *DecodeError alone", e, err)
+			}
+			return
+		}
+		if !json.Valid(line) {
+			t.Fatalf("read what is no JSON: %q", line)
+		}
+		printed := AppendEventJSON(nil, e)
+		again, err := ParseEventJSON(printed)
+		if err != nil {
+			t.Fatalf("%s: printed as %s: %v", line, printed, err)
+		}
+		wired, err := UnmarshalEvent(AppendEvent(nil, again))
+		if err != nil {
+			t.Fatalf("%s: on the wire: %v", line, err)
+		}
+		if diff := cmp.Diff(asEventJSON(e), wired); diff != "" {
+			t.Fatal(diff)
+		}
+	})
 }

@@ -13,8 +13,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// readAll reads every record of a file.
-func readAll(r io.Reader, maxLine int) ([]*Record, error) {
+// readLines reads every record of a file.
+func readLines(r io.Reader, maxLine int) ([]*Record, error) {
 	lines := NewLineReader(r, maxLine)
 	var records []*Record
 	for {
@@ -52,7 +52,7 @@ func TestFileIsReadAsWritten(t *testing.T) {
 		if n := strings.Count(file.String(), `,"partition":`); partitions > 1 && n < len(want) {
 			t.Fatalf("%d of %d records say their partition", n, len(want))
 		}
-		got, err := readAll(iotest.HalfReader(&file), 0)
+		got, err := readLines(iotest.HalfReader(&file), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +71,7 @@ func TestFileCutAnywhereIsAnError(t *testing.T) {
 	}
 	whole := len(bytes.TrimSuffix(file, []byte("\n")))
 	for size := range len(file) + 1 {
-		_, err := readAll(bytes.NewReader(file[:size]), 0)
+		_, err := readLines(bytes.NewReader(file[:size]), 0)
 		if size >= whole {
 			if err != nil {
 				t.Fatalf("whole: %v", err)
@@ -107,17 +107,17 @@ func TestFileErrorsNameTheLine(t *testing.T) {
 		"too long, cut":   {strings.Repeat(" ", 100), `line 1: longer than 99 bytes`},
 		"bytes of nobody": {"\xff\xfe", `line 1: the file is cut short in this line: want an object`},
 	} {
-		records, err := readAll(strings.NewReader(c.file), 99)
+		records, err := readLines(strings.NewReader(c.file), 99)
 		if err == nil || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%s: %d records, %v; want %s", name, len(records), err, c.want)
 		}
 	}
 	broken := io.MultiReader(strings.NewReader(control+"\n"), iotest.ErrReader(io.ErrClosedPipe))
-	if _, err := readAll(broken, 0); !errors.Is(err, io.ErrClosedPipe) {
+	if _, err := readLines(broken, 0); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("a broken reader gave %v", err)
 	}
 	crlf := control + "\r\n" + end + "\r\n"
-	if _, err := readAll(strings.NewReader(crlf), 99); err != nil {
+	if _, err := readLines(strings.NewReader(crlf), 99); err != nil {
 		t.Errorf("a file of another system's line ends: %v", err)
 	}
 }
@@ -136,7 +136,7 @@ func TestLongLineIsRead(t *testing.T) {
 	if err := w.End(); err != nil {
 		t.Fatal(err)
 	}
-	got, err := readAll(&file, 0)
+	got, err := readLines(&file, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

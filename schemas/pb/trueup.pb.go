@@ -1467,6 +1467,7 @@ type Divergence struct {
 	ClosedAt      int64                  `protobuf:"varint,14,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
 	Rules         string                 `protobuf:"bytes,15,opt,name=rules,proto3" json:"rules,omitempty"`
 	Sequence      uint32                 `protobuf:"varint,16,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Cause         *Evidence              `protobuf:"bytes,17,opt,name=cause,proto3" json:"cause,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1611,6 +1612,13 @@ func (x *Divergence) GetSequence() uint32 {
 		return x.Sequence
 	}
 	return 0
+}
+
+func (x *Divergence) GetCause() *Evidence {
+	if x != nil {
+		return x.Cause
+	}
+	return nil
 }
 
 // Compensation is a conditional write as data.
@@ -2096,7 +2104,7 @@ const file_trueup_proto_rawDesc = "" +
 	"\x03tag\x18\t \x01(\v2\x0e.trueup.v1.TagR\x03tag\x12\"\n" +
 	"\x03row\x18\n" +
 	" \x01(\v2\x10.trueup.v1.ImageR\x03row\x12)\n" +
-	"\x06values\x18\v \x01(\v2\x11.trueup.v1.ValuesR\x06values\"\xdb\x03\n" +
+	"\x06values\x18\v \x01(\v2\x11.trueup.v1.ValuesR\x06values\"\x86\x04\n" +
 	"\n" +
 	"Divergence\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
@@ -2115,7 +2123,8 @@ const file_trueup_proto_rawDesc = "" +
 	"\tclosed_by\x18\r \x01(\v2\x13.trueup.v1.EvidenceR\bclosedBy\x12\x1b\n" +
 	"\tclosed_at\x18\x0e \x01(\x03R\bclosedAt\x12\x14\n" +
 	"\x05rules\x18\x0f \x01(\tR\x05rules\x12\x1a\n" +
-	"\bsequence\x18\x10 \x01(\rR\bsequence\"\x86\x05\n" +
+	"\bsequence\x18\x10 \x01(\rR\bsequence\x12)\n" +
+	"\x05cause\x18\x11 \x01(\v2\x13.trueup.v1.EvidenceR\x05cause\"\x86\x05\n" +
 	"\fCompensation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\rdivergence_id\x18\x02 \x01(\tR\fdivergenceId\x12\x1a\n" +
@@ -2241,15 +2250,16 @@ var file_trueup_proto_depIdxs = []int32{
 	16, // 29: trueup.v1.Divergence.authority:type_name -> trueup.v1.Evidence
 	16, // 30: trueup.v1.Divergence.follower:type_name -> trueup.v1.Evidence
 	16, // 31: trueup.v1.Divergence.closed_by:type_name -> trueup.v1.Evidence
-	0,  // 32: trueup.v1.Compensation.side:type_name -> trueup.v1.Side
-	6,  // 33: trueup.v1.Compensation.key_columns:type_name -> trueup.v1.Image
-	6,  // 34: trueup.v1.Compensation.expect:type_name -> trueup.v1.Image
-	6,  // 35: trueup.v1.Compensation.set:type_name -> trueup.v1.Image
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	16, // 32: trueup.v1.Divergence.cause:type_name -> trueup.v1.Evidence
+	0,  // 33: trueup.v1.Compensation.side:type_name -> trueup.v1.Side
+	6,  // 34: trueup.v1.Compensation.key_columns:type_name -> trueup.v1.Image
+	6,  // 35: trueup.v1.Compensation.expect:type_name -> trueup.v1.Image
+	6,  // 36: trueup.v1.Compensation.set:type_name -> trueup.v1.Image
+	37, // [37:37] is the sub-list for method output_type
+	37, // [37:37] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_trueup_proto_init() }
