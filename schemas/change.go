@@ -3,6 +3,7 @@ package schemas
 // Op is what a change did to its row.
 type Op uint8
 
+// The ops.
 const (
 	OpInsert   Op = 1
 	OpUpdate   Op = 2

@@ -15,7 +15,7 @@ import (
 // exactly one of change, progress, covered, control and gap panics.
 func AppendRecord(dst []byte, r *Record) []byte {
 	if r.Change != nil {
-		s := scratches.Get().(*changeScratch)
+		s := takeScratch()
 		dst = appendMessage(dst, s.fill(r.Change))
 		s.release()
 		return dst
@@ -65,7 +65,14 @@ type changeScratch struct {
 	key           [][]byte
 }
 
-var scratches = sync.Pool{New: func() any { return new(changeScratch) }}
+var scratches sync.Pool // of *changeScratch
+
+func takeScratch() *changeScratch {
+	if s, ok := scratches.Get().(*changeScratch); ok {
+		return s
+	}
+	return new(changeScratch)
+}
 
 // maxScratchColumns bounds what one pooled scratch keeps: two rows of the
 // widest table that MySQL allows are less.

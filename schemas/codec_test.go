@@ -265,8 +265,8 @@ func TestWideRowIsNotKept(t *testing.T) {
 	if diff := cmp.Diff(wide, back); diff != "" {
 		t.Fatal(diff)
 	}
-	s := scratches.Get().(*changeScratch)
-	defer scratches.Put(s)
+	s := takeScratch()
+	defer s.release()
 	if len(s.columns) > maxScratchColumns {
 		t.Errorf("a scratch of %d columns was kept", len(s.columns))
 	}

@@ -3,6 +3,7 @@ package schemas
 // Statement is what a compensation does to the follower's row.
 type Statement string
 
+// The statements.
 const (
 	InsertRow Statement = "insert"
 	UpdateRow Statement = "update"
@@ -37,6 +38,7 @@ type Compensation struct {
 // Result is how a compensation ended.
 type Result string
 
+// The results.
 const (
 	Reported           Result = "reported" // mode report: nothing was written
 	Proposed           Result = "proposed" // waits for approval

@@ -3,6 +3,7 @@ package schemas
 // Action is what a person decides about compensations.
 type Action string
 
+// The actions.
 const (
 	Approve Action = "approve" // a proposed compensation may be written
 	Reject  Action = "reject"  // a proposed compensation is never written

@@ -3,6 +3,7 @@ package schemas
 // Kind is what a divergence is.
 type Kind string
 
+// The kinds.
 const (
 	Missing         Kind = "missing"
 	Stale           Kind = "stale"
@@ -21,6 +22,7 @@ var Kinds = []Kind{Missing, Stale, Mismatch, Reordered, Rogue, Resurrected, Torn
 // Reason is why a key could not be judged.
 type Reason string
 
+// The reasons.
 const (
 	Lag               Reason = "lag"
 	NoData            Reason = "no_data"
@@ -49,6 +51,7 @@ type Evidence struct {
 // Stage is where a divergence is in its life.
 type Stage string
 
+// The stages.
 const (
 	Opened  Stage = "opened"
 	Updated Stage = "updated" // still open, and one side's latest version is another

@@ -1,6 +1,10 @@
 package schemas
 
-import "testing"
+import (
+	"bytes"
+	"io"
+	"testing"
+)
 
 func BenchmarkAppendJSONLine(b *testing.B) {
 	r := benchmarkRecord()
@@ -29,6 +33,32 @@ func BenchmarkParseJSONLineOfContract(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := ParseJSONLine(line); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// One op reads a whole file of 1000 lines: what a replay pays before it judges.
+func BenchmarkLineReaderOf1000(b *testing.B) {
+	var file bytes.Buffer
+	w := NewLineWriter(&file, 1)
+	for range 999 {
+		if err := w.Write(benchmarkRecord()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := w.End(); err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(file.Len()))
+	b.ReportAllocs()
+	for b.Loop() {
+		r := NewLineReader(bytes.NewReader(file.Bytes()), 0)
+		var err error
+		for err == nil {
+			_, err = r.Next()
+		}
+		if err != io.EOF { //nolint:errorlint // Next promises this very value
 			b.Fatal(err)
 		}
 	}

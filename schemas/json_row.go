@@ -38,6 +38,7 @@ func (o *jsonObject) known(row Row) {
 		case Null:
 			o.named(row[i].Name)
 			o.dst = append(o.dst, "null"...)
+		default: // unavailable: said elsewhere
 		}
 	}
 }

@@ -55,7 +55,7 @@ func (r *LineReader) Next() (*Record, error) {
 	}
 	if err != nil {
 		r.err = err
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			r.err = &LineError{Line: r.line, Err: err}
 		}
 		return nil, r.err
@@ -66,16 +66,17 @@ func (r *LineReader) Next() (*Record, error) {
 func (r *LineReader) next() (*Record, error) {
 	r.line++
 	line, err := r.read()
+	last := errors.Is(err, io.EOF)
 	switch {
-	case err == io.EOF && len(line) == 0:
+	case last && len(line) == 0:
 		return nil, errors.New(`the file is cut short: it stops without {"kind":"end"}`)
-	case err != nil && err != io.EOF:
+	case err != nil && !last:
 		return nil, err
 	case len(bytes.TrimSpace(line)) == 0:
 		return nil, errors.New("a blank line: want a record")
 	}
 	record, bad := ParseJSONLine(line)
-	if bad != nil && err == io.EOF {
+	if bad != nil && last {
 		return nil, fmt.Errorf("the file is cut short in this line: %w", bad)
 	}
 	return record, bad
@@ -88,7 +89,7 @@ func (r *LineReader) read() ([]byte, error) {
 		return line[:len(line)-1], nil
 	}
 	r.long = append(r.long[:0], line...)
-	for err == bufio.ErrBufferFull && len(r.long) <= r.max {
+	for errors.Is(err, bufio.ErrBufferFull) && len(r.long) <= r.max {
 		line, err = r.in.ReadSlice('\n')
 		r.long = append(r.long, line...)
 	}
@@ -108,9 +109,12 @@ func (r *LineReader) read() ([]byte, error) {
 // nothing says that nothing follows: io.EOF.
 func (r *LineReader) nothing() error {
 	_, err := r.in.ReadByte()
-	if err == nil {
+	switch {
+	case err == nil:
 		r.line++
 		return errors.New("something stands behind the end record")
+	case errors.Is(err, io.EOF):
+		return io.EOF
 	}
 	return err
 }

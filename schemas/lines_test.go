@@ -19,11 +19,11 @@ func readLines(r io.Reader, maxLine int) ([]*Record, error) {
 	var records []*Record
 	for {
 		record, err := lines.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return records, nil
 		}
 		if err != nil {
-			if _, again := lines.Next(); again != err {
+			if _, again := lines.Next(); !errors.Is(again, err) {
 				return records, errors.New("an error that is not repeated")
 			}
 			return records, err

@@ -3,6 +3,7 @@ package schemas
 // Presence says which of its three values a column has.
 type Presence uint8
 
+// The presences.
 const (
 	Value       Presence = iota // the column has the text
 	Null                        // SQL NULL

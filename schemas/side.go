@@ -5,6 +5,7 @@ import "fmt"
 // Side is one of the two stores of a migration.
 type Side uint8
 
+// The sides.
 const (
 	Legacy Side = 1 // the store that is moved from
 	Target Side = 2 // the store that is moved to
