@@ -1,0 +1,171 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// TopicInfo is what a topic was when the log was opened.
+type TopicInfo struct {
+	Name           string
+	ID             [16]byte // changes when a topic is deleted and made again
+	Partitions     int
+	MaxRecordBytes int // the largest record that it takes, headers and lengths included
+}
+
+// ensureTopics makes the topics that are missing, if it may, and verifies all.
+func (l *Log) ensureTopics(ctx context.Context, brokers int, create bool) error {
+	names := l.names.All()
+	m, err := fetchMetadata(ctx, l.client, names...)
+	if err != nil {
+		return fmt.Errorf("ask %s for its topics: %w", l.Describe(), err)
+	}
+	if create {
+		for _, name := range names {
+			if m.topics[name].missing() {
+				if err := l.createTopic(ctx, name, brokers); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	// A topic that was just made takes a moment to be known by every broker.
+	for tries := 0; ; tries++ {
+		m, err = fetchMetadata(ctx, l.client, names...)
+		if err != nil {
+			return fmt.Errorf("ask %s for its topics: %w", l.Describe(), err)
+		}
+		waitFor, err := l.verifyTopics(m, create)
+		if err != nil {
+			return err
+		}
+		if waitFor == "" {
+			return l.readLimits(ctx)
+		}
+		if err := backoff(ctx, tries); err != nil {
+			return fmt.Errorf("topic %q on %s: some partitions have no leader; see the brokers' own health: %w", waitFor, l.Describe(), err)
+		}
+	}
+}
+
+// verifyTopics compares what is there with what was wanted, and keeps it. It returns
+// the name of a topic that is not ready yet.
+func (l *Log) verifyTopics(m metadata, create bool) (waitFor string, err error) {
+	var errs []error
+	for _, name := range l.names.All() {
+		t := m.topics[name]
+		switch {
+		case t.missing() && !create:
+			errs = append(errs, fmt.Errorf("topic %q does not exist on %s: start the migration with `trueup run`, which creates it", name, l.Describe()))
+		case errors.Is(t.err, kerr.TopicAuthorizationFailed):
+			errs = append(errs, fmt.Errorf("topic %q on %s: this user may not describe it: grant read, write and describe", name, l.Describe()))
+		case t.err != nil && !kerr.IsRetriable(t.err):
+			errs = append(errs, fmt.Errorf("topic %q on %s: %w", name, l.Describe(), t.err))
+		case !t.ready():
+			waitFor = name
+		case l.cfg.Partitions != 0 && len(t.leaders) != l.cfg.Partitions:
+			errs = append(errs, fmt.Errorf("topic %q on %s has %d partitions, and %d are wanted: the count is fixed for the life of a topic, since a key must not change its partition; set log.partitions to %d, or give the migration a new name",
+				name, l.Describe(), len(t.leaders), l.cfg.Partitions, len(t.leaders)))
+		default:
+			l.topics[name] = TopicInfo{Name: name, ID: t.id, Partitions: len(t.leaders)}
+			l.leaders[name] = t.leaders
+		}
+	}
+	return waitFor, errors.Join(errs...)
+}
+
+func (l *Log) createTopic(ctx context.Context, name string, brokers int) error {
+	partitions := l.cfg.Partitions
+	if partitions == 0 {
+		partitions = DefaultPartitions
+	}
+	replicas := min(3, max(1, brokers))
+	_, err := l.admin.CreateTopic(ctx, int32(partitions), int16(replicas), l.topicConfig(name, replicas), name)
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		return fmt.Errorf("create topic %q on %s with %d partitions and %d replicas: %w", name, l.Describe(), partitions, replicas, err)
+	}
+	return nil
+}
+
+// topicConfig sets everything that a promise depends on, so that no broker's default
+// decides it.
+func (l *Log) topicConfig(name string, replicas int) map[string]*string {
+	retention, bytes := int64(-1), int64(-1)
+	if name == l.names.Changes {
+		if l.cfg.Retention > 0 {
+			retention = int64(l.cfg.Retention / time.Millisecond)
+		}
+		if l.cfg.RetentionBytes > 0 {
+			bytes = l.cfg.RetentionBytes
+		}
+	}
+	insync := 1
+	if replicas >= 3 {
+		insync = 2 // acknowledged means: on two machines
+	}
+	return map[string]*string{
+		"cleanup.policy":                 kadm.StringPtr("delete"),
+		"retention.ms":                   kadm.StringPtr(strconv.FormatInt(retention, 10)),
+		"retention.bytes":                kadm.StringPtr(strconv.FormatInt(bytes, 10)),
+		"max.message.bytes":              kadm.StringPtr(strconv.Itoa(l.cfg.MaxRecordBytes + batchOverhead)),
+		"min.insync.replicas":            kadm.StringPtr(strconv.Itoa(insync)),
+		"unclean.leader.election.enable": kadm.StringPtr("false"),
+		"message.timestamp.type":         kadm.StringPtr("CreateTime"),
+	}
+}
+
+// batchOverhead is the header of a batch.
+const batchOverhead = 61
+
+// defaultMessageBytes is Kafka's own max.message.bytes, assumed where this user may
+// not read a topic's configuration.
+const defaultMessageBytes = 1_048_588
+
+// readLimits learns what the topics take. Being forbidden to ask is no error.
+func (l *Log) readLimits(ctx context.Context) error {
+	for name, info := range l.topics {
+		info.MaxRecordBytes = defaultMessageBytes - batchOverhead
+		l.topics[name] = info
+	}
+	configs, err := l.admin.DescribeTopicConfigs(ctx, l.names.All()...)
+	if err != nil {
+		l.cfg.Log.Warn("topic limits not read; assuming Kafka's defaults", "err", err)
+		return nil
+	}
+	for _, rc := range configs {
+		info, ok := l.topics[rc.Name]
+		if rc.Err != nil || !ok {
+			continue
+		}
+		for _, kv := range rc.Configs {
+			l.applyTopicConfig(&info, kv.Key, kv.MaybeValue())
+		}
+		l.topics[rc.Name] = info
+	}
+	return nil
+}
+
+func (l *Log) applyTopicConfig(info *TopicInfo, key, value string) {
+	switch key {
+	case "max.message.bytes":
+		if n, err := strconv.Atoi(value); err == nil && n > batchOverhead {
+			info.MaxRecordBytes = n - batchOverhead
+		}
+	case "cleanup.policy":
+		if value != "delete" {
+			l.cfg.Log.Warn("topic's cleanup policy removes records that replays need; set cleanup.policy=delete", "stream", info.Name, "cleanup_policy", value)
+		}
+	case "retention.ms":
+		ms, err := strconv.ParseInt(value, 10, 64)
+		wanted := l.cfg.Retention
+		if err == nil && ms >= 0 && info.Name == l.names.Changes && (wanted < 0 || time.Duration(ms)*time.Millisecond < wanted) {
+			l.cfg.Log.Warn("topic keeps records for a shorter time than configured", "stream", info.Name, "retention_ms", ms, "wanted", wanted)
+		}
+	}
+}

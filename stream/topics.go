@@ -1,0 +1,42 @@
+package stream
+
+import (
+	"fmt"
+	"regexp"
+)
+
+// Topics are the names of a migration's topics.
+type Topics struct {
+	Changes       string // both sides' changes, in the only order there is
+	Divergences   string
+	Compensations string
+	Outcomes      string // what became of compensations
+}
+
+// TopicsOf returns the topics of the named migration.
+func TopicsOf(migration string) Topics {
+	prefix := "trueup." + migration + "."
+	return Topics{
+		Changes:       prefix + "changes",
+		Divergences:   prefix + "divergences",
+		Compensations: prefix + "compensations",
+		Outcomes:      prefix + "outcomes",
+	}
+}
+
+// All returns the names, in the order of the fields.
+func (t Topics) All() []string {
+	return []string{t.Changes, t.Divergences, t.Compensations, t.Outcomes}
+}
+
+// migrationName keeps a migration's name usable in a topic's name: Kafka allows
+// 249 characters of [a-zA-Z0-9._-] and confuses "." with "_" in metrics, so the
+// dot is left to us.
+var migrationName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
+
+func validMigration(name string) error {
+	if !migrationName.MatchString(name) {
+		return fmt.Errorf("migration name %q cannot be part of a topic's name: use 1 to 100 letters, digits, '-' and '_', starting with a letter or digit", name)
+	}
+	return nil
+}
