@@ -41,9 +41,6 @@ type Kafka struct {
 	server *server
 }
 
-//go:embed kafka/pom.xml
-var kafkaPom []byte
-
 //go:embed kafka/log4j2.properties
 var kafkaLogging []byte
 
@@ -116,12 +113,6 @@ func StartKafka(ctx context.Context, o KafkaOptions) (*Kafka, error) {
 		return nil, err
 	}
 	return k, nil
-}
-
-// FetchKafka returns the directory of Kafka's jars, fetched with Maven if they are
-// not in the cache yet.
-func FetchKafka(ctx context.Context) (string, error) {
-	return fetchMaven(ctx, "kafka", kafkaPom)
 }
 
 // Stop shuts down in an orderly way and removes a temporary directory.

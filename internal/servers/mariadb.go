@@ -2,17 +2,12 @@ package servers
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
-
-	"github.com/go-sql-driver/mysql"
 )
 
 // MariaDBOptions say how to start a MariaDB server. The zero value starts the
@@ -91,15 +86,16 @@ func StartMariaDB(ctx context.Context, o MariaDBOptions) (*MariaDB, error) {
 	}
 	base := command{name: "MariaDB", dir: dir.path, env: environment(dir.path), account: acct,
 		log: dir.join("log"), orphan: syscall.SIGKILL} // its recovery is made for that
+	var basedir []string // packages know theirs
+	if o.Bin != "" {
+		basedir = []string{"--basedir=" + filepath.Dir(installer)}
+	}
 	data, err := initOnce(dir, acct, func(fresh string) error {
 		c := base
 		c.name = "mariadb-install-db"
-		c.argv = []string{filepath.Join(installer, "mariadb-install-db"), "--no-defaults", "--datadir=" + fresh,
+		c.argv = append([]string{filepath.Join(installer, "mariadb-install-db"), "--no-defaults", "--datadir=" + fresh,
 			"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve",
-			"--innodb-log-file-size=" + mariadbSettings["innodb-log-file-size"]}
-		if o.Bin != "" {
-			c.argv = append(c.argv, "--basedir="+filepath.Dir(installer))
-		}
+			"--innodb-log-file-size=" + mariadbSettings["innodb-log-file-size"]}, basedir...)
 		return c.run(ctx)
 	})
 	if err != nil {
@@ -107,18 +103,18 @@ func StartMariaDB(ctx context.Context, o MariaDBOptions) (*MariaDB, error) {
 	}
 
 	m := &MariaDB{Dir: dir.path}
-	options := mariadbOptions(o.Settings)
+	settings := options(mariadbSettings, o.Settings)
 	m.server = &server{name: "MariaDB", dir: dir,
 		polite: []demand{{syscall.SIGTERM, 60 * time.Second}},
 		launch: func(ctx context.Context) (*process, error) {
 			c := base
 			c.argv = append([]string{filepath.Join(daemon, "mariadbd"), "--no-defaults", "--datadir=" + data,
-				fmt.Sprintf("--port=%d", m.Port)}, options...)
+				fmt.Sprintf("--port=%d", m.Port)}, slices.Concat(basedir, settings)...)
 			proc, err := c.start()
 			if err != nil {
 				return nil, err
 			}
-			return await(ctx, proc, portTaken, func(ctx context.Context) error { return probeMariaDB(ctx, m.DSN, data) })
+			return await(ctx, proc, portTaken, func(ctx context.Context) error { return probeMySQL(ctx, m.DSN, data) })
 		}}
 	err = m.server.first(ctx, func() error {
 		ports, err := freePorts(1)
@@ -143,43 +139,3 @@ func (m *MariaDB) Kill() error { return m.server.Kill() }
 // Restart starts the server again, after Kill or Stop or while it runs, on the
 // same port. After Stop it needs a Dir that was named.
 func (m *MariaDB) Restart(ctx context.Context) error { return m.server.Restart(ctx) }
-
-func mariadbOptions(more map[string]string) []string {
-	settings := maps.Clone(mariadbSettings)
-	for name, value := range more {
-		// mariadbd takes both spellings; one of ours must not stand beside one of theirs.
-		settings[strings.ReplaceAll(name, "_", "-")] = value
-	}
-	var options []string
-	for _, name := range slices.Sorted(maps.Keys(settings)) {
-		option := "--" + name
-		if value := settings[name]; value != "" {
-			option += "=" + value
-		}
-		options = append(options, option)
-	}
-	return options
-}
-
-// probeMariaDB succeeds when the server of that data directory answers.
-func probeMariaDB(ctx context.Context, dsn, data string) error {
-	config, err := mysql.ParseDSN(dsn)
-	if err != nil {
-		return err
-	}
-	config.Logger = &mysql.NopLogger{} // refused connections are expected here
-	connector, err := mysql.NewConnector(config)
-	if err != nil {
-		return err
-	}
-	db := sql.OpenDB(connector)
-	defer db.Close()
-	var where string
-	if err := db.QueryRowContext(ctx, "select @@datadir").Scan(&where); err != nil {
-		return err
-	}
-	if filepath.Clean(where) != data {
-		return fmt.Errorf("the server at %s has data directory %s, not %s", dsn, where, data)
-	}
-	return nil
-}

@@ -102,6 +102,7 @@ func TestServersDieWithTheirStarter(t *testing.T) {
 // The orphan signal is tied to the thread that started the process. Threads come
 // and go in a Go program; a server must not go with one of them.
 func TestServerOutlivesTheStartingThread(t *testing.T) {
+	t.Parallel()
 	type outcome struct {
 		tid int
 		s   *store

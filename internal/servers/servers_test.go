@@ -43,6 +43,8 @@ type store struct {
 }
 
 // kinds start a server of each kind below dir (empty: in a temporary directory).
+// MySQL shares with MariaDB all that is tried on each of them, and is slow to
+// make: TestMySQLRestarts does for it.
 var kinds = map[string]func(ctx context.Context, dir string) (*store, error){
 	"postgres": startPostgres,
 	"mariadb":  startMariaDB,
@@ -50,8 +52,13 @@ var kinds = map[string]func(ctx context.Context, dir string) (*store, error){
 }
 
 func eachKind(t *testing.T, test func(t *testing.T, start func(ctx context.Context, dir string) (*store, error))) {
+	t.Helper()
+	t.Parallel() // they mostly wait for servers
 	for name, start := range kinds {
-		t.Run(name, func(t *testing.T) { test(t, start) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, start)
+		})
 	}
 }
 
@@ -255,14 +262,18 @@ func startMariaDB(ctx context.Context, dir string) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
+	return sqlStore(m, m.Dir, m.DSN), nil
+}
+
+func sqlStore(s server, dir, dsn string) *store {
 	with := func(use func(db *sql.DB) error) error {
-		db, err := sql.Open("mysql", m.DSN)
+		db, err := sql.Open("mysql", dsn)
 		if err != nil {
 			return err
 		}
 		return errors.Join(use(db), db.Close())
 	}
-	return &store{server: m, dir: m.Dir,
+	return &store{server: s, dir: dir,
 		write: func(ctx context.Context, text string) error {
 			return with(func(db *sql.DB) error {
 				for _, ddl := range []string{"create database if not exists notes", "create table if not exists notes.notes (n int auto_increment primary key, text text)"} {
@@ -292,7 +303,7 @@ func startMariaDB(ctx context.Context, dir string) (*store, error) {
 			})
 			return texts, err
 		},
-	}, nil
+	}
 }
 
 func startKafka(ctx context.Context, dir string) (*store, error) {

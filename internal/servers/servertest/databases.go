@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
+	driver "github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -94,19 +94,29 @@ func dropPostgres(ctx context.Context, dsn, name string) error {
 // test. The binlog is the server's: it carries other tests' changes too.
 func MariaDBDatabase(t testing.TB) (dsn, name string) {
 	t.Helper()
-	server := MariaDB(t)
+	return mysqlDatabase(t, MariaDB(t).DSN)
+}
+
+// MySQLDatabase is MariaDBDatabase on the shared MySQL server.
+func MySQLDatabase(t testing.TB) (dsn, name string) {
+	t.Helper()
+	return mysqlDatabase(t, MySQL(t).DSN)
+}
+
+func mysqlDatabase(t testing.TB, server string) (dsn, name string) {
+	t.Helper()
 	name = freshName()
-	if err := execMariaDB(t.Context(), server.DSN, "create database "+name); err != nil {
+	if err := execMySQL(t.Context(), server, "create database "+name); err != nil {
 		t.Fatalf("create database %s: %v", name, err)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), cleanupLimit)
 		defer cancel()
-		if err := execMariaDB(ctx, server.DSN, "drop database if exists "+name); err != nil {
+		if err := execMySQL(ctx, server, "drop database if exists "+name); err != nil {
 			t.Errorf("drop database %s: %v", name, err)
 		}
 	})
-	config, err := mysql.ParseDSN(server.DSN)
+	config, err := driver.ParseDSN(server)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +124,7 @@ func MariaDBDatabase(t testing.TB) (dsn, name string) {
 	return config.FormatDSN(), name
 }
 
-func execMariaDB(ctx context.Context, dsn, statement string) error {
+func execMySQL(ctx context.Context, dsn, statement string) error {
 	db, err := sql.Open("mysql", dsn)
 	if err != nil {
 		return err

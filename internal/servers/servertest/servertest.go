@@ -33,7 +33,7 @@ type suite struct{ tests *testing.M }
 // Run is called by goleak, which looks for goroutines after it.
 func (s suite) Run() int {
 	code := s.tests.Run()
-	if err := errors.Join(postgres.stop(), mariadb.stop(), kafka.stop()); err != nil {
+	if err := errors.Join(postgres.stop(), mariadb.stop(), mysql.stop(), kafka.stop()); err != nil {
 		fmt.Fprintln(os.Stderr, "stop shared servers:", err)
 		code = max(code, 1)
 	}
@@ -46,6 +46,9 @@ var (
 	}}
 	mariadb = shared[*servers.MariaDB]{start: func(ctx context.Context) (*servers.MariaDB, error) {
 		return servers.StartMariaDB(ctx, servers.MariaDBOptions{})
+	}}
+	mysql = shared[*servers.MySQL]{start: func(ctx context.Context) (*servers.MySQL, error) {
+		return servers.StartMySQL(ctx, servers.MySQLOptions{})
 	}}
 	kafka = shared[*servers.Kafka]{start: func(ctx context.Context) (*servers.Kafka, error) {
 		return servers.StartKafka(ctx, servers.KafkaOptions{})
@@ -62,6 +65,12 @@ func Postgres(t testing.TB) *servers.Postgres {
 func MariaDB(t testing.TB) *servers.MariaDB {
 	t.Helper()
 	return mariadb.get(t)
+}
+
+// MySQL returns the MySQL server that the tests of this binary share.
+func MySQL(t testing.TB) *servers.MySQL {
+	t.Helper()
+	return mysql.get(t)
 }
 
 // Kafka returns the Kafka node that the tests of this binary share.

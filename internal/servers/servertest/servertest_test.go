@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -98,27 +99,45 @@ func TestPostgresIsFitForCapture(t *testing.T) {
 }
 
 func TestMariaDBDatabase(t *testing.T) {
+	exerciseMySQLDatabase(t, MariaDB(t).DSN, MariaDBDatabase)
+}
+
+func TestMySQLDatabase(t *testing.T) {
+	exerciseMySQLDatabase(t, MySQL(t).DSN, MySQLDatabase)
+}
+
+func exerciseMySQLDatabase(t *testing.T, server string, database func(testing.TB) (dsn, name string)) {
+	t.Helper()
 	var name string
 	t.Run("use", func(t *testing.T) {
-		dsn, n := MariaDBDatabase(t)
+		dsn, n := database(t)
 		name = n
 		if got := ask(t, dsn, "select database()"); got != name {
 			t.Fatalf("connected to %q, want %q", got, name)
 		}
 	})
-	if left := ask(t, MariaDB(t).DSN, "select count(*) from information_schema.schemata where schema_name = '"+name+"'"); left != "0" {
+	if left := ask(t, server, "select count(*) from information_schema.schemata where schema_name = '"+name+"'"); left != "0" {
 		t.Fatalf("database %s is left", name)
 	}
 }
 
 func TestMariaDBIsFitForCapture(t *testing.T) {
-	dsn := MariaDB(t).DSN
-	for variable, want := range map[string]string{"log_bin": "1", "binlog_format": "ROW", "binlog_row_image": "FULL",
-		"binlog_row_metadata": "FULL", "binlog_annotate_row_events": "1", "gtid_strict_mode": "1", "sync_binlog": "1",
-		"innodb_flush_log_at_trx_commit": "1", "time_zone": "+00:00", "character_set_server": "utf8mb4",
-		"bind_address": "127.0.0.1"} {
-		if got := ask(t, dsn, "select @@global."+variable); got != want {
-			t.Errorf("%s is %q, want %q", variable, got, want)
+	wantVariables(t, MariaDB(t).DSN, map[string]string{"binlog_annotate_row_events": "1", "gtid_strict_mode": "1"})
+}
+
+func TestMySQLIsFitForCapture(t *testing.T) {
+	wantVariables(t, MySQL(t).DSN, map[string]string{"gtid_mode": "ON", "enforce_gtid_consistency": "ON", "binlog_rows_query_log_events": "1"})
+}
+
+func wantVariables(t *testing.T, dsn string, own map[string]string) {
+	t.Helper()
+	want := map[string]string{"log_bin": "1", "binlog_format": "ROW", "binlog_row_image": "FULL",
+		"binlog_row_metadata": "FULL", "sync_binlog": "1", "innodb_flush_log_at_trx_commit": "1",
+		"time_zone": "+00:00", "character_set_server": "utf8mb4", "bind_address": "127.0.0.1"}
+	maps.Copy(want, own)
+	for variable, value := range want {
+		if got := ask(t, dsn, "select @@global."+variable); got != value {
+			t.Errorf("%s is %q, want %q", variable, got, value)
 		}
 	}
 }
