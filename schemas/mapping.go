@@ -1,0 +1,141 @@
+package schemas
+
+import (
+	"time"
+)
+
+// Rules are the mapping of tables to entities with everything that a verdict
+// depends on. They never change; many goroutines may use them.
+type Rules struct {
+	Migration string // the migration's name
+	// Version is the name, a hyphen, and the first 8 hexadecimal digits of the SHA-256 of Definition.
+	Version string
+	// Definition is the canonical JSON of what verdicts depend on: the stores' drivers and the entities.
+	Definition string
+
+	entities []*Entity
+	byName   map[string]*Entity
+	byTable  [3]map[TableName]*Entity // by side
+}
+
+// Entities lists the entities in the order of the file.
+func (r *Rules) Entities() []*Entity { return r.entities }
+
+// Entity returns the named entity.
+func (r *Rules) Entity(name string) (*Entity, bool) {
+	e, ok := r.byName[name]
+	return e, ok
+}
+
+// EntityOf returns the entity that a table of a side is mapped to. Names are
+// compared as they are, letter case included.
+func (r *Rules) EntityOf(side Side, schema, table string) (*Entity, bool) {
+	if side != Legacy && side != Target {
+		return nil, false
+	}
+	e, ok := r.byTable[side][TableName{Schema: schema, Name: table}]
+	return e, ok
+}
+
+// Entity is a resource with a canonical key and canonical fields, and where
+// they live on each side.
+type Entity struct {
+	Name         string
+	Fields       []Field  // in the order of the file
+	KeyFields    []string // names of fields
+	PartitionBy  []string // names of key fields; empty: all of them
+	SettleWindow time.Duration
+	Authority    Side
+	Compensate   CompensateConfig
+	// SettleWindowSet and AuthoritySet say that the file gives them; otherwise a log's own control record goes first.
+	SettleWindowSet, AuthoritySet bool
+
+	tables   [3]TableName
+	drivers  [3]Driver
+	byName   map[string]int // index in Fields
+	key      []int          // indexes in Fields
+	part     []int          // indexes in key
+	exact    []int          // fields that stand in the digest
+	tolerant []int          // fields compared with a tolerance
+	shape    [16]byte       // what the digest begins with
+}
+
+// CompensateConfig says what becomes of a divergence of an entity.
+type CompensateConfig struct {
+	Mode   string // report, propose or apply
+	Policy string // whose value is written: authority_wins, …
+}
+
+// Table returns the table of a side, the zero TableName where the file names none.
+func (e *Entity) Table(side Side) TableName {
+	if side != Legacy && side != Target {
+		return TableName{}
+	}
+	return e.tables[side]
+}
+
+// Field is a canonical field: its type, and where it lives on each side.
+type Field struct {
+	Name   string
+	Type   string // as declared: decimal(2)
+	Ignore bool   // compared never
+
+	canonical canonType
+	tolerance *tolerance
+	fold      *folding // nil: text is compared byte by byte
+	sources   [3]source
+}
+
+// source is where a field's value comes from on one side: a column, or an
+// expression over columns.
+type source struct {
+	column string
+	expr   *expression
+}
+
+// Column returns the column of a side, false where an expression stands in its
+// place.
+func (f *Field) Column(side Side) (string, bool) {
+	if (side != Legacy && side != Target) || f.sources[side].expr != nil {
+		return "", false
+	}
+	return f.sources[side].column, true
+}
+
+// field returns the named field, nil if there is none.
+func (e *Entity) field(name string) *Field {
+	if i, ok := e.byName[name]; ok {
+		return &e.Fields[i]
+	}
+	return nil
+}
+
+// finish derives what the entity's methods look up.
+func (e *Entity) finish() {
+	e.byName = make(map[string]int, len(e.Fields))
+	for i := range e.Fields {
+		f := &e.Fields[i]
+		e.byName[f.Name] = i
+		switch {
+		case f.Ignore:
+		case f.tolerance != nil:
+			e.tolerant = append(e.tolerant, i)
+		default:
+			e.exact = append(e.exact, i)
+		}
+	}
+	for i, name := range e.KeyFields {
+		e.key = append(e.key, e.byName[name])
+		if len(e.PartitionBy) == 0 {
+			e.part = append(e.part, i)
+		}
+	}
+	for _, name := range e.PartitionBy {
+		for i := range e.KeyFields {
+			if e.KeyFields[i] == name {
+				e.part = append(e.part, i)
+			}
+		}
+	}
+	e.shape = e.shapeOf()
+}

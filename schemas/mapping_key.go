@@ -1,0 +1,143 @@
+package schemas
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+)
+
+// Key returns the canonical key of a row of a side. It is an error if a key
+// column is not there, not carried by the log, NULL, or not of its type.
+func (e *Entity) Key(side Side, row Row) ([]string, error) {
+	key := make([]string, len(e.key))
+	c := rowCursor{row: row}
+	for i, index := range e.key {
+		f := &e.Fields[index]
+		r := f.read(side, &c)
+		switch err := f.problem(side, r); {
+		case err != nil:
+			return nil, fmt.Errorf("key of %s on %s: field %s: %w", e.Name, side, f.Name, err)
+		case r.presence == Null:
+			return nil, fmt.Errorf("key of %s on %s: field %s: NULL", e.Name, side, f.Name)
+		case r.presence == Unavailable:
+			return nil, fmt.Errorf("key of %s on %s: field %s: the log does not carry it", e.Name, side, f.Name)
+		}
+		b, _, err := f.canonical.canon(nil, r.text)
+		if err != nil {
+			return nil, fmt.Errorf("key of %s on %s: field %s: %w", e.Name, side, f.Name, err)
+		}
+		key[i] = string(b)
+		if f.fold != nil {
+			key[i] = f.fold.fold(key[i])
+		}
+	}
+	return key, nil
+}
+
+// MessageKey returns the key of the key's records on the topic: the entity's
+// name and the canonical key as a JSON array of strings, ["order","42"].
+func (e *Entity) MessageKey(key []string) []byte {
+	b := append(make([]byte, 0, 64), '[')
+	b = appendJSONString(b, e.Name)
+	for _, text := range key {
+		b = append(b, ',')
+		b = appendJSONString(b, text)
+	}
+	return append(b, ']')
+}
+
+// PartitionKey returns what the partition of a key is chosen by: the texts of
+// the PartitionBy fields as a JSON array of strings, ["42"]. The entity is not
+// in it, so that rows of several entities with the same texts share a
+// partition.
+func (e *Entity) PartitionKey(key []string) []byte {
+	b := append(make([]byte, 0, 64), '[')
+	for i, index := range e.part {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		if index < len(key) {
+			b = appendJSONString(b, key[index])
+		}
+	}
+	return append(b, ']')
+}
+
+// OrderKey returns bytes that sort as the key does: whole numbers by value,
+// the rest by the bytes of its canonical text. Different keys have different
+// bytes, and no key's bytes begin another's of as many fields.
+func (e *Entity) OrderKey(key []string) []byte {
+	b := make([]byte, 0, 32)
+	for i, text := range key {
+		if i < len(e.key) {
+			if _, whole := e.Fields[e.key[i]].canonical.(integerType); whole {
+				b = appendOrderedInteger(b, text)
+				continue
+			}
+		}
+		b = appendOrderedText(b, text)
+	}
+	return b
+}
+
+// The first byte of an ordered part. A text that is no canonical whole number
+// stands after all numbers.
+const (
+	orderZero byte = 0x80 // ± the number of bytes, up to 8: the magnitude follows, big-endian
+	orderBig  byte = 0x09 // orderZero ± orderBig: the number of digits in 4 bytes and the digits follow
+	orderText byte = 0xf0 // a text follows
+)
+
+// appendOrderedInteger appends a canonical whole number so that bytes sort by
+// value. A negative number's bytes are inverted.
+func appendOrderedInteger(dst []byte, text string) []byte {
+	digits, neg := text, false
+	if len(text) > 1 && text[0] == '-' {
+		digits, neg = text[1:], true
+	}
+	if !canonicalDigits(digits) || (neg && digits == "0") {
+		return appendOrderedText(dst, text)
+	}
+	start := len(dst)
+	if magnitude, err := strconv.ParseUint(digits, 10, 64); err == nil {
+		var b [8]byte
+		binary.BigEndian.PutUint64(b[:], magnitude)
+		size := 8
+		for size > 0 && b[8-size] == 0 {
+			size--
+		}
+		dst = append(dst, orderZero+byte(size))
+		dst = append(dst, b[8-size:]...)
+	} else {
+		dst = append(dst, orderZero+orderBig)
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(digits)))
+		dst = append(dst, digits...)
+	}
+	if neg {
+		dst[start] = orderZero - (dst[start] - orderZero)
+		for i := start + 1; i < len(dst); i++ {
+			dst[i] = ^dst[i]
+		}
+	}
+	return dst
+}
+
+// canonicalDigits says whether text is a whole number without sign and leading
+// zeros.
+func canonicalDigits(text string) bool {
+	digits, rest := cutDigits(text)
+	return digits != "" && rest == "" && (digits[0] != '0' || len(digits) == 1)
+}
+
+// appendOrderedText appends a text so that it sorts by its bytes and ends
+// itself: a zero byte is followed by 0xff, the end is two zero bytes.
+func appendOrderedText(dst []byte, text string) []byte {
+	dst = append(dst, orderText)
+	for i := range len(text) {
+		dst = append(dst, text[i])
+		if text[i] == 0 {
+			dst = append(dst, 0xff)
+		}
+	}
+	return append(dst, 0, 0)
+}

@@ -1,0 +1,43 @@
+package schemas
+
+// reading is a field's value in a row.
+type reading struct {
+	presence Presence // Unavailable where a column it needs is
+	missing  bool     // a column it needs is not in the row at all
+	text     string   // the server's text
+	problem  error    // the expression gave no value; text holds what it was given
+}
+
+// rowCursor finds columns of a row. Rows list their columns in the table's
+// order and fields mostly follow it, so it looks on from where it last was.
+type rowCursor struct {
+	row Row
+	at  int
+}
+
+func (c *rowCursor) find(name string) (*Column, bool) {
+	for range c.row {
+		if c.at == len(c.row) {
+			c.at = 0
+		}
+		column := &c.row[c.at]
+		c.at++
+		if column.Name == name {
+			return column, true
+		}
+	}
+	return nil, false
+}
+
+// read gives the field's value on a side.
+func (f *Field) read(side Side, c *rowCursor) reading {
+	s := &f.sources[side]
+	if s.expr != nil {
+		return s.expr.read(c)
+	}
+	column, ok := c.find(s.column)
+	if !ok {
+		return reading{missing: true}
+	}
+	return reading{presence: column.Presence, text: column.Text}
+}

@@ -1,0 +1,108 @@
+package schemas
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
+)
+
+// Store is one of the two stores as the file names it.
+type Store struct {
+	Side   Side
+	Driver Driver
+	// DSN says where the connection string is: env:NAME or file:PATH. It is never the string itself.
+	DSN string
+
+	migration    *Migration
+	line, column int
+}
+
+var environmentName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+var errSecretReference = errors.New("want env:NAME or file:PATH: the connection string itself, which holds a secret, does not belong in this file")
+
+// checkSecretReference says what is wrong with a reference to a secret. It
+// quotes nothing of what is none.
+func checkSecretReference(text string) error {
+	if name, ok := strings.CutPrefix(text, "env:"); ok {
+		if !environmentName.MatchString(name) {
+			return errors.New("want env: and the name of an environment variable: letters, digits and _")
+		}
+		return nil
+	}
+	if path, ok := strings.CutPrefix(text, "file:"); ok {
+		if strings.TrimSpace(path) == "" || strings.IndexByte(path, 0) >= 0 {
+			return errors.New("want file: and the path of a file")
+		}
+		return nil
+	}
+	return errSecretReference
+}
+
+// maxSecretBytes bounds a file with a connection string.
+const maxSecretBytes = 64 << 10
+
+// ResolveDSN returns the connection string. Errors name where it was looked
+// for, never what was found.
+func (s *Store) ResolveDSN() (string, error) {
+	var dsn string
+	var err error
+	if name, ok := strings.CutPrefix(s.DSN, "env:"); ok {
+		dsn, err = secretFromEnvironment(name)
+	} else {
+		dsn, err = secretFromFile(s.migration.resolve(strings.TrimPrefix(s.DSN, "file:")))
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s:%d:%d: stores.%s.dsn: %w", s.migration.Path, s.line, s.column, s.Side, err)
+	}
+	return dsn, nil
+}
+
+func secretFromEnvironment(name string) (string, error) {
+	dsn, ok := os.LookupEnv(name)
+	switch {
+	case !ok:
+		return "", fmt.Errorf("the environment variable %s is not set: set it to the connection string", name)
+	case strings.TrimSpace(dsn) == "":
+		return "", fmt.Errorf("the environment variable %s is empty: set it to the connection string", name)
+	}
+	return strings.TrimSpace(dsn), nil
+}
+
+func secretFromFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("the file %s does not exist: put the connection string in it and run chmod 600 on it", path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the connection string: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("read the connection string: %w", err)
+	case !info.Mode().IsRegular():
+		return "", fmt.Errorf("%s is no file", path)
+	case info.Mode().Perm()&0o007 != 0:
+		return "", fmt.Errorf("everyone on this machine can use the file %s, which holds a secret: run chmod 600 %s", path, path)
+	case info.Size() > maxSecretBytes:
+		return "", fmt.Errorf("the file %s is larger than %d bytes: want a connection string alone", path, maxSecretBytes)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxSecretBytes))
+	if err != nil {
+		return "", fmt.Errorf("read the connection string: %w", err)
+	}
+	dsn := strings.TrimSpace(string(b))
+	switch {
+	case dsn == "":
+		return "", fmt.Errorf("the file %s is empty: put the connection string in it", path)
+	case strings.ContainsAny(dsn, "\n\r\x00"):
+		return "", fmt.Errorf("the file %s has more than one line: want a connection string alone", path)
+	}
+	return dsn, nil
+}

@@ -1,0 +1,176 @@
+package schemas
+
+import (
+	"fmt"
+	"net"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Bounds of what the file may ask for.
+const (
+	maxPartitions   = 1024
+	maxSettleWindow = 24 * time.Hour
+	maxRetention    = 3650 * 24 * time.Hour
+	maxOwner        = 256
+	apiVersion      = "trueup/v1"
+	migrationKind   = "Migration"
+)
+
+var (
+	migrationName = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
+	entityName    = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,62}$`)
+)
+
+// migration reads the document.
+func (r *configReader) migration(root *configNode) *Migration {
+	m := &Migration{Path: r.file, DataDir: DefaultDataDir, Log: LogConfig{Partitions: DefaultPartitions}}
+	if !r.mapping(root, "", "apiVersion", "kind", "metadata", "stores", "log", "dataDir", "entities") {
+		return m
+	}
+	r.oneOf(r.required(root, "", "apiVersion", apiVersion), "apiVersion", apiVersion)
+	r.oneOf(r.required(root, "", "kind", migrationKind), "kind", migrationKind)
+	r.metadata(m, r.required(root, "", "metadata", "a mapping with a name"))
+	r.stores(m, root)
+	r.log(m, root.get("log"))
+	if n := root.get("dataDir"); n != nil {
+		m.DataDir, _ = r.text(n, "dataDir", "a directory")
+	}
+	m.DataDir = m.resolve(m.DataDir)
+	r.entityList(m, r.required(root, "", "entities", "a list of entities"))
+	return m
+}
+
+func (r *configReader) metadata(m *Migration, n *configNode) {
+	if n == nil || !r.mapping(n, "metadata", "name", "owner") {
+		return
+	}
+	const want = "1 to 63 of the characters a-z, 0-9 and -"
+	name := r.required(n, "metadata", "name", want)
+	var ok bool
+	if m.Name, ok = r.text(name, "metadata.name", want); ok && !migrationName.MatchString(m.Name) {
+		r.fail(name, "metadata.name", "want %s, have %s", want, shown(m.Name))
+	}
+	if owner := n.get("owner"); owner != nil {
+		if m.Owner, ok = r.text(owner, "metadata.owner", "the name of who reconciles"); ok && len(m.Owner) > maxOwner {
+			r.fail(owner, "metadata.owner", "want at most %d bytes, have %d", maxOwner, len(m.Owner))
+		}
+	}
+}
+
+func (r *configReader) stores(m *Migration, root *configNode) {
+	n := root.get("stores")
+	if n == nil {
+		m.lack(r, root, "stores", "a run needs both stores")
+		return
+	}
+	if !r.mapping(n, "stores", "legacy", "target") {
+		return
+	}
+	for _, side := range Sides {
+		path := "stores." + side.String()
+		s := n.get(side.String())
+		if s == nil {
+			m.lack(r, n, path, "a run needs both stores")
+			continue
+		}
+		if r.mapping(s, path, "driver", "dsn") {
+			m.stores[side] = r.store(m, side, s, path)
+		}
+	}
+}
+
+func (r *configReader) store(m *Migration, side Side, n *configNode, path string) *Store {
+	s := &Store{Side: side, migration: m}
+	driver := r.required(n, path, "driver", "postgres, mysql or mariadb")
+	if name, ok := r.oneOf(driver, path+".driver", string(Postgres), string(MySQL), string(MariaDB)); ok {
+		s.Driver = Driver(name)
+	}
+	dsn := r.required(n, path, "dsn", "env:NAME or file:PATH")
+	if dsn == nil {
+		return s
+	}
+	s.line, s.column = dsn.line, dsn.column
+	if err := checkSecretReference(dsn.text); dsn.kind != kindText || err != nil {
+		if err == nil {
+			err = errSecretReference
+		}
+		r.fail(dsn, path+".dsn", "%v", err) // never what stands there
+		return s
+	}
+	s.DSN = dsn.text
+	return s
+}
+
+// lack notes what a run needs and the file leaves out.
+func (m *Migration) lack(r *configReader, n *configNode, path, why string) {
+	m.missing = append(m.missing, &ConfigError{File: r.file, Line: n.line, Column: n.column, Path: path, Problem: "missing: " + why})
+}
+
+func (r *configReader) log(m *Migration, n *configNode) {
+	if n == nil || !r.mapping(n, "log", "brokers", "partitions", "retention") {
+		return
+	}
+	m.Log.Partitions = r.whole(n.get("partitions"), "log.partitions", 1, maxPartitions, DefaultPartitions)
+	m.Log.Retention = r.duration(n.get("retention"), "log.retention", maxRetention, 0)
+	brokers := n.get("brokers")
+	if brokers == nil {
+		return
+	}
+	if brokers.kind != kindList {
+		r.fail(brokers, "log.brokers", "want a list of host:port, have %s", brokers.describe())
+		return
+	}
+	for i, b := range brokers.items {
+		path := "log.brokers[" + strconv.Itoa(i) + "]"
+		address, ok := r.text(b, path, "host:port")
+		switch {
+		case !ok:
+		case !isAddress(address):
+			r.fail(b, path, "want host:port, have %s", shown(address))
+		case slices.Contains(m.Log.Brokers, address):
+			r.fail(b, path, "stands twice")
+		default:
+			m.Log.Brokers = append(m.Log.Brokers, address)
+		}
+	}
+}
+
+func isAddress(text string) bool {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil || host == "" || strings.ContainsAny(host, " /@\\") {
+		return false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
+}
+
+func (r *configReader) entityList(m *Migration, n *configNode) {
+	if n == nil {
+		return
+	}
+	if n.kind != kindList || len(n.items) == 0 {
+		r.fail(n, "entities", "want a list with at least one entity, have %s", n.describe())
+		return
+	}
+	first := map[string]string{} // where a name stands, by name
+	places := map[tablePlace]string{}
+	for i, item := range n.items {
+		e := &entityReader{configReader: r, m: m, path: fmt.Sprintf("entities[%d]", i), Entity: &Entity{drivers: m.drivers()}}
+		if !e.read(item) {
+			continue
+		}
+		if path, twice := first[e.Name]; twice {
+			r.fail(item.get("name"), e.path+".name", "the name stands twice: %s has it", path)
+		} else if e.Name != "" {
+			first[e.Name] = e.path
+		}
+		for _, side := range Sides {
+			e.tableOnce(side, places)
+		}
+		m.entities = append(m.entities, e.Entity)
+	}
+}
