@@ -3,6 +3,7 @@ package reconcile
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -200,7 +201,9 @@ func (c *Core) takeProgress(p *schemas.Progress, out *Effects) error {
 	if err := c.complete(p.Side, p.Pos, out); err != nil {
 		return err
 	}
-	s.pos = max(s.pos, p.Pos)
+	if p.Pos > s.pos {
+		s.pos = strings.Clone(p.Pos)
+	}
 	s.frontier = max(s.frontier, earliest)
 	return c.judgeAll(p.Side, out)
 }
@@ -236,7 +239,7 @@ func (c *Core) enter(side schemas.Side, source string, epoch uint32, offset int6
 	s := &c.sides[side]
 	switch {
 	case !s.started:
-		s.started, s.source, s.epoch = true, source, epoch
+		s.started, s.source, s.epoch = true, strings.Clone(source), epoch
 	case epoch < s.epoch:
 		c.counters.Duplicate++
 		return true, nil
@@ -264,7 +267,7 @@ func (c *Core) gap(side schemas.Side, source string, epoch uint32, offset int64,
 	}
 	c.queue = rest
 	void := s.started
-	*s = sideState{started: true, source: source, epoch: epoch, gen: s.gen + 1, frontier: beforeAll, latest: s.latest}
+	*s = sideState{started: true, source: strings.Clone(source), epoch: epoch, gen: s.gen + 1, frontier: beforeAll, latest: s.latest}
 	if source == "" {
 		s.started = false // the next record names it
 	}

@@ -38,6 +38,12 @@ type Counters struct {
 	Waiting     int64 // changes whose transaction no progress has completed yet
 }
 
+// Plus adds up the accounts of partitions.
+func (n Counters) Plus(o Counters) Counters {
+	return Counters{n.Consumed + o.Consumed, n.Applied + o.Applied, n.Duplicate + o.Duplicate, n.OutOfScope + o.OutOfScope,
+		n.Quarantined + o.Quarantined, n.Waiting + o.Waiting}
+}
+
 // inForce is the part of the rules that control records change.
 type inForce struct {
 	version   string

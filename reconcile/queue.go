@@ -3,6 +3,7 @@ package reconcile
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -56,8 +57,13 @@ func (c *Core) takeChange(offset int64, r *schemas.Change, out *Effects) error {
 		return nil
 	}
 	s := &c.sides[r.Side]
-	q := waiting{side: r.Side, entity: e, key: r.Key, op: r.Op,
-		v:    version{at: r.CommitTS, pos: r.Pos, ord: r.Ordinal, off: offset, write: hashWriteID(r.Tag.WriteID)},
+	// The record's texts share one piece of memory; what is kept is copied out of it.
+	key := make([]string, len(r.Key))
+	for i := range key {
+		key[i] = strings.Clone(r.Key[i])
+	}
+	q := waiting{side: r.Side, entity: e, key: key, op: r.Op,
+		v:    version{at: r.CommitTS, pos: strings.Clone(r.Pos), ord: r.Ordinal, off: offset, write: hashWriteID(r.Tag.WriteID)},
 		late: r.Op != schemas.OpRead && s.frontier != beforeAll && r.Pos <= s.pos}
 	if r.After != nil {
 		q.block = c.image(e, r, &q.v)

@@ -300,10 +300,10 @@ func TestI11_I12_I15_RandomTimedLogs(t *testing.T) {
 func judgeTimedLog(t *testing.T, seed uint64, opened map[schemas.Kind]int) int {
 	r := rand.New(rand.NewPCG(seed, 17))
 	keys := 1 + r.IntN(4)
-	window := schemas.Micros(500_000 + r.Int64N(2_000_000))
+	window := schemas.Micros(500+r.Int64N(2_000)) * 1000
 	log := randomLog(r, keys)
 
-	h := newHistory(t, fmt.Sprintf("%dus", window))
+	h := newHistory(t, fmt.Sprintf("%dms", window/1000))
 	state := h.core.state
 	h.baseline()
 	models := make([]*model, keys)

@@ -21,6 +21,9 @@ func (m Micros) Add(d time.Duration) Micros { return m + Micros(d.Microseconds()
 // Sub returns the duration m-o.
 func (m Micros) Sub(o Micros) time.Duration { return time.Duration(m-o) * time.Microsecond }
 
+// Duration converts a length in microseconds, such as a settle window.
+func (m Micros) Duration() time.Duration { return time.Duration(m) * time.Microsecond }
+
 // String is RFC 3339 in UTC with up to six digits of fraction, trailing zeros
 // cut: "2026-11-23T10:00:00.000123Z".
 func (m Micros) String() string { return m.Time().Format("2006-01-02T15:04:05.999999Z") }

@@ -127,13 +127,7 @@ func (r *Replay) Finish() ([]schemas.Divergence, schemas.Summary, error) {
 func (r *Replay) Counters() reconcile.Counters {
 	var n reconcile.Counters
 	for _, p := range r.parts {
-		c := p.core.Counters()
-		n.Consumed += c.Consumed
-		n.Applied += c.Applied
-		n.Duplicate += c.Duplicate
-		n.OutOfScope += c.OutOfScope
-		n.Quarantined += c.Quarantined
-		n.Waiting += c.Waiting
+		n = n.Plus(p.core.Counters())
 	}
 	return n
 }

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/internal/datadir"
+	"github.com/trueup-io/trueup/schemas"
+	"github.com/trueup-io/trueup/stream"
+)
+
+func newCheck() *cobra.Command {
+	var file string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check -f migration.yaml",
+		Short: "Say what stores, broker and rights lack, before anything runs",
+		Long: `Check looks at both stores, the log and the data directory, and changes nothing.
+Each finding comes with its remedy. It exits 0 if everything needed is there, 3
+if something is not.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			m, err := loadMigration(file)
+			if err != nil {
+				return err
+			}
+			findings, err := checkAll(cmd.Context(), m)
+			if err != nil {
+				return err
+			}
+			failed := 0
+			for _, f := range findings {
+				if err := printFinding(cmd.OutOrStdout(), f, asJSON); err != nil {
+					return err
+				}
+				if f.Severity == capture.Fail {
+					failed++
+				}
+			}
+			if failed > 0 {
+				return fmt.Errorf("check: %d requirements are not met; nothing was started or changed", failed)
+			}
+			return nil
+		},
+	}
+	fileFlag(cmd, &file)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
+	return cmd
+}
+
+// finding is a capture.Finding and where it was made.
+type finding struct {
+	Kind  string `json:"kind"`
+	Where string `json:"where"` // legacy, target, log, data directory
+	capture.Finding
+}
+
+// checkAll looks at everything. An error is something that keeps it from looking.
+func checkAll(ctx context.Context, m *schemas.Migration) ([]finding, error) {
+	if err := m.RequireStores(); err != nil {
+		return nil, err
+	}
+	rules, err := m.Rules()
+	if err != nil {
+		return nil, err
+	}
+	var out []finding
+	add := func(where string, found ...capture.Finding) {
+		for _, f := range found {
+			out = append(out, finding{"finding", where, f})
+		}
+	}
+	for _, side := range schemas.Sides {
+		found, err := checkStore(ctx, m, rules, side)
+		if err != nil {
+			found = []capture.Finding{{Severity: capture.Fail, Subject: "connection", Detail: err.Error()}}
+		}
+		add(side.String(), found...)
+	}
+	add("log", checkLog(ctx, m))
+	add("data directory", checkDataDir(m))
+	return out, nil
+}
+
+func checkDataDir(m *schemas.Migration) capture.Finding {
+	f := capture.Finding{Severity: capture.OK, Subject: "data directory", Detail: m.DataDir + " is free or this migration's"}
+	owner, err := datadir.Owner(m.DataDir)
+	switch {
+	case err != nil:
+		f = capture.Finding{Severity: capture.Fail, Subject: "data directory", Detail: err.Error()}
+	case owner != "" && owner != m.Name:
+		f = capture.Finding{Severity: capture.Fail, Subject: "data directory",
+			Detail: fmt.Sprintf("%s belongs to migration %q", m.DataDir, owner), Remedy: "point dataDir elsewhere"}
+	}
+	return f
+}
+
+func checkLog(ctx context.Context, m *schemas.Migration) capture.Finding {
+	if len(m.Log.Brokers) == 0 {
+		return capture.Finding{Severity: capture.OK, Subject: "log", Detail: "embedded broker, a single copy on this machine's disk"}
+	}
+	log, err := stream.Connect(ctx, logConfig(m, nil))
+	switch {
+	case errors.Is(err, stream.ErrNoTopic):
+		return capture.Finding{Severity: capture.OK, Subject: "log", Detail: "brokers answer; the topics will be created"}
+	case err != nil:
+		return capture.Finding{Severity: capture.Fail, Subject: "log", Detail: err.Error()}
+	}
+	defer log.Close()
+	return capture.Finding{Severity: capture.OK, Subject: "log", Detail: fmt.Sprintf("%s, %d partitions", log.Describe(), log.Partitions())}
+}
+
+func printFinding(w io.Writer, f finding, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(f)
+	}
+	mark := map[string]string{capture.OK: "ok  ", capture.Warn: "warn", capture.Fail: "FAIL"}[f.Severity]
+	if _, err := fmt.Fprintf(w, "%s  %-7s %s: %s\n", mark, f.Where, f.Subject, f.Detail); err != nil {
+		return err
+	}
+	if f.Remedy != "" {
+		if _, err := fmt.Fprintf(w, "      %s\n", f.Remedy); err != nil {
+			return err
+		}
+	}
+	return nil
+}

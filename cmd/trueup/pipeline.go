@@ -1,0 +1,294 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/compensate"
+	"github.com/trueup-io/trueup/internal/datadir"
+	"github.com/trueup-io/trueup/reconcile/runner"
+	"github.com/trueup-io/trueup/schemas"
+	"github.com/trueup-io/trueup/stream"
+)
+
+// stages says which stages a process runs.
+type stages struct{ capture, reconcile, compensate bool }
+
+// pipelineConfig says what a pipeline runs.
+type pipelineConfig struct {
+	migration *schemas.Migration
+	stages    stages
+	newEpoch  map[schemas.Side]bool
+	log       *slog.Logger
+}
+
+// pipeline is the stages of one process, in the order of the data.
+type pipeline struct {
+	cfg     pipelineConfig
+	rules   *schemas.Rules
+	dir     *datadir.Dir
+	log     *stream.Log
+	started time.Time
+
+	captures   []*captured
+	reconciler *runner.Runner
+	repairs    *compensate.Runner
+}
+
+// captured is one side's capture.
+type captured struct {
+	side   schemas.Side
+	source source
+	runner *capture.Runner
+	start  capture.Start
+	gap    bool // it does not run
+}
+
+// openPipeline prepares everything and starts nothing that goes on by itself,
+// the embedded broker apart. What it says of stores comes before it changes
+// anything.
+func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err error) {
+	m := cfg.migration
+	rules, err := m.Rules()
+	if err != nil {
+		return nil, err
+	}
+	if err := preflight(ctx, m); err != nil {
+		return nil, err
+	}
+	p = &pipeline{cfg: cfg, rules: rules, started: time.Now()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close())
+			p = nil
+		}
+	}()
+	if p.dir, err = datadir.Claim(m.DataDir, m.Name); err != nil {
+		return p, err
+	}
+	if p.log, err = stream.Open(ctx, logConfig(m, cfg.log)); err != nil {
+		return p, err
+	}
+	if cfg.stages.capture {
+		if err := p.openCaptures(ctx); err != nil {
+			return p, err
+		}
+	}
+	if cfg.stages.reconcile {
+		if p.reconciler, err = runner.New(runner.Config{Rules: rules, Log: p.log, StateDir: p.dir.Path("state"), Logger: cfg.log}); err != nil {
+			return p, err
+		}
+	}
+	if cfg.stages.compensate {
+		if p.repairs, err = newRepairs(m, rules, p.log, p.dir.Path("compensate.json"), cfg.log); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+// preflight is "trueup check", of which only what keeps Trueup from running counts.
+func preflight(ctx context.Context, m *schemas.Migration) error {
+	findings, err := checkAll(ctx, m)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, f := range findings {
+		if f.Severity == capture.Fail {
+			e := fmt.Errorf("%s: %s: %s", f.Where, f.Subject, f.Detail)
+			if f.Remedy != "" {
+				e = fmt.Errorf("%w; remedy: %s", e, f.Remedy)
+			}
+			errs = append(errs, e)
+		}
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("nothing was started or changed:\n%w", errors.Join(errs...))
+	}
+	return nil
+}
+
+// openCaptures takes positions in both stores, and on the first start says in
+// the log under which rules it begins.
+func (p *pipeline) openCaptures(ctx context.Context) error {
+	for _, side := range schemas.Sides {
+		src, err := newSource(p.cfg.migration, p.rules, side, "", p.cfg.log)
+		if err != nil {
+			return err
+		}
+		r, err := capture.NewRunner(capture.RunnerConfig{Side: side, Source: sourceName(p.cfg.migration, side), Rules: p.rules,
+			StatePath: p.dir.Path("capture-" + side.String() + ".json"), NewEpoch: p.cfg.newEpoch[side], Log: p.cfg.log}, p.log)
+		if err != nil {
+			return err
+		}
+		c := &captured{side: side, source: src, runner: r}
+		p.captures = append(p.captures, c)
+		c.start, err = r.Prepare(ctx, src)
+		var gap *capture.GapError
+		if errors.As(err, &gap) {
+			p.cfg.log.Error("a side does not start", "stage", "capture", "side", side.String(), "err", err)
+			c.gap = true
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return p.sayRules(ctx)
+}
+
+// controlFile remembers which rules this data directory has put into the log.
+const controlFile = "control.json"
+
+// sayRules writes a control record to every partition where the rules in force
+// are new. On a log that is empty, with both positions taken, it also says
+// whether the tables were empty.
+func (p *pipeline) sayRules(ctx context.Context) error {
+	path := p.dir.Path(controlFile)
+	var said struct{ Rules string }
+	if b, err := os.ReadFile(path); err == nil {
+		if err := json.Unmarshal(b, &said); err != nil {
+			return fmt.Errorf("read %s: %w", path, err)
+		}
+	}
+	if said.Rules == p.rules.Version {
+		return nil
+	}
+	control := controlOf(p.rules)
+	fresh, err := p.logIsEmpty(ctx)
+	if err != nil {
+		return err
+	}
+	if fresh {
+		empty, err := p.storesAreEmpty(ctx)
+		if err != nil {
+			return err
+		}
+		if empty {
+			control.Baseline = schemas.BaselineEmpty
+		} else {
+			p.cfg.log.Warn("the tables have rows already: a key is compared once both sides have changed it", "stage", "capture")
+		}
+	}
+	w, err := p.log.Writer()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if err := w.Write(ctx, capture.Everywhere(p.log, &schemas.Record{Control: control})...); err != nil {
+		return fmt.Errorf("write control record: %w", err)
+	}
+	said.Rules = p.rules.Version
+	b, err := json.Marshal(said)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(b, '\n'), 0o600)
+}
+
+func controlOf(rules *schemas.Rules) *schemas.Control {
+	c := &schemas.Control{Rules: rules.Version, Definition: rules.Definition, Entities: map[string]schemas.EntityControl{}}
+	for i, e := range rules.Entities() {
+		one := schemas.EntityControl{Authority: e.Authority, SettleWindow: schemas.Micros(e.SettleWindow.Microseconds())}
+		if i == 0 {
+			c.Authority, c.SettleWindow = one.Authority, one.SettleWindow
+		}
+		if one.Authority != c.Authority || one.SettleWindow != c.SettleWindow {
+			c.Entities[e.Name] = one
+		}
+	}
+	return c
+}
+
+func (p *pipeline) logIsEmpty(ctx context.Context) (bool, error) {
+	ends, err := p.log.EndOffsets(ctx, p.log.Topics().Changes)
+	if err != nil {
+		return false, err
+	}
+	for _, end := range ends {
+		if end > 0 {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func (p *pipeline) storesAreEmpty(ctx context.Context) (bool, error) {
+	for _, c := range p.captures {
+		if c.gap {
+			return false, nil
+		}
+		empty, err := c.source.Empty(ctx)
+		if err != nil {
+			return false, fmt.Errorf("look whether the tables of %s are empty: %w", c.side, err)
+		}
+		if !empty {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// run runs the stages until ctx is done or one of them cannot go on. A side
+// with a gap stops alone.
+func (p *pipeline) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, c := range p.captures {
+		if c.gap {
+			continue
+		}
+		g.Go(func() error {
+			err := c.runner.Run(ctx, c.source, c.start)
+			var gap *capture.GapError
+			if errors.As(err, &gap) {
+				return nil // it has been said, and stands in the status
+			}
+			return err
+		})
+	}
+	if p.reconciler != nil {
+		g.Go(func() error { return p.reconciler.Run(ctx) })
+	}
+	if p.repairs != nil {
+		g.Go(func() error { return p.repairs.Run(ctx) })
+	}
+	g.Go(func() error { return p.writeStatus(ctx) })
+	g.Go(func() error {
+		select {
+		case <-p.log.Failed():
+			return p.log.Err()
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	return g.Wait()
+}
+
+func (p *pipeline) close() error {
+	var errs []error
+	if p.reconciler != nil {
+		errs = append(errs, p.reconciler.Close())
+	}
+	if p.repairs != nil {
+		errs = append(errs, p.repairs.Close())
+	}
+	for _, c := range p.captures {
+		errs = append(errs, c.source.Close(context.Background()))
+	}
+	if p.log != nil {
+		errs = append(errs, p.log.Close())
+	}
+	if p.dir != nil {
+		errs = append(errs, p.dir.Release())
+	}
+	return errors.Join(errs...)
+}

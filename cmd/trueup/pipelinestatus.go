@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// statusEvery is how often the status is written.
+const statusEvery = time.Second
+
+// writeStatus keeps status.json true until ctx is done, and writes it once more then.
+func (p *pipeline) writeStatus(ctx context.Context) error {
+	for {
+		s := p.status(ctx, time.Now())
+		if err := s.write(p.cfg.migration.DataDir); err != nil {
+			return err
+		}
+		if !pause(ctx, statusEvery) {
+			s := p.status(context.WithoutCancel(ctx), time.Now())
+			return s.write(p.cfg.migration.DataDir)
+		}
+	}
+}
+
+func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {
+	s := &statusFile{Migration: p.cfg.migration.Name, PID: os.Getpid(), At: now, Started: p.started, Log: p.log.Describe(),
+		Rules: p.rules.Version, Sides: map[string]sideStatus{}, Keys: keyCounts{Unknown: map[string]int64{}}, Problems: []string{}}
+	for _, c := range p.captures {
+		s.addSide(c, now)
+	}
+	if p.reconciler != nil {
+		r := p.reconciler.Status()
+		s.Keys.Compared, s.Keys.Equal, s.Keys.Diverged = r.Keys.Compared, r.Keys.Equal, r.Keys.Diverged
+		for reason, n := range r.Keys.Unknown {
+			s.Keys.Unknown[string(reason)] = n
+		}
+		n := r.Records
+		s.Records = recordCounts{n.Consumed, n.Applied, n.Duplicate, n.OutOfScope, n.Quarantined, n.Waiting, p.behind(ctx, r.Next)}
+		for partition, why := range r.Stopped {
+			s.Problems = append(s.Problems, fmt.Sprintf("partition %d has stopped: %s", partition, why))
+		}
+		if n.Quarantined > 0 {
+			s.Problems = append(s.Problems, fmt.Sprintf("%d records could not be read and are quarantined; the log of this process names each", n.Quarantined))
+		}
+	}
+	if p.repairs != nil {
+		r := p.repairs.Status()
+		s.Compensations = compensationStatus{Running: true, Paused: r.Paused, Live: r.Live, Results: map[string]int64{}, Problem: r.Problem}
+		for result, n := range r.Results {
+			s.Compensations.Results[string(result)] = n
+		}
+		if r.Problem != "" {
+			s.Problems = append(s.Problems, "repairs: "+r.Problem)
+		}
+	}
+	return s
+}
+
+// behind counts the records of the log that are not taken yet; -1 where the brokers do not say.
+func (p *pipeline) behind(ctx context.Context, next map[int32]int64) int64 {
+	ctx, cancel := context.WithTimeout(ctx, statusEvery)
+	defer cancel()
+	ends, err := p.log.EndOffsets(ctx, p.log.Topics().Changes)
+	if err != nil {
+		return -1
+	}
+	n := int64(0)
+	for partition, at := range next {
+		n += max(ends[partition]-at, 0)
+	}
+	return n
+}
+
+// maxFrontierAge is how old a side's frontier may be before that is a problem:
+// progress comes at least five times a second.
+const maxFrontierAge = 10 * time.Second
+
+func (s *statusFile) addSide(c *captured, now time.Time) {
+	r := c.runner.Status()
+	side := sideStatus{Source: r.Source, Epoch: r.Epoch, Position: r.Pos, Acked: r.AckedPos, Changes: r.Changes,
+		ClockOffset: int64(r.Offset), ClockError: int64(r.OffsetErr), Gap: r.Gap}
+	if r.Frontier != 0 {
+		side.Frontier = r.Frontier.String()
+		side.LagMs = (schemas.MicrosOf(now) - (r.Frontier - r.Offset)).Duration().Milliseconds()
+	}
+	switch lag := time.Duration(side.LagMs) * time.Millisecond; {
+	case r.Gap != "":
+		s.Problems = append(s.Problems, fmt.Sprintf("%s has stopped: %s", c.side, r.Gap))
+	case r.Frontier == 0 && now.Sub(s.Started) > maxFrontierAge:
+		s.Problems = append(s.Problems, fmt.Sprintf("%s: nothing has come yet", c.side))
+	case r.Frontier != 0 && lag > maxFrontierAge:
+		s.Problems = append(s.Problems, fmt.Sprintf("%s is %s behind", c.side, lag.Round(time.Second)))
+	}
+	s.Sides[c.side.String()] = side
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+func newRun() *cobra.Command {
+	var file, only string
+	var newEpoch []string
+	cmd := &cobra.Command{
+		Use:   "run -f migration.yaml",
+		Short: "Capture, compare and repair until stopped",
+		Long: `Run captures both stores, compares them, and handles divergences as the
+migration.yaml says. It checks first what stores, log and rights lack, as "trueup
+check" does, and starts nothing if something is missing.
+
+The first start takes the stores' present positions. Later ones go on where the
+last one ended, and prove that nothing is missing in between; where that cannot
+be proven the side stops, and says what to do.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			m, err := loadMigration(file)
+			if err != nil {
+				return err
+			}
+			cfg := pipelineConfig{migration: m, newEpoch: map[schemas.Side]bool{}, log: newLogger(cmd.ErrOrStderr())}
+			if cfg.stages, err = parseStages(only); err != nil {
+				return err
+			}
+			for _, text := range newEpoch {
+				side, err := schemas.ParseSide(text)
+				if err != nil {
+					return fmt.Errorf("--new-epoch: %w", err)
+				}
+				cfg.newEpoch[side] = true
+			}
+			return runPipeline(cmd.Context(), cfg)
+		},
+	}
+	fileFlag(cmd, &file)
+	cmd.Flags().StringVar(&only, "only", "", "only these stages: capture, reconcile, compensate")
+	cmd.Flags().StringSliceVar(&newEpoch, "new-epoch", nil,
+		"accept a gap of this side (legacy, target): go on from its present position; what was known of it is unknown until it is read again")
+	return cmd
+}
+
+func parseStages(only string) (stages, error) {
+	if only == "" {
+		return stages{true, true, true}, nil
+	}
+	var s stages
+	for _, name := range strings.Split(only, ",") {
+		switch strings.TrimSpace(name) {
+		case "capture":
+			s.capture = true
+		case "reconcile":
+			s.reconcile = true
+		case "compensate":
+			s.compensate = true
+		default:
+			return s, fmt.Errorf("--only %q: want some of capture, reconcile, compensate", name)
+		}
+	}
+	return s, nil
+}
+
+func runPipeline(ctx context.Context, cfg pipelineConfig) error {
+	p, err := openPipeline(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	cfg.log.Info("running", "migration", cfg.migration.Name, "rules", p.rules.Version, "log", p.log.Describe(), "data", cfg.migration.DataDir)
+	err = p.run(ctx)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	err = errors.Join(err, p.close())
+	cfg.log.Info("stopped", "migration", cfg.migration.Name)
+	return err
+}

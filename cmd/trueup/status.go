@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func newStatus() *cobra.Command {
+	var file string
+	var watch, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status -f migration.yaml",
+		Short: "Say whether the stores are equal, how sure that is, and what is open or late",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			m, err := loadMigration(file)
+			if err != nil {
+				return err
+			}
+			for {
+				s, err := readStatus(m.DataDir)
+				if err != nil {
+					return err
+				}
+				if s == nil {
+					return fmt.Errorf("status: nothing has run in %s yet: start it with \"trueup run -f %s\"", m.DataDir, file)
+				}
+				if asJSON {
+					err = json.NewEncoder(cmd.OutOrStdout()).Encode(s)
+				} else {
+					if watch {
+						fmt.Fprint(cmd.OutOrStdout(), "\x1b[H\x1b[2J")
+					}
+					printStatus(cmd.OutOrStdout(), s, time.Now())
+				}
+				if err != nil {
+					return err
+				}
+				if !watch {
+					return s.exit(time.Now())
+				}
+				if !pause(cmd.Context(), time.Second) {
+					return nil
+				}
+			}
+		},
+	}
+	fileFlag(cmd, &file)
+	cmd.Flags().BoolVar(&watch, "watch", false, "show it again every second")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
+	return cmd
+}
+
+// pause waits for d, and returns false if ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// exit is the exit code of a status.
+func (s *statusFile) exit(now time.Time) error {
+	unknown := int64(0)
+	for _, n := range s.Keys.Unknown {
+		unknown += n
+	}
+	switch {
+	case s.Keys.Diverged > 0:
+		return exitStatus(exitDiverged)
+	case unknown > 0 || s.Keys.Compared == 0 || now.Sub(s.At) > staleAfter || len(s.Problems) > 0:
+		return exitStatus(exitInconclusive)
+	}
+	return nil
+}
+
+func printStatus(w io.Writer, s *statusFile, now time.Time) {
+	fmt.Fprintf(w, "migration %s, rules %s\nlog       %s\n", s.Migration, s.Rules, s.Log)
+	if age := now.Sub(s.At); age > staleAfter {
+		fmt.Fprintf(w, "NOT RUNNING: what follows is from %s ago\n", age.Round(time.Second))
+	} else {
+		fmt.Fprintf(w, "running   process %d, for %s\n", s.PID, now.Sub(s.Started).Round(time.Second))
+	}
+	answer := "EQUAL as far as compared"
+	switch {
+	case s.Keys.Diverged > 0:
+		answer = "DIVERGED"
+	case s.Keys.Compared == 0:
+		answer = "NOTHING COMPARED YET"
+	case len(s.Problems) > 0:
+		answer = "NOT SURE: see below"
+	}
+	fmt.Fprintf(w, "\n%s: %d keys compared, %d equal, %d diverged\n", answer, s.Keys.Compared, s.Keys.Equal, s.Keys.Diverged)
+	for _, reason := range sorted(s.Keys.Unknown) {
+		fmt.Fprintf(w, "  unknown (%s): %d\n", reason, s.Keys.Unknown[reason])
+	}
+	fmt.Fprintln(w)
+	for _, name := range sorted(s.Sides) {
+		side := s.Sides[name]
+		fmt.Fprintf(w, "%-7s %s, epoch %d, at %s, complete up to %s (%.1f s ago), %d changes captured\n", name, side.Source, side.Epoch,
+			side.Position, side.Frontier, float64(side.LagMs)/1000, side.Changes)
+	}
+	r := s.Records
+	fmt.Fprintf(w, "records %d consumed = %d applied + %d duplicate + %d out of scope + %d quarantined + %d waiting; %d behind\n",
+		r.Consumed, r.Applied, r.Duplicate, r.OutOfScope, r.Quarantined, r.Waiting, r.Behind)
+	if c := s.Compensations; c.Running {
+		state := ""
+		if c.Paused {
+			state = ", PAUSED"
+		}
+		fmt.Fprintf(w, "repairs %d live%s", c.Live, state)
+		for _, result := range sorted(c.Results) {
+			fmt.Fprintf(w, ", %d %s", c.Results[result], result)
+		}
+		fmt.Fprintln(w)
+	}
+	for _, p := range s.Problems {
+		fmt.Fprintf(w, "! %s\n", visible(p))
+	}
+}
+
+func sorted[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// statusFile is what a running Trueup says of itself, in status.json of its
+// data directory, once a second.
+type statusFile struct {
+	Migration string    `json:"migration"`
+	PID       int       `json:"pid"`
+	At        time.Time `json:"at"`
+	Started   time.Time `json:"started"`
+	Log       string    `json:"log"`
+	Rules     string    `json:"rules"`
+
+	Sides         map[string]sideStatus `json:"sides"`
+	Keys          keyCounts             `json:"keys"`
+	Records       recordCounts          `json:"records"`
+	Compensations compensationStatus    `json:"compensations"`
+	Problems      []string              `json:"problems"` // what an operator must look at; empty: nothing
+}
+
+type sideStatus struct {
+	Source      string `json:"source"`
+	Epoch       uint32 `json:"epoch"`
+	Position    string `json:"position"`
+	Acked       string `json:"acked"`
+	Frontier    string `json:"frontier"`        // the source's time up to which the log is complete
+	LagMs       int64  `json:"lag_ms"`          // age of the frontier by our clock
+	Changes     int64  `json:"changes"`         // captured since the start
+	ClockOffset int64  `json:"clock_offset_us"` // source's clock minus ours
+	ClockError  int64  `json:"clock_error_us"`
+	Gap         string `json:"gap,omitempty"`
+}
+
+type keyCounts struct {
+	Compared int64            `json:"compared"`
+	Equal    int64            `json:"equal"`
+	Diverged int64            `json:"diverged"`
+	Unknown  map[string]int64 `json:"unknown"`
+}
+
+type recordCounts struct {
+	Consumed    int64 `json:"consumed"`
+	Applied     int64 `json:"applied"`
+	Duplicate   int64 `json:"duplicate"`
+	OutOfScope  int64 `json:"out_of_scope"`
+	Quarantined int64 `json:"quarantined"`
+	Waiting     int64 `json:"waiting"`
+	Behind      int64 `json:"behind"` // records of the log not consumed yet
+}
+
+type compensationStatus struct {
+	Running bool             `json:"running"`
+	Paused  bool             `json:"paused"`
+	Live    int              `json:"live"`
+	Results map[string]int64 `json:"results"`
+	Problem string           `json:"problem,omitempty"`
+}
+
+const statusName = "status.json"
+
+// staleAfter is when a status file is too old to speak for a running process.
+const staleAfter = 5 * time.Second
+
+func (s *statusFile) write(dir string) error {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("write status: %w", err)
+	}
+	path := filepath.Join(dir, statusName)
+	tmp := path + ".new"
+	if err := os.WriteFile(tmp, append(b, '\n'), 0o600); err != nil {
+		return fmt.Errorf("write status: %w", err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return fmt.Errorf("write status: %w", err)
+	}
+	return nil
+}
+
+// readStatus returns nil if nothing ever ran there.
+func readStatus(dir string) (*statusFile, error) {
+	b, err := os.ReadFile(filepath.Join(dir, statusName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read status: %w", err)
+	}
+	var s statusFile
+	if err := json.Unmarshal(b, &s); err != nil {
+		return nil, fmt.Errorf("read status: %w", err)
+	}
+	return &s, nil
+}

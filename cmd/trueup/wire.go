@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/capture/mysql"
+	"github.com/trueup-io/trueup/capture/postgres"
+	"github.com/trueup-io/trueup/schemas"
+	"github.com/trueup-io/trueup/stream"
+)
+
+// fileFlag adds the required -f.
+func fileFlag(cmd *cobra.Command, to *string) {
+	cmd.Flags().StringVarP(to, "file", "f", "", "the migration.yaml")
+	if err := cmd.MarkFlagRequired("file"); err != nil {
+		panic(err)
+	}
+}
+
+func newLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(w, nil)) }
+
+func loadMigration(path string) (*schemas.Migration, error) { return schemas.LoadMigration(path) }
+
+// loadRules reads only what verdicts need: a file without stores will do.
+func loadRules(path string) (*schemas.Rules, error) {
+	m, err := schemas.LoadMigration(path)
+	if err != nil {
+		return nil, err
+	}
+	return m.Rules()
+}
+
+func logConfig(m *schemas.Migration, l *slog.Logger) stream.Config {
+	return stream.Config{Migration: m.Name, Brokers: m.Log.Brokers, DataDir: filepath.Join(m.DataDir, "broker"),
+		Partitions: m.Log.Partitions, Retention: m.Log.Retention, Log: l}
+}
+
+// withLog runs fn with the log of a migration, for reading.
+func withLog(ctx context.Context, file string, fn func(*stream.Log) error) error {
+	m, err := loadMigration(file)
+	if err != nil {
+		return err
+	}
+	return withLogOf(ctx, m, fn)
+}
+
+// withLogOf connects to the log where it runs. An embedded broker that does
+// not run is started for as long as fn takes.
+func withLogOf(ctx context.Context, m *schemas.Migration, fn func(*stream.Log) error) error {
+	cfg := logConfig(m, nil)
+	log, err := stream.Connect(ctx, cfg)
+	if errors.Is(err, stream.ErrNotRunning) {
+		log, err = stream.Open(ctx, cfg)
+	}
+	if err != nil {
+		return err
+	}
+	err = fn(log)
+	if cerr := log.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// sourceName is the name of a side's source in event ids.
+func sourceName(m *schemas.Migration, side schemas.Side) string {
+	return m.Name + "-" + side.String()
+}
+
+// slotName is the replication slot of a side: letters, digits and underscores.
+func slotName(m *schemas.Migration, side schemas.Side, suffix string) string {
+	return "trueup_" + strings.ReplaceAll(m.Name, "-", "_") + "_" + side.String() + suffix
+}
+
+func postgresConfig(m *schemas.Migration, rules *schemas.Rules, side schemas.Side, dsn, suffix string, l *slog.Logger) postgres.Config {
+	return postgres.Config{Side: side, Source: sourceName(m, side), DSN: dsn, Slot: slotName(m, side, suffix),
+		Publication: slotName(m, side, ""), Rules: rules, Logger: l}
+}
+
+func mysqlConfig(m *schemas.Migration, rules *schemas.Rules, side schemas.Side, dsn string, l *slog.Logger) mysql.Config {
+	return mysql.Config{Side: side, Source: sourceName(m, side), Driver: string(m.Store(side).Driver), DSN: dsn, Rules: rules, Logger: l}
+}
+
+// source is what capture needs of a store's adapter.
+type source interface {
+	capture.Source
+	Empty(ctx context.Context) (bool, error)
+}
+
+func newSource(m *schemas.Migration, rules *schemas.Rules, side schemas.Side, suffix string, l *slog.Logger) (source, error) {
+	store := m.Store(side)
+	dsn, err := store.ResolveDSN()
+	if err != nil {
+		return nil, fmt.Errorf("stores.%s: %w", side, err)
+	}
+	if store.Driver == schemas.DriverPostgres {
+		return postgres.New(postgresConfig(m, rules, side, dsn, suffix, l)), nil
+	}
+	return mysql.New(mysqlConfig(m, rules, side, dsn, l)), nil
+}
+
+// checkStore says what a store lacks.
+func checkStore(ctx context.Context, m *schemas.Migration, rules *schemas.Rules, side schemas.Side) ([]capture.Finding, error) {
+	store := m.Store(side)
+	dsn, err := store.ResolveDSN()
+	if err != nil {
+		return nil, fmt.Errorf("stores.%s: %w", side, err)
+	}
+	if store.Driver == schemas.DriverPostgres {
+		return postgres.Check(ctx, postgresConfig(m, rules, side, dsn, "", nil)), nil
+	}
+	return mysql.Check(ctx, mysqlConfig(m, rules, side, dsn, nil)), nil
+}

@@ -1,0 +1,146 @@
+package runner
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/trueup-io/trueup/reconcile"
+	"github.com/trueup-io/trueup/reconcile/state"
+	"github.com/trueup-io/trueup/schemas"
+	"github.com/trueup-io/trueup/stream"
+)
+
+// part is one partition that this process compares.
+type part struct {
+	number int32
+	rules  *schemas.Rules
+	log    *stream.Log
+	state  *state.Partition
+	core   *reconcile.Core
+	out    reconcile.Effects
+	recent map[int64]*schemas.Change // changes of the batch in hand, by offset
+}
+
+// openPart opens a partition on its state. State of other rules or of a format
+// gone by is dropped: the log has everything, and it is compared anew.
+func openPart(number int32, rules *schemas.Rules, log *stream.Log, db *state.DB) (p *part, rebuilt bool, err error) {
+	p = &part{number: number, rules: rules, log: log, state: db.Partition(number), recent: map[int64]*schemas.Change{}}
+	err = p.reopen()
+	if errors.Is(err, reconcile.ErrForeignState) {
+		if err := p.state.Drop(); err != nil {
+			return nil, false, err
+		}
+		return p, true, p.reopen()
+	}
+	return p, false, err
+}
+
+// reopen forgets what is not committed.
+func (p *part) reopen() error {
+	p.state.Discard()
+	core, err := reconcile.NewCore(reconcile.Config{Rules: p.rules}, p.state)
+	if err != nil {
+		return fmt.Errorf("partition %d: %w", p.number, err)
+	}
+	p.core = core
+	return nil
+}
+
+// take steps through records in offset order and returns the divergence events
+// that follow.
+func (p *part) take(ctx context.Context, records []stream.Record) ([]stream.Record, []reconcile.Alarm, error) {
+	clear(p.recent)
+	var outputs []stream.Record
+	var alarms []reconcile.Alarm
+	for i := range records {
+		p.out.Reset()
+		if err := p.step(&records[i]); err != nil {
+			return nil, nil, err
+		}
+		alarms = append(alarms, p.out.Alarms...)
+		for j := range p.out.Verdicts {
+			o, err := p.event(ctx, &p.out.Verdicts[j])
+			if err != nil {
+				return nil, nil, err
+			}
+			outputs = append(outputs, o)
+		}
+	}
+	if err := p.core.Flush(); err != nil {
+		return nil, nil, fmt.Errorf("partition %d: %w", p.number, err)
+	}
+	return outputs, alarms, nil
+}
+
+func (p *part) step(r *stream.Record) error {
+	rec, err := schemas.UnmarshalRecord(r.Value)
+	if err != nil {
+		entity, key := messageKey(r.Key)
+		sum := sha256.Sum256(r.Value)
+		detail := fmt.Sprintf("record cannot be read: %v; %d bytes, sha256 %s", err, len(r.Value), hex.EncodeToString(sum[:8]))
+		return p.core.Quarantine(r.Offset, entity, key, detail, &p.out)
+	}
+	if rec.Change != nil {
+		p.recent[r.Offset] = rec.Change
+	}
+	return p.core.Step(r.Offset, rec, &p.out)
+}
+
+// messageKey reads the key of a record on the changes topic, as
+// schemas.Entity.MessageKey writes it; nothing where it is not one.
+func messageKey(b []byte) (entity string, key []string) {
+	var parts []string
+	if err := json.Unmarshal(b, &parts); err != nil || len(parts) < 2 {
+		return "", nil
+	}
+	return parts[0], parts[1:]
+}
+
+// event completes a verdict and puts it into its published form.
+func (p *part) event(ctx context.Context, v *reconcile.Verdict) (stream.Record, error) {
+	d, err := reconcile.Complete(v, p.rules, rows{ctx, p})
+	if err != nil {
+		return stream.Record{}, fmt.Errorf("partition %d: %w", p.number, err)
+	}
+	e := schemas.Event{Divergence: &d}
+	r := stream.Record{
+		Topic: p.log.Topics().Divergences, Partition: p.number,
+		Value: schemas.AppendDivergenceJSON(nil, &d),
+	}
+	if entity, ok := p.rules.Entity(d.Entity); ok {
+		r.Key = entity.MessageKey(d.Key)
+	}
+	for _, h := range schemas.CloudEventHeaders(p.rules.Migration, &e) {
+		r.Headers = append(r.Headers, stream.Header{Key: h.Key, Value: h.Value})
+	}
+	return r, nil
+}
+
+// rows reads evidence back from the changes topic.
+type rows struct {
+	ctx context.Context
+	p   *part
+}
+
+// Change implements reconcile.Rows.
+func (r rows) Change(offset int64) (*schemas.Change, error) {
+	if c, ok := r.p.recent[offset]; ok {
+		return c, nil
+	}
+	var found *schemas.Change
+	_, err := r.p.log.Read(r.ctx, r.p.log.Topics().Changes, r.p.number, offset, offset+1, func(rec stream.Record) error {
+		got, err := schemas.UnmarshalRecord(rec.Value)
+		if err == nil {
+			found = got.Change
+		}
+		return nil // what cannot be read is as if it were gone
+	})
+	if errors.Is(err, stream.ErrRetention) {
+		return nil, nil
+	}
+	return found, err
+}

@@ -1,0 +1,259 @@
+// Package runner feeds the reconcile core from the changes topic and publishes
+// what it says.
+//
+// It promises that every record of a partition is taken once: state and offset
+// are one Pebble batch, outputs and group offsets one Kafka transaction, in
+// that order reversed; a crash in between is found on the next assignment, and
+// the gap is taken again with its outputs discarded. What is published is a
+// pure function of the partition's records.
+//
+// It assumes that the log keeps a record at least until it was taken.
+package runner
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/trueup-io/trueup/reconcile"
+	"github.com/trueup-io/trueup/reconcile/replay"
+	"github.com/trueup-io/trueup/reconcile/state"
+	"github.com/trueup-io/trueup/schemas"
+	"github.com/trueup-io/trueup/stream"
+)
+
+// Config says what is compared, and where state is.
+type Config struct {
+	Rules    *schemas.Rules
+	Log      *stream.Log
+	StateDir string
+	// Instance names this process in the consumer group, over restarts; empty: "reconcile-1".
+	Instance string
+	Logger   *slog.Logger
+}
+
+// Validate reports what is wrong with the configuration.
+func (c *Config) Validate() error {
+	switch {
+	case c.Rules == nil:
+		return errors.New("reconcile: no rules")
+	case c.Log == nil:
+		return errors.New("reconcile: no log")
+	case c.StateDir == "":
+		return errors.New("reconcile: no state directory")
+	}
+	return nil
+}
+
+// Status is what a Runner says of the partitions that it has.
+type Status struct {
+	Partitions int
+	Keys       schemas.Summary
+	Records    reconcile.Counters
+	Next       map[int32]int64 // by partition, the offset after the last record taken
+	// Frontier is by schemas.Side the least of the partitions' frontiers, on our clock; 0 while one has none.
+	Frontier [3]schemas.Micros
+	Stopped  map[int32]string // partitions that cannot be read on, and why
+	Rebuilt  []int32          // partitions whose state was made anew since the start
+	At       time.Time
+}
+
+// Runner compares the partitions that its consumer group gives it.
+type Runner struct {
+	cfg   Config
+	db    *state.DB
+	group *stream.Group
+
+	parts map[int32]*part // touched by the group's calls, of which there is one at a time
+
+	mu     sync.Mutex
+	status Status // guarded by mu
+}
+
+// New opens the state. Close it.
+func New(cfg Config) (*Runner, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Instance == "" {
+		cfg.Instance = "reconcile-1"
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	topic, _ := cfg.Log.Topic(cfg.Log.Topics().Changes)
+	db, err := state.Open(state.Config{Dir: cfg.StateDir, Logger: cfg.Logger,
+		Identity: state.Identity{Migration: cfg.Rules.Migration, Log: hex.EncodeToString(topic.ID[:]), Partitions: topic.Partitions}})
+	if err != nil {
+		return nil, err
+	}
+	r := &Runner{cfg: cfg, db: db, parts: map[int32]*part{}}
+	r.status.Stopped = map[int32]string{}
+	if r.group, err = cfg.Log.Group(stream.GroupConfig{Name: "reconcile", Instance: cfg.Instance}, r); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return r, nil
+}
+
+// Run compares until ctx is done. A graceful end loses and repeats nothing.
+func (r *Runner) Run(ctx context.Context) error {
+	if err := r.group.Run(ctx); err != nil {
+		return fmt.Errorf("reconcile: %w", err)
+	}
+	return nil
+}
+
+// Close closes the state.
+func (r *Runner) Close() error { return r.db.Close() }
+
+// Status returns how the comparison stands.
+func (r *Runner) Status() Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.status
+}
+
+// Assigned implements stream.Handler: the state says where to go on.
+func (r *Runner) Assigned(_ context.Context, number int32, committed stream.Position) (stream.Position, error) {
+	p, rebuilt, err := openPart(number, r.cfg.Rules, r.cfg.Log, r.db)
+	if err != nil {
+		return stream.NoPosition, err
+	}
+	if committed.Offset >= 0 && p.core.Next() > committed.Offset {
+		r.cfg.Logger.Warn("state is ahead of the group: it goes on from its own position", "stage", "reconcile",
+			"partition", number, "pos", p.core.Next(), "committed", committed.Offset)
+	}
+	if rebuilt {
+		r.cfg.Logger.Warn("state was made under other rules: it is made anew from the log", "stage", "reconcile", "partition", number)
+		r.mu.Lock()
+		r.status.Rebuilt = append(r.status.Rebuilt, number)
+		r.mu.Unlock()
+	}
+	r.parts[number] = p
+	r.publishStatus()
+	if p.core.Next() == 0 {
+		return stream.Earliest, nil
+	}
+	return stream.At(p.core.Next()), nil
+}
+
+// Process implements stream.Handler.
+func (r *Runner) Process(ctx context.Context, batch *stream.Batch) error {
+	for _, b := range batch.Parts {
+		p := r.parts[b.Partition]
+		if p == nil {
+			return fmt.Errorf("partition %d is not assigned", b.Partition)
+		}
+		outputs, alarms, err := p.take(ctx, b.Records)
+		if err != nil {
+			return err
+		}
+		b.Emit(outputs...)
+		if !b.Replay {
+			r.raise(b.Partition, alarms)
+		}
+	}
+	return nil
+}
+
+// maxAlarmsLogged bounds what one batch may write to the log of the process.
+const maxAlarmsLogged = 20
+
+func (r *Runner) raise(partition int32, alarms []reconcile.Alarm) {
+	for i, a := range alarms {
+		if i == maxAlarmsLogged {
+			r.cfg.Logger.Error("more alarms of this batch are not logged", "stage", "reconcile", "partition", partition, "count", len(alarms)-i)
+			return
+		}
+		r.cfg.Logger.Error("alarm", "stage", "reconcile", "partition", partition, "reason", string(a.Reason), "side", a.Side.String(),
+			"entity", a.Entity, "key", a.Key, "pos", a.Offset, "err", a.Detail)
+	}
+}
+
+// Committed implements stream.Handler.
+func (r *Runner) Committed(_ context.Context, batch *stream.Batch) error {
+	for _, b := range batch.Parts {
+		if err := r.parts[b.Partition].state.Commit(); err != nil {
+			return fmt.Errorf("partition %d: %w", b.Partition, err)
+		}
+	}
+	r.publishStatus()
+	return nil
+}
+
+// Aborted implements stream.Handler: memory goes back to what is committed.
+func (r *Runner) Aborted(_ context.Context, batch *stream.Batch) {
+	for _, b := range batch.Parts {
+		p := r.parts[b.Partition]
+		if p == nil {
+			continue
+		}
+		if err := p.reopen(); err != nil {
+			// The next Process of the partition fails with it, and ends the run.
+			r.cfg.Logger.Error("state cannot be read back", "stage", "reconcile", "partition", b.Partition, "err", err)
+			delete(r.parts, b.Partition)
+		}
+	}
+}
+
+// Revoked implements stream.Handler. The state stays, for when the partition comes back.
+func (r *Runner) Revoked(_ context.Context, number int32) error {
+	delete(r.parts, number)
+	r.publishStatus()
+	return nil
+}
+
+// Lost implements stream.Handler.
+func (r *Runner) Lost(_ context.Context, number int32) {
+	delete(r.parts, number)
+	r.publishStatus()
+}
+
+// Stopped implements stream.Handler: the other partitions go on.
+func (r *Runner) Stopped(_ context.Context, number int32, err error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	stopped := map[int32]string{number: err.Error()}
+	for n, why := range r.status.Stopped {
+		stopped[n] = why
+	}
+	r.status.Stopped = stopped
+	return nil
+}
+
+// publishStatus takes a picture of the partitions.
+func (r *Runner) publishStatus() {
+	s := Status{Partitions: len(r.parts), At: time.Now(), Next: make(map[int32]int64, len(r.parts)),
+		Keys: schemas.Summary{Unknown: map[schemas.Reason]int64{}, ByKind: map[schemas.Kind]int64{}}}
+	for _, side := range schemas.Sides {
+		s.Frontier[side] = r.frontier(side)
+	}
+	for _, p := range r.parts {
+		replay.Add(&s.Keys, p.core.Totals())
+		s.Records = s.Records.Plus(p.core.Counters())
+		s.Next[p.number] = p.core.Next()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.Stopped, s.Rebuilt = r.status.Stopped, r.status.Rebuilt
+	r.status = s
+}
+
+// frontier is the least of the partitions' frontiers of a side, 0 while one has none.
+func (r *Runner) frontier(side schemas.Side) schemas.Micros {
+	var least schemas.Micros
+	for _, p := range r.parts {
+		f, ok := p.core.Frontier(side)
+		if !ok {
+			return 0
+		}
+		if least == 0 || f < least {
+			least = f
+		}
+	}
+	return least
+}
