@@ -1,0 +1,33 @@
+package compensate
+
+import (
+	"context"
+	"errors"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// Applier writes compensations to one store. compensate/postgres and
+// compensate/mysql are its implementations; compensatetest exercises both.
+type Applier interface {
+	// Prepare makes sure that the ledger is there and that the tables can be
+	// written: it creates the ledger where it may, and otherwise says which SQL to
+	// run. It may be called again.
+	Prepare(ctx context.Context) error
+
+	// Apply makes the write of c take effect at most once, whatever happens on the
+	// way, and only while its precondition holds (I24, I25). The outcome is one of
+	// Applied, AlreadyApplied, PreconditionFailed, Refused and Failed.
+	//
+	// An error means that there is no outcome yet: the write took effect or did
+	// not. Applying the same compensation again finds out, and is always safe.
+	// ErrForeignKey is the one that says that nothing was written.
+	//
+	// It may be called from several goroutines.
+	Apply(ctx context.Context, c schemas.Compensation) (schemas.Outcome, error)
+}
+
+// ErrForeignKey says that nothing was written because a row that the written row
+// refers to is missing, or one that refers to the deleted row is still there. It
+// is worth another try when other rows have been written.
+var ErrForeignKey = errors.New("foreign key")

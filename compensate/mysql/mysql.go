@@ -1,0 +1,165 @@
+// Package mysql writes compensations to MariaDB (10.6 and later) and MySQL (8.0).
+//
+// It promises what compensate.Applier promises. A compensation is one
+// transaction:
+//
+//	START TRANSACTION
+//	/*compensation_id='…'*/ UPDATE … WHERE key AND whole row      the comment is the tag, in the annotated query
+//	INSERT INTO trueup_ledger …                                   only if one row matched
+//	COMMIT, or ROLLBACK
+//
+// The row is compared with what was judged byte by byte, whatever the collation
+// and its padding: text columns as utf8mb4, binary ones by their bytes, the rest
+// by the text that the store itself makes of them. NULL equals NULL only. The
+// key is compared plainly as well, so that its index is used.
+//
+// It assumes READ COMMITTED, which it sets: a waiting UPDATE then looks at the
+// row again after the other transaction's end, and a row that is not there leaves
+// no gap lock in other writers' way. It refuses tables of engines that cannot
+// roll back. Triggers of the table run as for anybody's write, and rows that a
+// foreign key changes along do not stand in the binlog on their own.
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/trueup-io/trueup/compensate"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// Config says where and what to write. DSN, Side and Tables are needed.
+type Config struct {
+	DSN    string // go-sql-driver's form, with the database that the ledger is in
+	Side   schemas.Side
+	Tables compensate.Tables
+
+	Connections      int           // open at most; 0: 4, enough to share a disk's flushes
+	LockTimeout      time.Duration // a write gives way to whoever holds its row longer; whole seconds; 0: 2 s
+	StatementTimeout time.Duration // on MariaDB; 0: 10 s
+	Attempts         compensate.Attempts
+}
+
+// Applier writes compensations to one server. It implements
+// compensate.Applier.
+type Applier struct {
+	tables   compensate.Tables
+	side     schemas.Side
+	attempts compensate.Attempts
+	db       *sql.DB
+
+	mu      sync.Mutex
+	catalog map[[2]string]*table // under mu: what the server said of the tables
+}
+
+// Open returns an applier that connects when it has to.
+func Open(c Config) (*Applier, error) {
+	connect, err := newConnector(&c)
+	if err != nil {
+		return nil, fmt.Errorf("data source of the %s store: %w", c.Side, err)
+	}
+	connections := c.Connections
+	if connections <= 0 {
+		connections = 4
+	}
+	db := sql.OpenDB(connect)
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	db.SetConnMaxIdleTime(30 * time.Second) // shorter than the server's patience, see settings
+	return &Applier{
+		tables:   c.Tables,
+		side:     c.Side,
+		attempts: c.Attempts,
+		db:       db,
+		catalog:  make(map[[2]string]*table),
+	}, nil
+}
+
+// Close closes the connections. No Apply may be running.
+func (a *Applier) Close() error { return a.db.Close() }
+
+// Apply is compensate.Applier's.
+func (a *Applier) Apply(ctx context.Context, c schemas.Compensation) (schemas.Outcome, error) {
+	if err := a.tables.Check(a.side, &c); err != nil {
+		return compensate.Conclude(&c, schemas.Refused, err.Error()), nil
+	}
+	return a.attempts.Apply(ctx, a, &c)
+}
+
+// Try is compensate.Store's.
+func (a *Applier) Try(ctx context.Context, c *schemas.Compensation, attempt string) (compensate.Effect, error) {
+	t, known, err := a.table(ctx, c.Schema, c.Table)
+	if err != nil {
+		return 0, err
+	}
+	tx, err := a.db.BeginTx(ctx, nil)
+	if err != nil {
+		return 0, fmt.Errorf("begin: %w", err)
+	}
+	effect, err := write(ctx, tx, t, c, attempt)
+	if err != nil || effect != compensate.Wrote {
+		// Without an answer the transaction goes with its connection.
+		_ = tx.Rollback()
+		if known && outdated(err) {
+			a.forget(c.Schema, c.Table)
+			return 0, errOutdated
+		}
+		return effect, err
+	}
+	if err := tx.Commit(); err != nil {
+		return 0, errCommit{err}
+	}
+	return compensate.Wrote, nil
+}
+
+// Ledger is compensate.Store's.
+func (a *Applier) Ledger(ctx context.Context, id string) (attempt string, found bool, err error) {
+	err = a.db.QueryRowContext(ctx, "SELECT attempt FROM trueup_ledger WHERE compensation_id = ?", id).Scan(&attempt)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return "", false, nil
+	case err != nil:
+		return "", false, fmt.Errorf("look into the ledger: %w", err)
+	}
+	return attempt, true, nil
+}
+
+// table returns what the server says of a table, known if it was asked before.
+func (a *Applier) table(ctx context.Context, schema, name string) (t *table, known bool, err error) {
+	allowed, _ := a.tables.Find(schema, name)
+	a.mu.Lock()
+	t, known = a.catalog[[2]string{schema, name}]
+	a.mu.Unlock()
+	if known {
+		return t, true, nil
+	}
+	t, err = describe(ctx, a.db, allowed)
+	if err != nil {
+		return nil, false, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.catalog[[2]string{schema, name}] = t
+	return t, false, nil
+}
+
+func (a *Applier) forget(schema, name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.catalog, [2]string{schema, name})
+}
+
+// Prepare is compensate.Applier's.
+func (a *Applier) Prepare(ctx context.Context) error {
+	errs := []error{a.prepareLedger(ctx)}
+	for _, t := range a.tables {
+		if _, err := describe(ctx, a.db, t); err != nil {
+			errs = append(errs, fmt.Errorf("table %s.%s of the %s store: %w", t.Schema, t.Name, a.side, err))
+		}
+	}
+	return errors.Join(errs...)
+}

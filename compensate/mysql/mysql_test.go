@@ -1,0 +1,195 @@
+package mysql_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/trueup-io/trueup/compensate"
+	"github.com/trueup-io/trueup/compensate/compensatetest"
+	"github.com/trueup-io/trueup/compensate/mysql"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+func update(id string, table compensate.Table, expect, set schemas.Row) schemas.Compensation {
+	c := schemas.Compensation{ID: id, DivergenceID: "d-" + id, Entity: table.Entity, Key: []string{"1"}, Side: schemas.Target,
+		Schema: table.Schema, Table: table.Name, Statement: schemas.UpdateRow, Expect: expect, Set: set}
+	row := expect
+	if expect == nil {
+		c.Statement, row = schemas.InsertRow, set
+	}
+	key, _ := row.Get("id")
+	c.KeyColumns = schemas.Row{key}
+	return c
+}
+
+func must(t *testing.T, e *engine, statements ...string) {
+	t.Helper()
+	for _, sql := range statements {
+		if err := e.admin.Exec(sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+}
+
+func open(t *testing.T, e *engine, table compensate.Table) compensatetest.Applier {
+	t.Helper()
+	a := e.Open(t, e.Address(), compensate.Tables{table}, compensatetest.Options{})
+	if err := a.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func apply(t *testing.T, a compensate.Applier, c schemas.Compensation, want schemas.Result) schemas.Outcome {
+	t.Helper()
+	out, err := a.Apply(t.Context(), c)
+	if err != nil || out.Result != want {
+		t.Fatalf("apply %s: %s %q, %v; want %s", c.ID, out.Result, out.Detail, err, want)
+	}
+	return out
+}
+
+func orders(e *engine) compensate.Table {
+	return compensate.Table{Entity: "order", Schema: e.Schema(), Name: "orders", Key: []string{"id"}, Columns: []string{"id", "v"}}
+}
+
+func col(name, text string) schemas.Column { return schemas.Column{Name: name, Text: text} }
+
+// TestI27_TagReachesTheLog: "applier's own writes are recognised": the id stands in
+// the annotated query, before the rows.
+func TestI27_TagReachesTheLog(t *testing.T) {
+	e := newEngine(t)
+	must(t, e, "CREATE TABLE orders (id int PRIMARY KEY, v text)", "INSERT INTO orders VALUES (1, 'a')")
+	a := open(t, e, orders(e))
+	for i, c := range []schemas.Compensation{
+		update("up-1", orders(e), e.Row(t, "orders", "id = 1"), schemas.Row{col("v", "b")}),
+		update("in-1", orders(e), nil, schemas.Row{col("id", "2"), col("v", "b")}),
+	} {
+		apply(t, a, c, schemas.Applied)
+		status, err := e.admin.Rows("SHOW MASTER STATUS")
+		if err != nil {
+			t.Fatal(err)
+		}
+		events, err := e.admin.Rows("SHOW BINLOG EVENTS IN '" + status[0][0] + "'")
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, event := range events {
+			if event[2] == "Annotate_rows" && strings.Contains(event[5], fmt.Sprintf("/*compensation_id='%s'*/", c.ID)) {
+				found = true
+			}
+		}
+		if !found {
+			t.Errorf("statement %d: the log has no %s", i, c.ID)
+		}
+	}
+}
+
+// TestKeyIndex: a repair is a look-up by the key's index, whatever the key's type.
+func TestKeyIndex(t *testing.T) {
+	e := newEngine(t)
+	for typ, value := range map[string]string{
+		"int": "5", "bigint unsigned": "5", "decimal(20,2)": "5.00", "varchar(20)": "5", "varchar(20) CHARACTER SET latin1": "5",
+		"varchar(20) COLLATE utf8mb4_bin": "5", "uuid": "00000000-0000-0000-0000-000000000005", "binary(16)": `\x00000000000000000000000000000005`,
+		"datetime(3)": "2026-01-01 00:00:05.000", "date": "2026-01-05"} {
+		sql := map[string]string{"uuid": "concat('00000000-0000-0000-0000-', lpad(seq, 12, '0'))", "binary(16)": "unhex(lpad(hex(seq), 32, '0'))",
+			"datetime(3)": "'2026-01-01' + interval seq second", "date": "'2025-12-31' + interval seq day"}[typ]
+		if sql == "" {
+			sql = "seq"
+		}
+		must(t, e, "DROP TABLE IF EXISTS orders", "CREATE TABLE orders (id "+typ+" PRIMARY KEY, v varchar(20))",
+			"INSERT INTO orders SELECT "+sql+", 'a' FROM seq_1_to_1000", "ANALYZE TABLE orders")
+		c := update("c-1", orders(e), schemas.Row{col("id", value), col("v", "a")}, schemas.Row{col("v", "b")})
+		a := open(t, e, orders(e))
+		rows, err := a.(*mysql.Applier).Explain(t.Context(), &c)
+		if err != nil {
+			t.Fatalf("%s: %v", typ, err)
+		}
+		if rows > 1 {
+			t.Errorf("%s: the server would look at %d rows", typ, rows)
+		}
+		apply(t, a, c, schemas.Applied)
+		must(t, e, "DELETE FROM trueup_ledger")
+	}
+}
+
+// TestEngine: a table that cannot roll back is refused.
+func TestEngine(t *testing.T) {
+	e := newEngine(t)
+	must(t, e, "CREATE TABLE orders (id int PRIMARY KEY, v text) ENGINE=MyISAM", "INSERT INTO orders VALUES (1, 'a')")
+	a := e.Open(t, e.Address(), compensate.Tables{orders(e)}, compensatetest.Options{})
+	if err := a.Prepare(t.Context()); err == nil || !strings.Contains(err.Error(), "use InnoDB") {
+		t.Fatal(err)
+	}
+	apply(t, a, update("c-1", orders(e), e.Row(t, "orders", "id = 1"), schemas.Row{col("v", "b")}), schemas.Refused)
+}
+
+// TestZero: 0 is a value of an AUTO_INCREMENT column like any other.
+func TestZero(t *testing.T) {
+	e := newEngine(t)
+	must(t, e, "CREATE TABLE orders (id int AUTO_INCREMENT PRIMARY KEY, v text)")
+	apply(t, open(t, e, orders(e)), update("c-1", orders(e), nil, schemas.Row{col("id", "0"), col("v", "b")}), schemas.Applied)
+	if row := e.Row(t, "orders", "id = 0"); row == nil {
+		t.Fatal("no row")
+	}
+}
+
+// TestServerSettings: those of a server that reads and writes text otherwise do
+// not reach a session of ours.
+func TestServerSettings(t *testing.T) {
+	e := newEngine(t)
+	must(t, e, "CREATE TABLE orders (id int PRIMARY KEY, v varchar(20))", "INSERT INTO orders VALUES (1, 'a')")
+	odd := e.conf.Clone()
+	odd.Params = map[string]string{"sql_mode": "'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PAD_CHAR_TO_FULL_LENGTH,ORACLE'", "time_zone": "'+05:00'"}
+	a, err := mysql.Open(mysql.Config{DSN: odd.FormatDSN(), Side: schemas.Target, Tables: compensate.Tables{orders(e)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if err := a.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, a, update("c-1", orders(e), e.Row(t, "orders", "id = 1"), schemas.Row{col("v", `\ "`)}), schemas.Applied)
+	apply(t, a, update("c-2", orders(e), e.Row(t, "orders", "id = 1"), schemas.Row{col("v", "more than twenty characters")}), schemas.Failed)
+	if got, _ := e.Row(t, "orders", "id = 1").Get("v"); got.Text != `\ "` {
+		t.Fatalf("%q", got.Text)
+	}
+}
+
+// TestBytes: bytes that are not in the form that capture ships are refused.
+func TestBytes(t *testing.T) {
+	e := newEngine(t)
+	must(t, e, "CREATE TABLE orders (id int PRIMARY KEY, v blob)", "INSERT INTO orders VALUES (1, 'a')")
+	a := open(t, e, orders(e))
+	apply(t, a, update("c-1", orders(e), e.Row(t, "orders", "id = 1"), schemas.Row{col("v", "raw")}), schemas.Refused)
+	apply(t, a, update("c-2", orders(e), schemas.Row{col("id", "1"), col("v", "a")}, schemas.Row{col("v", `\x00`)}), schemas.Refused)
+}
+
+// TestRights: what is missing is said with the SQL that mends it, and with that the
+// least privileged user can work.
+func TestRights(t *testing.T) {
+	e := newEngine(t)
+	user := "applier_" + e.Schema()
+	must(t, e, "CREATE TABLE orders (id int PRIMARY KEY, v text)", "INSERT INTO orders VALUES (1, 'a')",
+		"CREATE USER "+user+"@'%'", "GRANT SELECT, INSERT, UPDATE, DELETE ON orders TO "+user)
+	t.Cleanup(func() { must(t, e, "DROP USER "+user) })
+	poor := e.conf.Clone()
+	poor.User = user
+	a, err := mysql.Open(mysql.Config{DSN: poor.FormatDSN(), Side: schemas.Target, Tables: compensate.Tables{orders(e)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	err = a.Prepare(t.Context())
+	grant := fmt.Sprintf("GRANT SELECT, INSERT ON `%s`.trueup_ledger TO '%s'@'%%'", e.Schema(), user)
+	if err == nil || !strings.Contains(err.Error(), mysql.LedgerSQL) || !strings.Contains(err.Error(), grant) {
+		t.Fatalf("%v", err)
+	}
+	must(t, e, mysql.LedgerSQL, grant)
+	if err := a.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, a, update("c-1", orders(e), e.Row(t, "orders", "id = 1"), schemas.Row{col("v", "b")}), schemas.Applied)
+}

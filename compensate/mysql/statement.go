@@ -1,0 +1,106 @@
+package mysql
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/trueup-io/trueup/compensate"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// statement is a statement and what is bound to its places.
+type statement struct {
+	text strings.Builder
+	args []any
+}
+
+// writeStatement makes the statement that writes the row, with its precondition.
+func writeStatement(t *table, c *schemas.Compensation) (*statement, error) {
+	s := new(statement)
+	// The id is of letters, digits, '_' and '-': Tables.Check.
+	fmt.Fprintf(&s.text, "/*compensation_id='%s'*/ ", c.ID)
+	name := quote(t.Schema) + "." + quote(t.Name)
+	switch c.Statement {
+	case schemas.InsertRow:
+		names, places, err := s.values(t, c.Set)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(&s.text, "INSERT INTO %s (%s) VALUES (%s)", name, strings.Join(names, ", "), strings.Join(places, ", "))
+		return s, nil
+	case schemas.UpdateRow:
+		names, places, err := s.values(t, c.Set)
+		if err != nil {
+			return nil, err
+		}
+		if names == nil {
+			return nil, compensate.Refuse("only generated columns of %s.%s differ: what they are computed from has to change", t.Schema, t.Name)
+		}
+		for i := range names {
+			names[i] += " = " + places[i]
+		}
+		fmt.Fprintf(&s.text, "UPDATE %s SET %s", name, strings.Join(names, ", "))
+	case schemas.DeleteRow:
+		fmt.Fprintf(&s.text, "DELETE FROM %s", name)
+	}
+	return s, s.where(t, c)
+}
+
+// values binds the columns that can be written.
+func (s *statement) values(t *table, set schemas.Row) (names, places []string, err error) {
+	for _, col := range set {
+		known, err := t.column(col.Name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if known.generated {
+			continue
+		}
+		place, arg, err := known.place(col.Name, col)
+		if err != nil {
+			return nil, nil, err
+		}
+		names = append(names, quote(col.Name))
+		places = append(places, place)
+		s.args = append(s.args, arg)
+	}
+	return names, places, nil
+}
+
+// where finds the row by its key's index, and lets it pass only if every column
+// as judged is still the same.
+func (s *statement) where(t *table, c *schemas.Compensation) error {
+	var conditions []string
+	for _, key := range c.KeyColumns {
+		known, err := t.column(key.Name)
+		if err != nil {
+			return err
+		}
+		if known.family == floating {
+			continue // 0.1 = '0.1' is not true of a FLOAT
+		}
+		place, arg, err := known.place(key.Name, key)
+		if err != nil {
+			return err
+		}
+		conditions = append(conditions, quote(key.Name)+" = "+place)
+		s.args = append(s.args, arg)
+	}
+	for _, col := range c.Expect {
+		known, err := t.column(col.Name)
+		if err != nil {
+			return err
+		}
+		if known.generated {
+			continue // follows from the others
+		}
+		condition, args, err := known.same(col)
+		if err != nil {
+			return err
+		}
+		conditions = append(conditions, condition)
+		s.args = append(s.args, args...)
+	}
+	s.text.WriteString(" WHERE " + strings.Join(conditions, " AND "))
+	return nil
+}
