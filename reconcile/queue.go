@@ -273,9 +273,13 @@ func (c *Core) block(k *keyState, side schemas.Side, why schemas.Reason) {
 
 // forget drops the versions of a side.
 func (c *Core) forget(k *keyState, side schemas.Side) {
-	k.restart(c.txns)
-	if side != c.force.authorityOf(k.entity) {
-		k.hasFollow = false
+	if side == c.force.authorityOf(k.entity) {
+		k.restart(c.txns)
+		return
+	}
+	k.hasFollow, k.parked = false, nil
+	if len(k.authority) > 0 {
+		k.keepLast(c.txns)
 	}
 }
 
