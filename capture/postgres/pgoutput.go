@@ -117,7 +117,9 @@ func open(m string, kind byte) *cursor {
 // pgEpoch is 2000-01-01, from which the server counts.
 const pgEpoch schemas.Micros = 946684800_000000
 
-func (c *cursor) micros() schemas.Micros { return schemas.Micros(c.u64()) + pgEpoch }
+func micros(sincePgEpoch uint64) schemas.Micros { return schemas.Micros(sincePgEpoch) + pgEpoch }
+
+func (c *cursor) micros() schemas.Micros { return micros(c.u64()) }
 
 func (p *parser) begin(m string) (begin, error) {
 	c := open(m, kindBegin)

@@ -1,0 +1,112 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// Config says what is captured from where. Side, Source, DSN, Slot,
+// Publication and Rules have no default.
+type Config struct {
+	Side   schemas.Side
+	Source string // the source's name in event ids
+	// DSN is a connection URL or keyword string of a role with LOGIN and
+	// REPLICATION; its database is the one captured.
+	DSN string
+	// Slot is the replication slot, which nobody else may use: lower-case
+	// letters, digits and underscores, at most 63.
+	Slot string
+	// Publication lists the captured tables. It is created on the first start if
+	// it is not there.
+	Publication string
+	Rules       *schemas.Rules
+
+	// ProgressEvery is how often at least progress is said while nothing
+	// happens; 0: 200 ms.
+	ProgressEvery time.Duration
+	// SlotWait is how long Run waits for a slot that is in use; 0: 75 s, a
+	// little more than the server's usual wal_sender_timeout, after which it
+	// gives up a client that is gone.
+	SlotWait time.Duration
+	// Quarantine takes a row that has no canonical key: nothing about its table
+	// is known to be right from there on, and the change is not handed over. An
+	// error from it ends Run. Nil: Run ends with the RowError. It is called
+	// between the transaction's changes, in their order.
+	Quarantine func(ctx context.Context, e *RowError) error
+
+	Logger *slog.Logger     // nil: nothing is logged
+	Clock  func() time.Time // nil: time.Now
+}
+
+var slotName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
+
+// Validate reports everything that is wrong with the configuration.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("capture from PostgreSQL: "+format, args...))
+	}
+	if c.Side != schemas.Legacy && c.Side != schemas.Target {
+		bad("no side")
+	}
+	if c.Source == "" {
+		bad("the source has no name")
+	}
+	if c.DSN == "" {
+		bad("no DSN")
+	} else if _, err := pgconn.ParseConfig(c.DSN); err != nil {
+		bad("%w", err)
+	}
+	if !slotName.MatchString(c.Slot) {
+		bad("slot %q: want 1 to 63 lower-case letters, digits and underscores", c.Slot)
+	}
+	if c.Publication == "" || len(c.Publication) > 63 || strings.Contains(c.Publication, "\x00") {
+		bad("publication %q: want 1 to 63 bytes", c.Publication)
+	}
+	if c.Rules == nil {
+		bad("no rules")
+	} else if len(c.tables()) == 0 {
+		bad("the rules map no table of the %s side", c.Side)
+	}
+	if c.ProgressEvery < 0 || c.SlotWait < 0 {
+		bad("negative durations")
+	}
+	return errors.Join(errs...)
+}
+
+// withDefaults fills in what has a default.
+func (c Config) withDefaults() Config {
+	if c.ProgressEvery == 0 {
+		c.ProgressEvery = 200 * time.Millisecond
+	}
+	if c.SlotWait == 0 {
+		c.SlotWait = 75 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	c.Logger = c.Logger.With("stage", "capture", "side", c.Side.String(), "source", c.Source)
+	return c
+}
+
+// tables lists the mapped tables of the side, in the order of the entities.
+func (c *Config) tables() (tables []schemas.TableName) {
+	for _, e := range c.Rules.Entities() {
+		if t := e.Table(c.Side); t != (schemas.TableName{}) {
+			tables = append(tables, t)
+		}
+	}
+	return tables
+}

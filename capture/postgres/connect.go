@@ -1,0 +1,114 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// TextSettings are the session settings under which the server's text of a
+// value is the same for everybody. Whoever compares values with those of this
+// capture reads them under the same settings.
+func TextSettings() map[string]string {
+	return map[string]string{
+		"client_encoding":    "UTF8",
+		"DateStyle":          "ISO, MDY",
+		"IntervalStyle":      "postgres",
+		"TimeZone":           "UTC",
+		"extra_float_digits": "3",
+		"bytea_output":       "hex",
+		"lc_monetary":        "C",
+		"search_path":        "", // names of types, tables and functions are printed in full
+	}
+}
+
+// connectWait bounds how long a connection may take to come up, where the DSN
+// says nothing.
+const connectWait = 10 * time.Second
+
+// connect opens a connection whose texts are the same for everybody.
+func (c *Config) connect(ctx context.Context, replication bool) (*pgconn.PgConn, error) {
+	config, err := pgconn.ParseConfig(c.DSN)
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range TextSettings() {
+		config.RuntimeParams[name] = value
+	}
+	delete(config.RuntimeParams, "replication")
+	if replication {
+		config.RuntimeParams["replication"] = "database"
+	}
+	config.RuntimeParams["application_name"] = "trueup " + c.Source
+	config.RuntimeParams["standard_conforming_strings"] = "on"
+	config.RuntimeParams["statement_timeout"] = "0"
+	config.RuntimeParams["lock_timeout"] = "0"
+	config.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectWait
+	}
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connect %s: %w", c.Source, err)
+	}
+	return conn, nil
+}
+
+// closeWait bounds how long a connection may take to say goodbye.
+const closeWait = 2 * time.Second
+
+// hangUp closes a connection, and returns when nothing of it is left running.
+func hangUp(conn *pgconn.PgConn) {
+	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
+	defer cancel()
+	conn.Close(ctx)
+	select {
+	case <-conn.CleanupDone():
+	case <-ctx.Done():
+		conn.Conn().Close()
+		<-conn.CleanupDone()
+	}
+}
+
+// query runs a SELECT and reads its rows into values of T by the columns'
+// names. It speaks the simple protocol, the only one that a replication
+// connection knows, so values stand in the text, quoted by literal.
+func query[T any](ctx context.Context, conn *pgconn.PgConn, sql string) ([]T, error) {
+	results, err := conn.Exec(ctx, "select coalesce(json_agg(q), '[]') from ("+sql+") q").ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 1 {
+		return nil, fmt.Errorf("%d results where one row was expected", len(results))
+	}
+	var rows []T
+	if err := json.Unmarshal(results[0].Rows[0][0], &rows); err != nil {
+		return nil, fmt.Errorf("read catalog: %w", err)
+	}
+	return rows, nil
+}
+
+// one runs a SELECT of exactly one row.
+func one[T any](ctx context.Context, conn *pgconn.PgConn, sql string) (row T, err error) {
+	rows, err := query[T](ctx, conn, sql)
+	if err != nil {
+		return row, err
+	}
+	if len(rows) != 1 {
+		return row, fmt.Errorf("%d rows where one was expected", len(rows))
+	}
+	return rows[0], nil
+}
+
+// literal quotes a text as an SQL string; standard_conforming_strings is on.
+func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+
+// identifier quotes a name.
+func identifier(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+// qualified quotes a table's name.
+func qualified(schema, name string) string { return identifier(schema) + "." + identifier(name) }

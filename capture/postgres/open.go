@@ -1,0 +1,100 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/trueup-io/trueup/capture"
+)
+
+// Open implements capture.Source. The first start creates the publication if
+// it is not there, and the slot, which must not be there. Later starts only
+// read. Nothing stays open between Open and Run.
+func (s *Source) Open(ctx context.Context, from capture.Resume, id string) (capture.Start, error) {
+	if (from == "") != (id == "") {
+		return capture.Start{}, fmt.Errorf("open %s: a position and the identity of its log belong together, one is missing", s.cfg.Source)
+	}
+	conn, err := s.cfg.connect(ctx, true)
+	if err != nil {
+		return capture.Start{}, err
+	}
+	defer hangUp(conn)
+	if from == "" {
+		return s.begin(ctx, conn)
+	}
+	at, err := parseLSN(string(from))
+	if err != nil {
+		return capture.Start{}, err
+	}
+	was, err := parseIdentity(id)
+	if err != nil {
+		return capture.Start{}, err
+	}
+	f, err := s.prove(ctx, conn, was, at)
+	if err != nil {
+		return capture.Start{}, err
+	}
+	return capture.Start{Resume: from, Identity: f.identity().String()}, nil
+}
+
+// begin takes the present position: from the slot's consistent point on
+// everything that commits is in the stream, and nothing else is.
+func (s *Source) begin(ctx context.Context, conn *pgconn.PgConn) (capture.Start, error) {
+	f, err := s.look(ctx, conn)
+	if err != nil {
+		return capture.Start{}, err
+	}
+	if f.hasSlot {
+		return capture.Start{}, fmt.Errorf("slot %s exists already, but nothing was captured from it here: where it stands says nothing about what was missed; "+
+			"if nobody else uses it, SELECT pg_drop_replication_slot(%s), or name another slot", s.cfg.Slot, literal(s.cfg.Slot))
+	}
+	if !f.hasPublication {
+		if f, err = s.publish(ctx, conn, f); err != nil {
+			return capture.Start{}, err
+		}
+	}
+	if err := f.problems(s.cfg.Publication, nil); err != nil {
+		return capture.Start{}, err
+	}
+	// The server waits for the transactions that are open now to end.
+	s.log.Info("creating replication slot", "slot", s.cfg.Slot)
+	made, err := pglogrepl.CreateReplicationSlot(ctx, conn, s.cfg.Slot, "pgoutput",
+		pglogrepl.CreateReplicationSlotOptions{Mode: pglogrepl.LogicalReplication, SnapshotAction: "NOEXPORT_SNAPSHOT"})
+	if err != nil {
+		return capture.Start{}, fmt.Errorf("create replication slot %s: %w", s.cfg.Slot, explain(err))
+	}
+	at, err := parseLSN(made.ConsistentPoint)
+	if err != nil {
+		return capture.Start{}, fmt.Errorf("create replication slot %s: %w", s.cfg.Slot, err)
+	}
+	return capture.Start{Resume: resumeAt(at), Identity: f.identity().String()}, nil
+}
+
+// publish creates the publication. It has to be there before the slot: the
+// server looks for it as of each change's position.
+func (s *Source) publish(ctx context.Context, conn *pgconn.PgConn, f found) (found, error) {
+	for i := range f.tables {
+		if p := tableProblem(&f.tables[i]); p != nil {
+			return f, p
+		}
+	}
+	sql := createPublicationSQL(s.cfg.Publication, f.tables)
+	if _, err := conn.Exec(ctx, sql).ReadAll(); err != nil {
+		return f, fmt.Errorf("create publication %s: %w; have an owner of the tables run: %s", s.cfg.Publication, explain(err), sql)
+	}
+	s.log.Info("publication created", "publication", s.cfg.Publication, "tables", len(f.tables))
+	return s.look(ctx, conn)
+}
+
+// explain adds the server's hint to its error.
+func explain(err error) error {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Hint != "" {
+		return fmt.Errorf("%w: %s", err, pg.Hint)
+	}
+	return err
+}

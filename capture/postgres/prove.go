@@ -1,0 +1,184 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/trueup-io/trueup/capture"
+)
+
+// found is everything that a connection says of its server.
+type found struct {
+	system         pglogrepl.IdentifySystemResult
+	server         server
+	slot           slot
+	hasSlot        bool
+	publication    publication
+	hasPublication bool
+	tables         []table
+	names          [3]string // database, slot, publication
+}
+
+// look reads everything that captures depend on, and says what makes them
+// impossible on this server.
+func (s *Source) look(ctx context.Context, conn *pgconn.PgConn) (f found, err error) {
+	if f.system, err = pglogrepl.IdentifySystem(ctx, conn); err != nil {
+		return f, fmt.Errorf("identify system: %w", err)
+	}
+	if f.server, err = readServer(ctx, conn); err != nil {
+		return f, err
+	}
+	if err := f.server.problem(); err != nil {
+		return f, err
+	}
+	if f.slot, f.hasSlot, err = readSlot(ctx, conn, s.cfg.Slot); err != nil {
+		return f, err
+	}
+	f.names = [3]string{f.server.Database, s.cfg.Slot, s.cfg.Publication}
+	return f, s.lookTables(ctx, conn, &f)
+}
+
+// lookTables reads the publication and the mapped tables.
+func (s *Source) lookTables(ctx context.Context, conn *pgconn.PgConn, f *found) (err error) {
+	if f.publication, f.hasPublication, err = readPublication(ctx, conn, s.cfg.Publication); err != nil {
+		return err
+	}
+	f.tables, err = readTables(ctx, conn, s.cfg.Publication, s.cfg.tables())
+	return err
+}
+
+// errStandby may pass: a standby that is promoted, or a name that moves on.
+var errStandby = &problem{"server", "it is a standby", "connect to the primary"}
+
+// problem says why nothing can be captured from a server.
+func (s server) problem() error {
+	switch {
+	case s.Version < minVersion:
+		return &problem{"server", fmt.Sprintf("version %d", s.Version/10000), "capture needs PostgreSQL 14 or later"}
+	case s.Standby:
+		return errStandby
+	case s.WALLevel != "logical":
+		return &problem{"wal_level", s.WALLevel + ": the log does not carry row changes",
+			"ALTER SYSTEM SET wal_level = logical, then restart the server"}
+	}
+	return nil
+}
+
+// problems returns everything that is wrong with the mapped tables: a
+// *problem for one, joined if there are several. What was captured before (was
+// is not nil) and is no longer in the stream is a gap, not a problem.
+func (f *found) problems(publication string, was *identity) error {
+	var errs []error
+	for i := range f.tables {
+		t := &f.tables[i]
+		p := tableProblem(t)
+		if p == nil {
+			p = publishedProblem(publication, f.publication, t)
+		}
+		if p == nil {
+			continue
+		}
+		if was != nil {
+			if _, captured := was.Tables[t.String()]; captured {
+				return &brokenError{p.subject + ": " + p.detail}
+			}
+		}
+		errs = append(errs, p)
+	}
+	return errors.Join(errs...)
+}
+
+// brokenError says why the past is not continued.
+type brokenError struct{ reason string }
+
+func (e *brokenError) Error() string { return e.reason }
+
+// identity is what positions taken now belong to.
+func (f *found) identity() identity {
+	id := identity{SystemID: f.system.SystemID, Timeline: f.system.Timeline,
+		Database: f.names[0], Slot: f.names[1], Publication: f.names[2],
+		PublicationOID: f.publication.OID, Tables: make(map[string]tableIdentity, len(f.tables))}
+	for i := range f.tables {
+		t := &f.tables[i]
+		id.Tables[t.String()] = tableIdentity{OID: t.OID, Membership: t.Membership}
+	}
+	return id
+}
+
+// prove shows that what follows position at, which belongs to was, is all in
+// the stream. What cannot be shown is a *capture.GapError.
+func (s *Source) prove(ctx context.Context, conn *pgconn.PgConn, was identity, at lsn) (found, error) {
+	f, err := s.look(ctx, conn)
+	if err != nil {
+		return f, err
+	}
+	var forks []fork
+	if f.system.Timeline != was.Timeline && f.system.SystemID == was.SystemID && f.system.Timeline > 1 {
+		if forks, err = readForks(ctx, conn, f.system.Timeline); err != nil {
+			return f, err
+		}
+	}
+	reason := was.breaks(f.identity(), forks, at)
+	if reason == "" {
+		reason = f.breaks(at)
+	}
+	if reason != "" {
+		return f, s.gap(reason)
+	}
+	if err := s.tableProblems(&f, was); err != nil {
+		return f, err
+	}
+	return f, nil
+}
+
+// breaks says why the slot does not continue position at; "" if it does.
+func (f *found) breaks(at lsn) string {
+	name := f.names[1]
+	if !f.hasSlot {
+		return fmt.Sprintf("slot %s is gone: the server has kept no log for it", name)
+	}
+	switch p := &f.slot; {
+	case p.Type != "logical" || p.Plugin != "pgoutput" || p.Temporary:
+		return fmt.Sprintf("slot %s is not ours: a %s slot with plugin %q", name, p.Type, p.Plugin)
+	case p.Database != f.names[0]:
+		return fmt.Sprintf("slot %s is of database %s", name, p.Database)
+	case p.WALStatus == "lost" || p.Conflicting || p.Invalidation != "":
+		reason := p.Invalidation
+		if reason == "" {
+			reason = "the log grew beyond max_slot_wal_keep_size"
+		}
+		return fmt.Sprintf("slot %s is lost: %s", name, reason)
+	}
+	confirmed, err := parseLSN(f.slot.Confirmed)
+	switch {
+	case err != nil:
+		return fmt.Sprintf("slot %s does not say where it stands: %v", name, err)
+	case confirmed > at:
+		// The server would start there without a word (since version 15).
+		return fmt.Sprintf("slot %s begins at %s, after our position %s: it was made again, or moved by somebody else", name, confirmed, at)
+	case f.system.XLogPos < at:
+		return fmt.Sprintf("the server's log ends at %s, before our position %s: it was restored from a backup, or lost what it had", f.system.XLogPos, at)
+	}
+	return ""
+}
+
+// tableProblems turns what is wrong with tables into an error: a gap where
+// changes of a captured table can have been missed.
+func (s *Source) tableProblems(f *found, was identity) error {
+	err := f.problems(s.cfg.Publication, &was)
+	var broken *brokenError
+	if errors.As(err, &broken) {
+		return s.gap(broken.reason)
+	}
+	return err
+}
+
+func (s *Source) gap(reason string) error {
+	return &capture.GapError{Source: s.cfg.Source, Reason: reason,
+		Remedy: fmt.Sprintf("find out why; then SELECT pg_drop_replication_slot(%s) if the slot is there, and begin a new epoch of this side: "+
+			"what was known of it is unknown until it is read again", literal(s.cfg.Slot))}
+}

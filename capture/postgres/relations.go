@@ -1,0 +1,127 @@
+package postgres
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// mapped is a relation of the stream as the rules see it, valid until the
+// server describes it again.
+type mapped struct {
+	table    schemas.TableName
+	entity   *schemas.Entity // nil: the table is not mapped
+	columns  []string
+	identity []bool // the column is part of the replica identity
+	full     bool   // all columns are
+
+	// keyed says that the replica identity holds the canonical key, so that an
+	// update without an old row has not changed it. Found with the first one.
+	keyed bool
+}
+
+// row makes an image of a tuple.
+func (m *mapped) row(cells []cell) schemas.Row {
+	row := make(schemas.Row, len(cells))
+	for i, c := range cells {
+		row[i] = schemas.Column{Name: m.columns[i], Text: c.text, Presence: presence(c.kind)}
+	}
+	return row
+}
+
+func presence(kind byte) schemas.Presence {
+	switch kind {
+	case cellText:
+		return schemas.Value
+	case cellNull:
+		return schemas.Null
+	}
+	return schemas.Unavailable
+}
+
+// old makes an image of an old tuple. In a key tuple all columns but the
+// replica identity's stand as null, whatever they were: they are not known.
+func (m *mapped) old(kind byte, cells []cell) schemas.Row {
+	row := m.row(cells)
+	if kind == oldFull {
+		return row
+	}
+	return m.identityOf(row)
+}
+
+// identityOf returns the columns of the replica identity.
+func (m *mapped) identityOf(row schemas.Row) schemas.Row {
+	only := make(schemas.Row, 0, 4)
+	for i := range row {
+		if m.identity[i] {
+			only = append(only, row[i])
+		}
+	}
+	return only
+}
+
+// fill takes what the log left out of a row because the change did not touch
+// it from the row before.
+func fill(row, before schemas.Row) {
+	for i := range row {
+		if row[i].Presence != schemas.Unavailable {
+			continue
+		}
+		if old, ok := before.Get(row[i].Name); ok {
+			row[i] = old
+		}
+	}
+}
+
+// relations are the relations that the server has described on a connection.
+// They are as many as the publication has tables.
+type relations struct {
+	rules *schemas.Rules
+	side  schemas.Side
+	known map[uint32]*mapped
+}
+
+// describe notes how a relation is from here on.
+func (r *relations) describe(d relation) *mapped {
+	schema := d.namespace
+	if schema == "" {
+		schema = "pg_catalog"
+	}
+	m := &mapped{table: schemas.TableName{Schema: schema, Name: d.name}, full: d.identity == 'f'}
+	if e, ok := r.rules.EntityOf(r.side, schema, d.name); ok {
+		m.entity = e
+		for _, c := range d.columns {
+			m.columns = append(m.columns, c.name)
+			m.identity = append(m.identity, c.inIdentity)
+		}
+	}
+	r.known[d.id] = m
+	return m
+}
+
+// missing lists the columns that the rules want and the relation has not.
+func (m *mapped) missing(side schemas.Side) (columns []string) {
+	for i := range m.entity.Fields {
+		if c, ok := m.entity.Fields[i].Column(side); ok && !slices.Contains(m.columns, c) && !m.entity.Fields[i].Ignore {
+			columns = append(columns, c)
+		}
+	}
+	return columns
+}
+
+// of returns the relation of a row with that many columns.
+func (r *relations) of(id uint32, tuples ...[]cell) (*mapped, error) {
+	m, ok := r.known[id]
+	if !ok {
+		return nil, fmt.Errorf("%w: a row of relation %d, which was not described", errMalformed, id)
+	}
+	if m.entity != nil {
+		for _, t := range tuples {
+			if t != nil && len(t) != len(m.columns) {
+				return nil, fmt.Errorf("%w: a row of %d columns of %s, which has %d", errMalformed, len(t), m.table, len(m.columns))
+			}
+		}
+	}
+	return m, nil
+}

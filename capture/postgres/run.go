@@ -1,0 +1,237 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// Run implements capture.Source. Changes and progress reach the sink from one
+// goroutine. After a lost connection it goes on where it was, once continuity
+// is proven again; what was handed over of a transaction without its end comes
+// again, with the same ids. It returns ctx's error when ctx is done.
+func (s *Source) Run(ctx context.Context, start capture.Start, epoch uint32, sink capture.Sink, acked func() (capture.Resume, bool)) error {
+	at, err := parseLSN(string(start.Resume))
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	id, err := parseIdentity(start.Identity)
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	if at == 0 {
+		return errors.New("start: the position is 0/0")
+	}
+	where := &positions{acked: acked}
+	where.handed.Store(uint64(at))
+	where.confirmed.Store(uint64(at))
+	b := new(bounds)
+	r := &run{source: s, log: id, where: where,
+		delivery: &delivery{cfg: &s.cfg, epoch: epoch, sink: sink, bounds: b, stats: &s.counters, where: where, reached: at},
+		sampler:  &sampler{source: s, bounds: b, sampled: make(chan struct{}, 1), log: id}}
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	var sampling sync.WaitGroup
+	sampling.Go(func() { cancel(r.sampler.run(ctx)) })
+	defer sampling.Wait()
+	defer cancel(nil)
+	err = r.connections(ctx)
+	if ctx.Err() != nil && !lasting(err) {
+		err = context.Cause(ctx)
+	}
+	return err
+}
+
+// run is what outlives connections.
+type run struct {
+	source   *Source
+	log      identity
+	where    *positions
+	delivery *delivery
+	sampler  *sampler
+}
+
+// attemptsMax is how often the same position is tried again after an error
+// that says that it will fail again.
+const attemptsMax = 3
+
+// connections streams over one connection after the other, until ctx is done
+// or another connection would not help.
+func (r *run) connections(ctx context.Context) error {
+	log := r.source.log
+	var retry backoff
+	var busySince time.Time
+	attempts := 0
+	for {
+		reached := r.delivery.reached
+		err := r.connection(ctx)
+		if ctx.Err() != nil || lasting(err) {
+			return err
+		}
+		if r.delivery.reached > reached {
+			retry.reset()
+			attempts = 0
+		}
+		busy := isBusy(err)
+		switch {
+		case busy && busySince.IsZero():
+			busySince = time.Now()
+		case busy && time.Since(busySince) > r.source.cfg.SlotWait:
+			return fmt.Errorf("slot %s stays in use: %w; only one capture may use it: stop the other one, or name another slot", r.source.cfg.Slot, err)
+		case !busy:
+			busySince = time.Time{}
+		}
+		if attempts++; stubborn(err) && attempts >= attemptsMax {
+			return fmt.Errorf("%d attempts: %w", attempts, err)
+		}
+		log.Warn("stream broken; connecting again", "pos", posText(r.delivery.reached), "err", err)
+		if err := retry.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// connection proves continuity and streams, until something fails or ctx is
+// done.
+func (r *run) connection(ctx context.Context) error {
+	s, d := r.source, r.delivery
+	conn, err := s.cfg.connect(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer hangUp(conn)
+	f, err := s.prove(ctx, conn, r.log, d.reached)
+	if err != nil {
+		return err
+	}
+	if f.slot.ActivePID != 0 {
+		return &busyError{f.slot.ActivePID}
+	}
+	if id := f.identity(); id.Timeline != r.log.Timeline {
+		s.log.Info("the server is on another timeline that continues ours", "was", r.log.Timeline, "timeline", id.Timeline)
+	}
+	r.log = f.identity()
+	r.sampler.follow(r.log)
+	d.bounds.setLag(f.server.writerLag())
+
+	stream, err := startStream(ctx, conn, &s.cfg, d.reached)
+	if err != nil {
+		return err
+	}
+	s.counters.connections.Add(1)
+	s.log.Info("streaming", "slot", s.cfg.Slot, "from", d.reached.String())
+	every := statusEvery
+	if timeout := time.Duration(f.server.SenderTimeoutMS) * time.Millisecond; timeout > 0 {
+		every = min(every, timeout/3)
+	}
+	return r.streaming(ctx, stream, every)
+}
+
+// streaming runs the goroutines of a connection until the first of them ends.
+func (r *run) streaming(ctx context.Context, stream *stream, every time.Duration) error {
+	s, d := r.source, r.delivery
+	q := newQueue()
+	inner, cancel := context.WithCancelCause(ctx)
+	a := &assembler{cfg: &s.cfg, log: s.log, epoch: d.epoch, bounds: d.bounds, stats: &s.counters,
+		tables: r.log.Tables, from: d.reached,
+		relations: relations{rules: s.cfg.Rules, side: s.cfg.Side, known: map[uint32]*mapped{}}}
+	a.emit = func(c *schemas.Change) error { return d.change(inner, a.memory.commit, c) }
+	a.refuse = func(e *RowError) error { return s.quarantine(inner, e) }
+
+	var running sync.WaitGroup
+	running.Go(func() { q.close(stream.receive(inner, q)) })
+	running.Go(func() {
+		if err := stream.confirm(inner, r.where, every); err != nil {
+			cancel(err)
+		}
+	})
+	err := d.run(inner, q, a, r.sampler.sampled, stream)
+	if inner.Err() != nil && ctx.Err() == nil {
+		err = context.Cause(inner) // why confirming ended
+	}
+	cancel(nil)
+	running.Wait()
+
+	var broken *brokenError
+	if errors.As(err, &broken) {
+		err = s.gap(broken.reason)
+	}
+	// The server learns what became durable in the end, whatever ended it.
+	if flushed, e := r.where.flushed(); e == nil {
+		if e := stream.farewell(lsn(r.where.handed.Load()), flushed); e != nil {
+			s.log.Debug("last status not sent", "err", e)
+		}
+	}
+	return err
+}
+
+func (s *Source) quarantine(ctx context.Context, e *RowError) error {
+	if s.cfg.Quarantine == nil {
+		return e
+	}
+	if err := s.cfg.Quarantine(ctx, e); err != nil {
+		return &sinkError{fmt.Errorf("quarantine: %w", err)}
+	}
+	return nil
+}
+
+// busyError says that another process streams from the slot.
+type busyError struct{ pid int }
+
+func (e *busyError) Error() string { return fmt.Sprintf("server process %d streams from it", e.pid) }
+
+func isBusy(err error) bool {
+	var busy *busyError
+	var pg *pgconn.PgError
+	return errors.As(err, &busy) || errors.As(err, &pg) && pg.Code == "55006"
+}
+
+// lasting says that no new connection mends err.
+func lasting(err error) bool {
+	var (
+		gap  *capture.GapError
+		sink *sinkError
+		row  *RowError
+		bad  *problem
+	)
+	switch {
+	case errors.As(err, &gap), errors.As(err, &sink), errors.As(err, &row):
+		return true
+	case errors.Is(err, errStandby):
+		return false
+	}
+	return errors.As(err, &bad)
+}
+
+// stubborn says that err will likely come again at the same position: bytes
+// that are not the protocol, or the server's refusal for another reason than
+// its own state.
+func stubborn(err error) bool {
+	if errors.Is(err, errMalformed) {
+		return true
+	}
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) || isBusy(err) {
+		return false
+	}
+	for _, class := range []string{
+		"08", // connection
+		"40", // rollback
+		"53", // resources
+		"57", // shutdown, crash, starting up
+		"58", // the system around it
+	} {
+		if strings.HasPrefix(pg.Code, class) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,217 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+const (
+	// sampleWait bounds a sample: a slower one would say too little.
+	sampleWait = 5 * time.Second
+	// inspectEvery is how often the slot and the tables are looked at while the
+	// stream runs: nothing in it says that a table has left the publication.
+	inspectEvery = 15 * time.Second
+)
+
+// sampler reads the server's clock and positions on a connection of its own,
+// and looks from time to time whether the stream still carries everything.
+type sampler struct {
+	source  *Source
+	bounds  *bounds
+	sampled chan struct{} // of capacity 1: there is a new sample
+
+	mu  sync.Mutex
+	log identity // of the stream; under mu
+}
+
+// follow says which log the stream is of. Samples of another history count no
+// more.
+func (s *sampler) follow(id identity) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if id.Timeline != s.log.Timeline {
+		s.bounds.forget()
+	}
+	s.log = id
+}
+
+// add notes a sample that was taken on a timeline.
+func (s *sampler) add(timeline int32, read sample, sent, received time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.log.Timeline != timeline {
+		return fmt.Errorf("the stream has moved to timeline %d", s.log.Timeline)
+	}
+	s.bounds.add(read, sent, received)
+	return nil
+}
+
+func (s *sampler) followed() identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log
+}
+
+// run samples until ctx is done. It returns early only with a gap; while the
+// server cannot be asked the frontier stands still.
+func (s *sampler) run(ctx context.Context) error {
+	var retry backoff
+	for {
+		began := time.Now()
+		err := s.connected(ctx)
+		var gap *capture.GapError
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.As(err, &gap):
+			return err
+		}
+		if time.Since(began) > inspectEvery {
+			retry.reset()
+		}
+		s.source.log.Warn("clock and log position not read; the frontier stands still", "err", err)
+		if err := retry.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// sampleSQL reads in the order of the columns.
+const sampleSQL = `select (extract(epoch from clock_timestamp()) * 1000000)::bigint,
+	pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn(),
+	(extract(epoch from clock_timestamp()) * 1000000)::bigint`
+
+// connected samples on one connection until something fails.
+func (s *sampler) connected(ctx context.Context) error {
+	conn, err := s.source.cfg.connect(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer hangUp(conn)
+	if _, err := conn.Prepare(ctx, "sample", sampleSQL, nil); err != nil {
+		return fmt.Errorf("prepare sample: %w", err)
+	}
+	every := s.source.cfg.ProgressEvery * 3 / 4
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var inspected time.Time
+	var timeline int32
+	for {
+		if time.Since(inspected) >= inspectEvery {
+			if timeline, err = s.inspect(ctx, conn); err != nil {
+				return err
+			}
+			inspected = time.Now()
+		}
+		if err := s.sample(ctx, conn, timeline); err != nil {
+			return err
+		}
+		signal(s.sampled)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *sampler) sample(ctx context.Context, conn *pgconn.PgConn, timeline int32) error {
+	ctx, cancel := context.WithTimeout(ctx, sampleWait)
+	defer cancel()
+	clock := s.source.cfg.Clock
+	sent := clock()
+	result := conn.ExecPrepared(ctx, "sample", nil, nil, nil).Read()
+	received := clock()
+	if result.Err != nil {
+		return fmt.Errorf("sample: %w", result.Err)
+	}
+	read, err := parseSample(result.Rows)
+	if err != nil {
+		return fmt.Errorf("sample: %w", err)
+	}
+	return s.add(timeline, read, sent, received)
+}
+
+func parseSample(rows [][][]byte) (s sample, err error) {
+	if len(rows) != 1 || len(rows[0]) != 4 {
+		return s, fmt.Errorf("%d rows", len(rows))
+	}
+	var errs [4]error
+	clock := func(i int) (t int64) {
+		t, errs[i] = strconv.ParseInt(string(rows[0][i]), 10, 64)
+		return t
+	}
+	position := func(i int) (l lsn) {
+		l, errs[i] = parseLSN(string(rows[0][i]))
+		return l
+	}
+	s.before, s.insert, s.flush, s.after = schemas.Micros(clock(0)), position(1), position(2), schemas.Micros(clock(3))
+	return s, errors.Join(errs[:]...)
+}
+
+// whoSQL reads which log a connection without the replication protocol is of.
+const whoSQL = `select (select system_identifier from pg_control_system())::text as system_id,
+	('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int as timeline`
+
+// inspect makes sure that the samples are of the streaming server's log, and
+// that the stream still carries every mapped table whole. It returns the
+// timeline of what this connection shows.
+func (s *sampler) inspect(ctx context.Context, conn *pgconn.PgConn) (timeline int32, err error) {
+	ctx, cancel := context.WithTimeout(ctx, sampleWait)
+	defer cancel()
+	was := s.followed()
+	who, err := one[struct {
+		SystemID string `json:"system_id"`
+		Timeline int32  `json:"timeline"`
+	}](ctx, conn, whoSQL)
+	if err != nil {
+		return 0, fmt.Errorf("identify server: %w", err)
+	}
+	if who.SystemID != was.SystemID || who.Timeline != was.Timeline {
+		return 0, fmt.Errorf("this connection leads to another server than the stream: system identifier %s, timeline %d; the stream's are %s, %d",
+			who.SystemID, who.Timeline, was.SystemID, was.Timeline)
+	}
+	f := found{names: [3]string{was.Database, was.Slot, was.Publication}}
+	f.system.SystemID, f.system.Timeline = who.SystemID, who.Timeline
+	if f.server, err = readServer(ctx, conn); err != nil {
+		return 0, err
+	}
+	s.bounds.setLag(f.server.writerLag())
+	if err := s.source.lookTables(ctx, conn, &f); err != nil {
+		return 0, err
+	}
+	if reason := was.breaks(f.identity(), nil, 0); reason != "" {
+		return 0, s.source.gap(reason)
+	}
+	if err := s.source.tableProblems(&f, was); err != nil {
+		return 0, err
+	}
+	return who.Timeline, s.inspectSlot(ctx, conn)
+}
+
+// inspectSlot warns before the server throws away log that is still needed.
+func (s *sampler) inspectSlot(ctx context.Context, conn *pgconn.PgConn) error {
+	p, ok, err := readSlot(ctx, conn, s.source.cfg.Slot)
+	if err != nil || !ok {
+		return err // the stream finds out for itself
+	}
+	last := s.source.counters.walStatus.Swap(&p.WALStatus)
+	if p.WALStatus == "reserved" || (last != nil && *last == p.WALStatus) {
+		return nil
+	}
+	left := int64(-1)
+	if p.SafeWALSize != nil {
+		left = *p.SafeWALSize
+	}
+	s.source.log.Warn("the server keeps more log than usual for the slot", "slot", p.Name, "wal_status", p.WALStatus, "bytes_left", left)
+	return nil
+}

@@ -1,0 +1,157 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+const (
+	// silence is how long nothing may come from a server that is asked for an
+	// answer several times in it, before the connection counts as dead.
+	silence = 60 * time.Second
+	// sendWait bounds how long a status may take to leave: the server reads
+	// them even while it cannot send.
+	sendWait = 20 * time.Second
+)
+
+// stream is a replication connection that streams. One goroutine receives,
+// one confirms.
+type stream struct {
+	conn *pgconn.PgConn
+
+	reply chan struct{} // of capacity 1: the server wants a status
+	ping  chan struct{} // of capacity 1: we want to know how far the server is
+
+	mu      sync.Mutex
+	stopped bool // under mu: nothing is received any more
+}
+
+// startStream asks the server to stream from a position.
+func startStream(ctx context.Context, conn *pgconn.PgConn, c *Config, from lsn) (*stream, error) {
+	err := pglogrepl.StartReplication(ctx, conn, c.Slot, from, pglogrepl.StartReplicationOptions{
+		Mode: pglogrepl.LogicalReplication,
+		PluginArgs: []string{"proto_version '1'", "messages 'true'",
+			"publication_names " + literal(identifier(c.Publication))},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("stream from %s: %w", from, err)
+	}
+	return &stream{conn: conn, reply: make(chan struct{}, 1), ping: make(chan struct{}, 1)}, nil
+}
+
+// errStreamEnded says that the server ended the stream in good order: it is
+// shutting down.
+var errStreamEnded = errors.New("the server ended the stream")
+
+// receive reads messages into q until ctx is done or the connection fails.
+// A full queue makes it wait, never the confirmations.
+func (s *stream) receive(ctx context.Context, q *queue) error {
+	defer context.AfterFunc(ctx, s.interrupt)()
+	frontend := s.conn.Frontend()
+	var b batch
+	for {
+		if frontend.ReadBufferLen() == 0 || b.bytes >= batchBytes {
+			if len(b.messages) > 0 {
+				b.received = time.Now()
+				if err := q.put(ctx, b); err != nil {
+					return err
+				}
+				b = batch{}
+			}
+			s.extend()
+		}
+		m, err := frontend.Receive()
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("receive: %w", err)
+		}
+		switch m := m.(type) {
+		case *pgproto3.CopyData:
+			if err := s.copyData(m.Data, &b); err != nil {
+				return err
+			}
+		case *pgproto3.ErrorResponse:
+			return fmt.Errorf("stream: %w", explain(pgconn.ErrorResponseToPgError(m)))
+		case *pgproto3.CopyDone, *pgproto3.CommandComplete:
+			return errStreamEnded
+		}
+	}
+}
+
+// copyData takes a message of the streaming protocol apart.
+func (s *stream) copyData(data []byte, b *batch) error {
+	c := cursor{rest: string(data)}
+	var m message
+	switch kind := c.u8(); kind {
+	case pglogrepl.XLogDataByteID:
+		c.u64() // position of the message, which for a row says nothing about its transaction
+		c.u64()
+		if t := c.u64(); t != 0 {
+			m.sent = micros(t)
+		}
+		m.body = c.rest
+	case pglogrepl.PrimaryKeepaliveMessageByteID:
+		m.end = lsn(c.u64())
+		m.sent = c.micros()
+		if c.u8() != 0 {
+			signal(s.reply)
+		}
+	default:
+		c.fail("a streaming message of kind %q", kind)
+	}
+	b.messages = append(b.messages, m)
+	b.bytes += len(m.body) + messageBytes
+	return c.err
+}
+
+// extend allows the server to be silent for some time from now on.
+func (s *stream) extend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopped {
+		s.conn.Conn().SetReadDeadline(time.Now().Add(silence))
+	}
+}
+
+// interrupt ends receiving; the connection stays whole.
+func (s *stream) interrupt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	s.conn.Conn().SetReadDeadline(time.Unix(1, 0))
+}
+
+// status tells the server how far we are: written is what was received, and
+// only flushed, which is never 0, lets it forget its log.
+func (s *stream) status(written, flushed lsn, answer bool) error {
+	s.conn.Conn().SetWriteDeadline(time.Now().Add(sendWait))
+	err := pglogrepl.SendStandbyStatusUpdate(context.Background(), s.conn, pglogrepl.StandbyStatusUpdate{
+		WALWritePosition: max(written, flushed), WALFlushPosition: flushed, WALApplyPosition: flushed, ReplyRequested: answer})
+	if err != nil {
+		return fmt.Errorf("send status: %w", err)
+	}
+	return nil
+}
+
+// farewell tells the server how far we are for the last time, and waits until
+// it has read that.
+func (s *stream) farewell(written, flushed lsn) error {
+	s.conn.Conn().SetReadDeadline(time.Now().Add(closeWait))
+	if err := s.status(written, flushed, false); err != nil {
+		return err
+	}
+	s.conn.Conn().SetDeadline(time.Now().Add(closeWait))
+	if _, err := pglogrepl.SendStandbyCopyDone(context.Background(), s.conn); err != nil {
+		return fmt.Errorf("end stream: %w", err)
+	}
+	return nil
+}
