@@ -21,6 +21,41 @@ type Table struct {
 // Tables is an allow-list.
 type Tables []Table
 
+// TablesOf are the tables of a side that the rules map, with the columns of their
+// compared fields. Where an expression stands for a key field there is no key to
+// write by, and every compensation of the table is refused.
+func TablesOf(rules *schemas.Rules, side schemas.Side) Tables {
+	var ts Tables
+	for _, e := range rules.Entities() {
+		name := e.Table(side)
+		if name == (schemas.TableName{}) {
+			continue
+		}
+		t := Table{Entity: e.Name, Schema: name.Schema, Name: name.Name}
+		whole := true
+		for i := range e.Fields {
+			f := &e.Fields[i]
+			isKey := slices.Contains(e.KeyFields, f.Name)
+			column, ok := f.Column(side)
+			switch {
+			case !ok:
+				whole = whole && !isKey
+				continue
+			case isKey:
+				t.Key = append(t.Key, column)
+			case f.Ignore:
+				continue
+			}
+			t.Columns = append(t.Columns, column)
+		}
+		if !whole {
+			t.Key = nil
+		}
+		ts = append(ts, t)
+	}
+	return ts
+}
+
 // compensationID is what an id may be made of: it stands in a comment of a
 // statement, where nothing can be bound.
 var compensationID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
