@@ -14,6 +14,7 @@ import (
 	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/capture/mysql"
 	"github.com/trueup-io/trueup/capture/postgres"
+	"github.com/trueup-io/trueup/internal/datadir"
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/stream"
 )
@@ -59,6 +60,13 @@ func withLogOf(ctx context.Context, m *schemas.Migration, fn func(*stream.Log) e
 	cfg := logConfig(m, nil)
 	log, err := stream.Connect(ctx, cfg)
 	if errors.Is(err, stream.ErrNotRunning) {
+		owner, oerr := datadir.Owner(m.DataDir)
+		switch {
+		case oerr != nil:
+			return oerr
+		case owner == "":
+			return fmt.Errorf("nothing has run in %s yet: start it with \"trueup run -f %s\"", m.DataDir, m.Path)
+		}
 		log, err = stream.Open(ctx, cfg)
 	}
 	if err != nil {
@@ -102,7 +110,7 @@ func newSource(m *schemas.Migration, rules *schemas.Rules, side schemas.Side, su
 	if err != nil {
 		return nil, fmt.Errorf("stores.%s: %w", side, err)
 	}
-	if store.Driver == schemas.DriverPostgres {
+	if store.Driver == schemas.Postgres {
 		return postgres.New(postgresConfig(m, rules, side, dsn, suffix, l)), nil
 	}
 	return mysql.New(mysqlConfig(m, rules, side, dsn, l)), nil
@@ -115,7 +123,7 @@ func checkStore(ctx context.Context, m *schemas.Migration, rules *schemas.Rules,
 	if err != nil {
 		return nil, fmt.Errorf("stores.%s: %w", side, err)
 	}
-	if store.Driver == schemas.DriverPostgres {
+	if store.Driver == schemas.Postgres {
 		return postgres.Check(ctx, postgresConfig(m, rules, side, dsn, "", nil)), nil
 	}
 	return mysql.Check(ctx, mysqlConfig(m, rules, side, dsn, nil)), nil
