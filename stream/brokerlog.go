@@ -42,6 +42,6 @@ func (l *brokerLogger) Logf(level kfake.LogLevel, format string, args ...any) {
 		}
 	}
 	if l.to.Enabled(context.Background(), slog.LevelDebug) {
-		l.to.Debug("embedded broker: " + fmt.Sprintf(format, args...))
+		l.to.Debug("embedded broker", "said", fmt.Sprintf(format, args...))
 	}
 }

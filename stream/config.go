@@ -125,6 +125,8 @@ func (c *Config) clientOptions(brokers []string) ([]kgo.Opt, error) {
 		kgo.MaxDecompressBatchBytes(maxDecompressBytes),
 		kgo.FetchMaxBytes(maxFetchBytes),
 		kgo.FetchMaxPartitionBytes(maxFetchPartitionBytes),
+		// A partition that is added has to wait for the fetch that is under way.
+		kgo.FetchMaxWait(500 * time.Millisecond),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		// A batch that may have been replaced behind the producer's back is an error, not
@@ -167,5 +169,5 @@ func (l clientLogger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 	if level == kgo.LogLevelError {
 		to = slog.LevelWarn
 	}
-	l.to.Log(context.Background(), to, "kafka client: "+msg, keyvals...)
+	l.to.LogAttrs(context.Background(), to, "kafka client", slog.String("said", msg), slog.Group("of", keyvals...))
 }

@@ -16,22 +16,17 @@ import (
 
 // decompressor undoes a batch's compression and stops at maxDecompressBytes. The
 // client's own, which it bounds for its consumers, cannot be had for a single fetch.
-// It is for one goroutine.
+// It is for one goroutine. The zero value is ready.
 type decompressor struct {
-	zstd *zstd.Decoder
 	lz4  *lz4.Reader
+	zstd *zstd.Decoder
 }
 
-func newDecompressor() (*decompressor, error) {
-	// Memory and window are bounded, and nothing runs beside the caller.
-	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxDecompressBytes), zstd.WithDecoderLowmem(true))
-	if err != nil {
-		return nil, err
+func (d *decompressor) close() {
+	if d.zstd != nil {
+		d.zstd.Close()
 	}
-	return &decompressor{z, lz4.NewReader(nil)}, nil
 }
-
-func (d *decompressor) close() { d.zstd.Close() }
 
 // Decompress implements kgo.Decompressor.
 func (d *decompressor) Decompress(src []byte, codec kgo.CompressionCodecType) ([]byte, error) {
@@ -47,17 +42,31 @@ func (d *decompressor) Decompress(src []byte, codec kgo.CompressionCodecType) ([
 	case kgo.CodecSnappy:
 		return decodeSnappy(src)
 	case kgo.CodecLz4:
+		if d.lz4 == nil {
+			d.lz4 = lz4.NewReader(nil)
+		}
 		d.lz4.Reset(bytes.NewReader(src))
 		return readBounded(d.lz4, len(src))
 	case kgo.CodecZstd:
-		b, err := d.zstd.DecodeAll(src, nil)
-		if errors.Is(err, zstd.ErrDecoderSizeExceeded) {
-			err = kgo.ErrMaxDecompress
-		}
-		return b, err
+		return d.unzstd(src)
 	default:
 		return nil, fmt.Errorf("compression codec %d is not known", codec)
 	}
+}
+
+func (d *decompressor) unzstd(src []byte) (b []byte, err error) {
+	if d.zstd == nil {
+		// Memory and window are bounded, and nothing runs beside the caller.
+		d.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxDecompressBytes), zstd.WithDecoderLowmem(true))
+		if err != nil {
+			return nil, err
+		}
+	}
+	b, err = d.zstd.DecodeAll(src, nil)
+	if errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+		err = kgo.ErrMaxDecompress
+	}
+	return b, err
 }
 
 // readBounded reads all of r, which was compressed to n bytes. The result is kept by

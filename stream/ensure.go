@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -14,10 +15,17 @@ import (
 // TopicInfo is what a topic was when the log was opened.
 type TopicInfo struct {
 	Name           string
-	ID             [16]byte // changes when a topic is deleted and made again
+	ID             TopicID
 	Partitions     int
 	MaxRecordBytes int // the largest record that it takes, headers and lengths included
 }
+
+// TopicID changes when a topic is deleted and made again. It is zero where brokers are
+// too old to say it.
+type TopicID [16]byte
+
+// String returns the id as hexadecimal digits.
+func (id TopicID) String() string { return hex.EncodeToString(id[:]) }
 
 // ensureTopics makes the topics that are missing, if it may, and verifies all.
 func (l *Log) ensureTopics(ctx context.Context, brokers int, create bool) error {
@@ -62,7 +70,7 @@ func (l *Log) verifyTopics(m metadata, create bool) (waitFor string, err error) 
 		t := m.topics[name]
 		switch {
 		case t.missing() && !create:
-			errs = append(errs, fmt.Errorf("topic %q does not exist on %s: start the migration with `trueup run`, which creates it", name, l.Describe()))
+			errs = append(errs, fmt.Errorf("%w: %q on %s: start the migration with `trueup run`, which creates it", ErrNoTopic, name, l.Describe()))
 		case errors.Is(t.err, kerr.TopicAuthorizationFailed):
 			errs = append(errs, fmt.Errorf("topic %q on %s: this user may not describe it: grant read, write and describe", name, l.Describe()))
 		case t.err != nil && !kerr.IsRetriable(t.err):

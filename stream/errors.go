@@ -16,6 +16,8 @@ var (
 	ErrRecreated = errors.New("the topic was deleted and made again")
 	// ErrFenced: another process took over this instance's name.
 	ErrFenced = errors.New("another process took over")
+	// ErrNoTopic: a topic of the migration does not exist, and may not be created here.
+	ErrNoTopic = errors.New("topic does not exist")
 	// ErrNotRunning: no brokers are configured, and no process runs the embedded
 	// broker of this data directory.
 	ErrNotRunning = errors.New("the embedded broker is not running")

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -16,15 +17,18 @@ type fetcher struct {
 	log          *Log
 	topic        TopicInfo
 	partition    int32
-	decompressor *decompressor
+	maxBytes     int32 // of an answer, but for a batch that is larger
+	decompressor decompressor
 }
 
-func (l *Log) newFetcher(topic TopicInfo, partition int32) (*fetcher, error) {
-	d, err := newDecompressor()
-	if err != nil {
-		return nil, err
+// newFetcher returns a fetcher for about so many records. Close it.
+func (l *Log) newFetcher(topic TopicInfo, partition int32, records int64) *fetcher {
+	const typical = 1 << 10 // bytes of a record
+	maxBytes := int32(maxFetchPartitionBytes)
+	if records < maxFetchPartitionBytes/typical {
+		maxBytes = max(int32(records)*typical, 1<<16)
 	}
-	return &fetcher{l, topic, partition, d}, nil
+	return &fetcher{log: l, topic: topic, partition: partition, maxBytes: maxBytes}
 }
 
 func (f *fetcher) close() { f.decompressor.close() }
@@ -47,13 +51,21 @@ func (f *fetcher) fetch(ctx context.Context, offset int64) fetched {
 		case ctx.Err() != nil:
 			got.err = ctx.Err()
 			return got
-		case got.err == kerr.OffsetOutOfRange:
+		case errors.Is(got.err, kerr.OffsetOutOfRange):
 			got.err = f.log.outOfRange(ctx, f.topic.Name, f.partition, offset, nil)
 			return got
 		case got.err != nil && !kerr.IsRetriable(got.err):
 			return got
 		case got.err != nil:
 			f.log.forgetLeaders(f.topic.Name)
+		default: // nothing there: not yet, or nothing to come
+			_, end, err := f.log.bounds(ctx, f.topic.Name, f.partition)
+			if err == nil && offset >= end {
+				err = f.log.outOfRange(ctx, f.topic.Name, f.partition, offset, nil)
+			}
+			if err != nil {
+				return fetched{err: err}
+			}
 		}
 		if err := backoff(ctx, tries); err != nil {
 			return fetched{err: err}
@@ -94,13 +106,13 @@ func (f *fetcher) request(offset int64) *kmsg.FetchRequest {
 	p.Partition = f.partition
 	p.FetchOffset = offset
 	p.CurrentLeaderEpoch = -1
-	p.PartitionMaxBytes = maxFetchPartitionBytes
+	p.PartitionMaxBytes = f.maxBytes
 	t := kmsg.NewFetchRequestTopic()
 	t.Topic = f.topic.Name
 	t.TopicID = f.topic.ID
 	t.Partitions = append(t.Partitions, p)
 	req := kmsg.NewPtrFetchRequest()
-	req.MaxWaitMillis = 500
+	req.MaxWaitMillis = 100
 	req.MinBytes = 1
 	req.MaxBytes = maxFetchBytes
 	req.IsolationLevel = 1 // read_committed
@@ -117,7 +129,7 @@ func (f *fetcher) decode(part *kmsg.FetchResponseTopicPartition, offset int64) f
 		Partition:      f.partition,
 		Offset:         offset,
 		IsolationLevel: kgo.ReadCommitted(),
-	}, part, f.decompressor, nil)
+	}, part, &f.decompressor, nil)
 	if fp.Err != nil {
 		return fetched{err: fmt.Errorf("topic %q partition %d at offset %d: %w", f.topic.Name, f.partition, next, fp.Err)}
 	}

@@ -20,7 +20,7 @@ type metadata struct {
 }
 
 type topicMetadata struct {
-	id      [16]byte
+	id      TopicID
 	err     error
 	leaders []int32 // by partition; -1: none just now
 }

@@ -6,44 +6,60 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // StartOffsets returns the first offset that each partition of a topic still has.
 func (l *Log) StartOffsets(ctx context.Context, topic string) ([]int64, error) {
-	listed, err := l.admin.ListStartOffsets(ctx, topic)
-	return l.perPartition(topic, "start", listed, err)
+	return l.list(ctx, topic, "start", func() (kadm.ListedOffsets, error) { return l.admin.ListStartOffsets(ctx, topic) })
 }
 
 // EndOffsets returns the offset after the last committed record of each partition of a
 // topic. What an open transaction wrote is not counted, nor anything after it.
 func (l *Log) EndOffsets(ctx context.Context, topic string) ([]int64, error) {
-	listed, err := l.admin.ListCommittedOffsets(ctx, topic)
-	return l.perPartition(topic, "end", listed, err)
+	return l.list(ctx, topic, "end", func() (kadm.ListedOffsets, error) { return l.admin.ListCommittedOffsets(ctx, topic) })
 }
 
 // OffsetsAt returns for each partition of a topic the offset of the first record that
 // was written at or after a time, to the millisecond; its end if there is none.
 func (l *Log) OffsetsAt(ctx context.Context, topic string, t time.Time) ([]int64, error) {
-	listed, err := l.admin.ListOffsetsAfterMilli(ctx, t.UnixMilli(), topic)
-	return l.perPartition(topic, "offset by time", listed, err)
+	return l.list(ctx, topic, "offset by time", func() (kadm.ListedOffsets, error) {
+		return l.admin.ListOffsetsAfterMilli(ctx, t.UnixMilli(), topic)
+	})
 }
 
-func (l *Log) perPartition(topic, what string, listed kadm.ListedOffsets, err error) ([]int64, error) {
+// listTries is how often brokers are asked again while leaders move: half a minute.
+const listTries = 35
+
+func (l *Log) list(ctx context.Context, topic, what string, ask func() (kadm.ListedOffsets, error)) ([]int64, error) {
+	info, err := l.known(topic, 0)
+	if err != nil {
+		return nil, err
+	}
+	for tries := 0; ; tries++ {
+		offsets, err := perPartition(info, ask)
+		if err == nil {
+			return offsets, nil
+		}
+		if !kerr.IsRetriable(err) || tries == listTries || backoff(ctx, tries) != nil {
+			return nil, fmt.Errorf("%s of topic %q on %s: %w", what, topic, l.Describe(), explain(err))
+		}
+	}
+}
+
+func perPartition(info TopicInfo, ask func() (kadm.ListedOffsets, error)) ([]int64, error) {
+	listed, err := ask()
 	if err == nil {
 		err = listed.Error()
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s of topic %q: %w", what, topic, err)
-	}
-	info, err := l.known(topic, 0)
 	if err != nil {
 		return nil, err
 	}
 	offsets := make([]int64, info.Partitions)
 	for p := range offsets {
-		o, ok := listed.Lookup(topic, int32(p))
+		o, ok := listed.Lookup(info.Name, int32(p))
 		if !ok {
-			return nil, fmt.Errorf("%s of topic %q: the brokers did not say it of partition %d", what, topic, p)
+			return nil, fmt.Errorf("the brokers did not say it of partition %d", p)
 		}
 		offsets[p] = o.Offset
 	}

@@ -108,7 +108,7 @@ func TestI1_PrefixRandom(t *testing.T) {
 		}
 		waiting := make([][]record, parts) // by partition
 		var acked []bool
-		var before []int // by mark
+		var before []int                                      // by mark
 		stuck := rapid.IntRange(-1, parts-1).Draw(t, "stuck") // a partition that stops acknowledging
 		for range rapid.IntRange(0, 300).Draw(t, "steps") {
 			switch rapid.IntRange(0, 4).Draw(t, "step") {

@@ -15,29 +15,23 @@ const End int64 = -1
 // returns it with the offset of the record that fn refused, so that reading can be
 // resumed there.
 //
-// If the log no longer has from, or does not have it yet, the error is an *OffsetError.
+// If the log no longer has a record in between, or does not have it yet, the error is an
+// *OffsetError.
 func (l *Log) Read(ctx context.Context, topic string, partition int32, from, to int64, fn func(Record) error) (next int64, err error) {
 	info, err := l.known(topic, partition)
 	if err != nil {
 		return from, err
 	}
-	start, end, err := l.bounds(ctx, topic, partition)
-	if err != nil {
-		return from, err
-	}
 	if to < 0 {
-		to = end
+		ends, err := l.EndOffsets(ctx, topic)
+		if err != nil {
+			return from, err
+		}
+		if to = ends[partition]; from > to {
+			return from, l.outOfRange(ctx, topic, partition, from, nil)
+		}
 	}
-	switch {
-	case from < start:
-		return from, &OffsetError{Kind: ErrRetention, Topic: topic, Partition: partition, Offset: from, Start: start, End: end}
-	case from > end, to > end:
-		return from, &OffsetError{Kind: ErrDataLoss, Topic: topic, Partition: partition, Offset: max(from, to), Start: start, End: end}
-	}
-	f, err := l.newFetcher(info, partition)
-	if err != nil {
-		return from, err
-	}
+	f := l.newFetcher(info, partition, to-from)
 	defer f.close()
 	next, err = f.read(ctx, from, to, fn)
 	if err != nil {
