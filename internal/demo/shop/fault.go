@@ -27,8 +27,8 @@ type act struct {
 	steps []Step
 }
 
-// rows is how many rows the fault changes, its preparation not counted.
-func (f *Fault) rows() int {
+// Rows is how many rows the fault changes, its preparation not counted.
+func (f *Fault) Rows() int {
 	n := 0
 	for _, a := range f.acts {
 		for _, s := range a.steps {

@@ -98,7 +98,7 @@ type run struct {
 func (r *run) planned() int {
 	n := 2 * sharedOrders * (1 + sharedLines)
 	for _, f := range r.faults {
-		n += f.rows()
+		n += f.Rows()
 		for i := range f.opening {
 			n += 2 * f.opening[i].Rows()
 		}
