@@ -35,6 +35,9 @@ func (f *folding) declared() string {
 // UTF-8 has neither case nor normal form.
 func (f *folding) fold(text string) string {
 	if utf8.ValidString(text) {
+		if f.caseFold && f.nfc {
+			text = norm.NFD.String(text) // so that folding meets every accent, as Unicode's canonical caseless match does
+		}
 		if f.caseFold {
 			text = cases.Fold().String(text)
 		}

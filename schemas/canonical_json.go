@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -19,11 +20,26 @@ type jsonType struct{}
 func (jsonType) declared() string { return typeJSON }
 
 func (jsonType) canon(dst []byte, text string) ([]byte, limits, error) {
-	p := jsonCanon{text: text, dst: dst}
+	p := jsonCanons.Get().(*jsonCanon)
+	p.text, p.at, p.depth, p.dst, p.members = text, 0, 0, dst, p.members[:0]
 	if err := p.document(); err != nil {
+		p.release()
 		return dst, 0, err
 	}
-	return p.dst, 0, nil
+	dst = p.dst
+	p.release()
+	return dst, 0, nil
+}
+
+// jsonCanons holds readers for their scratch memory.
+var jsonCanons = sync.Pool{New: func() any { return new(jsonCanon) }}
+
+func (p *jsonCanon) release() {
+	if cap(p.sorted) > maxKeptBuffer || cap(p.members) > maxKeptBuffer/64 {
+		return
+	}
+	p.text, p.dst = "", nil
+	jsonCanons.Put(p)
 }
 
 func (jsonType) write(dst []byte, canonical string, _ Driver) []byte {
