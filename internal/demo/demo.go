@@ -91,8 +91,9 @@ type demo struct {
 // look is what is shown of a demo's state.
 type look struct {
 	stage    string
-	pipeline Pipeline // nil until it runs
-	held     time.Time
+	dir      string
+	pipeline Pipeline  // nil until it runs
+	held     time.Time // since when the target is held back; zero: it is not
 }
 
 func newDemo(o Options, window time.Duration) *demo {

@@ -148,7 +148,8 @@ func (f *fakePipeline) find(due dueFault) error {
 	for _, key := range due.fault.Expect {
 		d := &schemas.Divergence{ID: fmt.Sprintf("%s %q", kind, key.Key), Stage: schemas.Opened, Verdict: kind, Entity: key.Entity, Key: key.Key,
 			Side: schemas.Legacy, Since: schemas.MicrosOf(time.Now()),
-			Cause: &schemas.Evidence{Side: schemas.Legacy, Tag: schemas.Tag(tagOf(due.fault))}}
+			Cause: &schemas.Evidence{Side: schemas.Legacy, Tag: tagOf(due.fault)}}
+		evidence(d)
 		f.publish(d)
 		f.send(schemas.Event{Divergence: d}) // at least once
 		if due.firstOfAKind && due.fault.Kind == f.unhealed {
@@ -164,6 +165,22 @@ func (f *fakePipeline) find(due dueFault) error {
 		f.publish(&closed)
 	}
 	return nil
+}
+
+// evidence fills in what a divergence of its kind rests on, made up.
+func evidence(d *schemas.Divergence) {
+	row := func(status, note string) map[string]*string {
+		return map[string]*string{"status": &status, "note": &note}
+	}
+	d.Authority = &schemas.Evidence{Side: schemas.Legacy, Op: schemas.OpUpdate, Txn: "7711", Values: row("shipped", "🎁 gift wrap")}
+	d.Follower = &schemas.Evidence{Side: schemas.Target, Op: schemas.OpUpdate, Txn: "0-1-912", Values: row("on hold", "? gift wrap")}
+	d.Fields = []string{"status", "note"}
+	switch d.Verdict {
+	case schemas.Missing, schemas.Torn:
+		d.Follower = nil
+	case schemas.Resurrected:
+		d.Authority.Op, d.Authority.Values = schemas.OpDelete, nil
+	}
 }
 
 func tagOf(f *shop.Fault) schemas.Tag {

@@ -22,7 +22,7 @@ func (s *snapshot) frame(st style, columns, height int) []string {
 		s.activity(st),
 	}
 	if s.counted {
-		head = append(head, s.progress(st, columns), s.counts(st))
+		head = append(head, s.progress(st, columns), s.counts(st), s.score(st))
 	}
 	if s.held > 0 {
 		head = append(head, st.paint(banner, s.banner()))
@@ -89,17 +89,29 @@ func bar(done, total, columns int) string {
 	return text + strings.Repeat("░", columns-cells(text))
 }
 
+// counts are the keys, as Trueup counts them.
 func (s *snapshot) counts(st style) string {
 	t := &s.totals
-	parts := []string{
+	return strings.Join([]string{
 		grouped(t.Compared) + " keys compared",
 		st.paint(green, grouped(t.Equal)+" equal"),
 		st.paint(yellow, grouped(t.Diverged)+" open"),
-		st.paint(green, grouped(s.card.Healed)+" faults healed"),
 		st.paint(faint, unknownText(t)),
+	}, st.paint(faint, " · "))
+}
+
+// score is the faults, as the demo counts them.
+func (s *snapshot) score(st style) string {
+	c := &s.card
+	alarms := st.paint(green, "0 false alarms")
+	if c.False > 0 {
+		alarms = st.paint(red, many(c.False, "false alarm"))
 	}
-	if s.card.False > 0 {
-		parts = append(parts, st.paint(red, many(s.card.False, "false alarm")))
+	parts := []string{
+		many(c.Planted.total(), "fault") + " planted",
+		grouped(c.Found.total()) + " found",
+		st.paint(green, grouped(c.Healed)+" healed"),
+		alarms,
 	}
 	if s.excused > 0 {
 		parts = append(parts, st.paint(faint, many(s.excused, "late write")))
@@ -146,6 +158,6 @@ func (f *finding) entry(st style, columns int) []string {
 	}
 	return []string{
 		fmt.Sprintf("%s %s%s  %s", mark, kind, padded(key, 20), difference(&f.Divergence)),
-		fmt.Sprintf("  %s%s %s", strings.Repeat(" ", 12), st.paint(faint, origin(&f.Divergence)+" ·"), st.paint(paintFate, fate(f))),
+		fmt.Sprintf("  %s%s%s", strings.Repeat(" ", 12), st.paint(paintFate, fate(f)), st.paint(faint, " · "+origin(&f.Divergence))),
 	}
 }

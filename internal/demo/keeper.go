@@ -271,6 +271,19 @@ func (p *planted) healed() bool {
 	return !slices.ContainsFunc(p.places, func(e *expectation) bool { return e.closedAt.IsZero() })
 }
 
+// healed counts the faults that were found and healed, per kind.
+func (k *keeper) healed() ByKind {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var n ByKind
+	for _, p := range k.faults {
+		if p.done && p.healed() {
+			*n.of(p.Kind)++
+		}
+	}
+	return n
+}
+
 // settled says whether everything planted was found and healed and nothing else
 // is open, and when the last event was heard.
 func (k *keeper) settled() (bool, time.Time) {

@@ -33,8 +33,8 @@ func (v *plainView) begin() func() error {
 			case <-tick.C:
 				s := v.demo.snapshot(0)
 				if s.counted {
-					v.print(v.progress, fmt.Sprintf("%3.0f s  %s of %s changes, %s", s.elapsed.Seconds(), grouped(s.written),
-						grouped(s.total), s.counts(style{})))
+					v.print(v.progress, fmt.Sprintf("%3.0f s  %s of %s changes · %s · %s", s.elapsed.Seconds(), grouped(s.written),
+						grouped(s.total), s.counts(style{}), s.score(style{})))
 				}
 			}
 		}

@@ -78,6 +78,9 @@ func (d *demo) prepare(ctx context.Context, last *closing) error {
 		return fmt.Errorf("directory: %w", err)
 	}
 	last.add(d.dir.remove)
+	d.mu.Lock()
+	d.look.dir = d.dir.path
+	d.mu.Unlock()
 	last.add(func() error { return d.servers.stop(d.dir.temp) })
 	if err := d.servers.start(ctx, d.dir.path); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 // result is a demo that has come to its end.
 type result struct {
 	card             Scorecard
+	healed           ByKind
 	compared         shop.Comparison
 	replayed         int
 	replayDifference string
@@ -19,7 +20,7 @@ type result struct {
 }
 
 func (d *demo) result(card Scorecard) result {
-	r := result{card: card, compared: d.compared, replayed: d.replayed, replayDifference: d.replayDifference, problems: d.problems()}
+	r := result{card: card, healed: d.keeper.healed(), compared: d.compared, replayed: d.replayed, replayDifference: d.replayDifference, problems: d.problems()}
 	_, r.excused = d.keeper.latest(0)
 	if !d.dir.temp {
 		r.kept = d.dir.path
@@ -30,12 +31,13 @@ func (d *demo) result(card Scorecard) result {
 // lines is the result as people read it.
 func (r *result) lines(st style) []string {
 	c := &r.card
-	all := []string{"", st.paint(strong, fmt.Sprintf("%-13s %8s %8s", "", "planted", "found"))}
+	all := []string{"", st.paint(strong, fmt.Sprintf("%-13s %8s %8s %8s", "", "planted", "found", "healed"))}
 	for _, kind := range kindsPlanted {
-		planted, found := *c.Planted.of(kind), *c.Found.of(kind)
-		all = append(all, fmt.Sprintf("%s %8d %8d  %s", st.kind(kind, padded(string(kind), 13)), planted, found, st.tick(found == planted)))
+		planted, found, healed := *c.Planted.of(kind), *c.Found.of(kind), *r.healed.of(kind)
+		all = append(all, fmt.Sprintf("%s %8d %8d %8d  %s", st.kind(kind, padded(string(kind), 13)), planted, found, healed,
+			st.tick(found == planted && healed == planted)))
 	}
-	all = append(all, fmt.Sprintf("%-13s %8d %8d", "", c.Planted.total(), c.Found.total()), "")
+	all = append(all, fmt.Sprintf("%-13s %8d %8d %8d", "", c.Planted.total(), c.Found.total(), c.Healed), "")
 	say := func(ok bool, text string, args ...any) {
 		all = append(all, st.tick(ok)+" "+fmt.Sprintf(text, args...))
 	}
@@ -73,8 +75,8 @@ func (r *result) lines(st style) []string {
 func (r *result) hints(st style) []string {
 	if r.kept == "" {
 		return []string{st.paint(strong, "try next"),
-			fmt.Sprintf("  trueup demo --seed %d              other orders, other faults", r.card.Seed+1),
-			"  trueup demo --keep ./trueup-demo   keeps the log and migration.yaml to look into"}
+			"  " + padded(fmt.Sprintf("trueup demo --seed %d", r.card.Seed+1), 36) + "other orders, other faults",
+			"  " + padded("trueup demo --keep ./trueup-demo", 36) + "keeps the log and migration.yaml to look into"}
 	}
 	file := filepath.Join(r.kept, migrationFile)
 	return []string{st.paint(strong, "try next") + st.paint(faint, "   everything is kept in "+r.kept),

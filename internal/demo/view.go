@@ -62,7 +62,7 @@ func (d *demo) snapshot(findings int) snapshot {
 	d.mu.Lock()
 	look := d.look
 	d.mu.Unlock()
-	s := snapshot{seed: d.Seed, stage: look.stage, elapsed: time.Since(d.began), window: d.shop.SettleWindow, dir: d.dir.path,
+	s := snapshot{seed: d.Seed, stage: look.stage, elapsed: time.Since(d.began), window: d.shop.SettleWindow, dir: look.dir,
 		total: d.shop.Changes}
 	if look.pipeline != nil {
 		s.where, s.totals, s.counted = look.pipeline.Where(), look.pipeline.Totals(), true

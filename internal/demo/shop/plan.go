@@ -5,8 +5,8 @@ import "fmt"
 // firstID is where the orders of a run begin.
 const firstID = 100_001
 
-// ids hands out order ids of one writer. Those of all writers interleave, so
-// that nobody can tell by its id who wrote an order.
+// ids hands out order ids of one writer. Those of all writers interleave, as they
+// do in a shop that has one sequence.
 type ids struct{ next, step int64 }
 
 func (i *ids) take() int64 {
