@@ -45,12 +45,18 @@ func (d *directory) settle(a *account) error {
 	if err := a.reach(d.path); err != nil {
 		return err
 	}
-	// The directory alone: what a server left in it at an earlier start is its own.
+	if err := os.MkdirAll(d.scratch(), 0o700); err != nil {
+		return err
+	}
 	if a == nil {
 		return nil
 	}
-	return os.Chown(d.path, int(a.uid), int(a.gid))
+	// These alone: what a server left in them at an earlier start is its own.
+	return errors.Join(os.Chown(d.path, int(a.uid), int(a.gid)), os.Chown(d.scratch(), int(a.uid), int(a.gid)))
 }
+
+// scratch is where the server puts its temporary files.
+func (d directory) scratch() string { return d.join("tmp") }
 
 func (d directory) join(name string) string { return filepath.Join(d.path, name) }
 

@@ -80,7 +80,7 @@ func StartKafka(ctx context.Context, o KafkaOptions) (*Kafka, error) {
 	if err != nil {
 		return nil, err
 	}
-	base := command{name: "Kafka", dir: dir.path, env: environment(dir.path), log: dir.join("log"), orphan: syscall.SIGKILL}
+	base := command{name: "Kafka", dir: dir.path, env: environment(dir), log: dir.join("log"), orphan: syscall.SIGKILL}
 	jvm := slices.Concat([]string{java}, kafkaJVM(o.JVM),
 		[]string{"-Dlog4j2.configurationFile=" + dir.join("log4j2.properties"), "-cp", filepath.Join(lib, "*")})
 

@@ -84,7 +84,7 @@ func StartMariaDB(ctx context.Context, o MariaDBOptions) (*MariaDB, error) {
 	if err != nil {
 		return nil, err
 	}
-	base := command{name: "MariaDB", dir: dir.path, env: environment(dir.path), account: acct,
+	base := command{name: "MariaDB", dir: dir.path, env: environment(dir), account: acct,
 		log: dir.join("log"), orphan: syscall.SIGKILL} // its recovery is made for that
 	var basedir []string // packages know theirs
 	if o.Bin != "" {

@@ -79,7 +79,7 @@ func StartMySQL(ctx context.Context, o MySQLOptions) (*MySQL, error) {
 	if err != nil {
 		return nil, err
 	}
-	base := command{name: "MySQL", dir: dir.path, env: environment(dir.path), account: acct,
+	base := command{name: "MySQL", dir: dir.path, env: environment(dir), account: acct,
 		log: dir.join("log"), orphan: syscall.SIGKILL} // its recovery is made for that
 	program := []string{filepath.Join(bin, "mysqld"), "--no-defaults", "--basedir=" + filepath.Dir(bin)}
 	data, err := initOnce(dir, acct, func(fresh string) error {

@@ -73,7 +73,7 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	base := command{name: "PostgreSQL", dir: dir.path, env: environment(dir.path), account: acct,
+	base := command{name: "PostgreSQL", dir: dir.path, env: environment(dir), account: acct,
 		log: dir.join("log"), orphan: syscall.SIGQUIT} // SIGQUIT: end at once, children first
 	data, err := initPostgres(ctx, base, bin, dir)
 	if err == nil {

@@ -117,8 +117,14 @@ type demand struct {
 }
 
 // stop sends the demands one after the other until the process has ended, at
-// last SIGKILL. Having to go past the first one is an error that says so.
+// last SIGKILL. Having to go past the first one is an error that says so; a
+// process that has ended already is none.
 func (p *process) stop(demands ...demand) error {
+	select {
+	case <-p.done:
+		return nil
+	default:
+	}
 	for i, d := range demands {
 		if err := p.signal(d.signal); err != nil {
 			return err

@@ -157,8 +157,10 @@ func initOnce(d directory, a *account, init func(fresh string) error) (data stri
 }
 
 // environment is what servers get of ours: where programs are, and nothing that
-// changes how they behave (PG*, MYSQL_*, JAVA_TOOL_OPTIONS, LC_*, TZ).
-func environment(home string) []string {
+// changes how they behave (PG*, MYSQL_*, JAVA_TOOL_OPTIONS, LC_*, TZ). Each has
+// its own temporary directory: MariaDB clears the whole of it of temporary tables
+// at each start, another server's included.
+func environment(d directory) []string {
 	return []string{"PATH=" + os.Getenv("PATH") + ":/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
-		"HOME=" + home, "LC_ALL=C", "LANG=C", "TZ=UTC"}
+		"HOME=" + d.path, "TMPDIR=" + d.scratch(), "LC_ALL=C", "LANG=C", "TZ=UTC"}
 }

@@ -164,3 +164,13 @@ func connect(t *testing.T, dsn string) *pgx.Conn {
 	t.Cleanup(func() { _ = conn.Close(context.Background()) }) // may have been disconnected by a drop
 	return conn
 }
+
+// "Each has its own temporary directory": a server clears its own of temporary
+// tables at each start, and must not take those of others.
+func TestTemporaryDirectoriesAreTheServersOwn(t *testing.T) {
+	for _, c := range []struct{ dsn, dir string }{{MariaDB(t).DSN, MariaDB(t).Dir}, {MySQL(t).DSN, MySQL(t).Dir}} {
+		if got := ask(t, c.dsn, "select @@tmpdir"); !strings.HasPrefix(got, c.dir) {
+			t.Errorf("tmpdir is %s, not below %s", got, c.dir)
+		}
+	}
+}
