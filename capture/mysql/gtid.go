@@ -1,0 +1,119 @@
+package mysql
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/go-mysql-org/go-mysql/mysql"
+	"github.com/go-mysql-org/go-mysql/replication"
+	"github.com/google/uuid"
+
+	"github.com/trueup-io/trueup/capture"
+)
+
+// gtids is what has been read of a server's log: for MariaDB the last GTID of
+// each domain, for MySQL the set of all GTIDs.
+type gtids struct {
+	set mysql.GTIDSet
+}
+
+func parseGTIDs(driver, text string) (gtids, error) {
+	parse := mysql.ParseMysqlGTIDSet
+	if driver == MariaDB {
+		parse = mysql.ParseMariadbGTIDSet
+	}
+	// The servers break long sets into lines.
+	set, err := parse(strings.NewReplacer("\n", "", "\r", "", " ", "").Replace(text))
+	if err != nil {
+		return gtids{}, fmt.Errorf("GTIDs %q: %w", text, err)
+	}
+	return gtids{set}, nil
+}
+
+func (g gtids) String() string { return g.set.String() }
+
+func (g gtids) clone() gtids { return gtids{g.set.Clone()} }
+
+// contains says whether everything in other has been read.
+func (g gtids) contains(other gtids) bool { return g.set.Contain(other.set) }
+
+// gtid names one transaction: exactly one of the pointers is set.
+type gtid struct {
+	mariadb *mysql.MariadbGTID
+	mysql   *replication.GTIDEvent
+}
+
+// String is domain-server-number, or uuid:number, or uuid:tag:number.
+func (g gtid) String() string {
+	if g.mariadb != nil {
+		return fmt.Sprintf("%d-%d-%d", g.mariadb.DomainID, g.mariadb.ServerID, g.mariadb.SequenceNumber)
+	}
+	server, err := uuid.FromBytes(g.mysql.SID)
+	if err != nil {
+		return ""
+	}
+	if tag := g.mysql.Tag.String(); tag != "" {
+		return fmt.Sprintf("%s:%s:%d", server, tag, g.mysql.GNO)
+	}
+	return fmt.Sprintf("%s:%d", server, g.mysql.GNO)
+}
+
+// add counts g as read.
+func (g gtids) add(one gtid) error {
+	switch set := g.set.(type) {
+	case *mysql.MariadbGTIDSet:
+		if one.mariadb == nil {
+			break
+		}
+		set.Sets[one.mariadb.DomainID] = one.mariadb.Clone()
+		return nil
+	case *mysql.MysqlGTIDSet:
+		if one.mysql == nil {
+			break
+		}
+		server, err := uuid.FromBytes(one.mysql.SID)
+		if err != nil {
+			return fmt.Errorf("GTID event: %w", err)
+		}
+		set.AddGTIDWithTag(server, one.mysql.Tag, one.mysql.GNO)
+		return nil
+	}
+	return fmt.Errorf("GTID %s is not of the flavour of %s", one, g)
+}
+
+// has says whether one has been read.
+func (g gtids) has(one gtid) bool {
+	if set, ok := g.set.(*mysql.MariadbGTIDSet); ok && one.mariadb != nil {
+		last, ok := set.Sets[one.mariadb.DomainID]
+		return ok && last.SequenceNumber >= one.mariadb.SequenceNumber
+	}
+	return false // asked of MariaDB only: MySQL's own commit times need no samples
+}
+
+// resumePoint is where capture goes on: after the transactions of set, which
+// end at pos in the binlog; pos is zero where that is not known.
+type resumePoint struct {
+	set gtids
+	pos position
+}
+
+// text is set@file:offset, or the set alone.
+func (r resumePoint) text() capture.Resume {
+	if r.pos == (position{}) {
+		return capture.Resume(r.set.String())
+	}
+	return capture.Resume(r.set.String() + "@" + r.pos.String())
+}
+
+func parseResume(driver string, resume capture.Resume) (r resumePoint, err error) {
+	set, pos, found := strings.Cut(string(resume), "@")
+	if r.set, err = parseGTIDs(driver, set); err != nil {
+		return r, fmt.Errorf("resume %q: %w", resume, err)
+	}
+	if found {
+		if r.pos, err = parsePosition(pos); err != nil {
+			return r, fmt.Errorf("resume %q: %w", resume, err)
+		}
+	}
+	return r, nil
+}

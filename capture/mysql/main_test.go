@@ -1,0 +1,335 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/internal/servers/servertest"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+func TestMain(m *testing.M) { servertest.Main(m) }
+
+// patient is how long a test waits for a signal on a busy machine.
+const patient = 90 * time.Second
+
+// flavours runs a test on the shared server of each flavour.
+func flavours(t *testing.T, test func(t *testing.T, l *lab)) {
+	t.Helper()
+	t.Run(MariaDB, func(t *testing.T) {
+		dsn, name := servertest.MariaDBDatabase(t)
+		test(t, newLab(t, MariaDB, dsn, name))
+	})
+	t.Run(MySQL, func(t *testing.T) {
+		dsn, name := servertest.MySQLDatabase(t)
+		test(t, newLab(t, MySQL, dsn, name))
+	})
+}
+
+// lab is a database and what captures it.
+type lab struct {
+	t      *testing.T
+	driver string
+	dsn    string
+	name   string // of the database
+	db     *sql.DB
+	cfg    Config
+}
+
+// newLab maps entities a, b and m with the key id to the tables of those names.
+// What is captured of a row does not depend on the mapping.
+func newLab(t *testing.T, driver, dsn, name string) *lab {
+	t.Helper()
+	db, err := sql.Open("mysql", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	l := &lab{t: t, driver: driver, dsn: dsn, name: name, db: db}
+	l.exec("create table a (id int primary key, v varchar(100), n int)")
+	l.exec("create table b (id int primary key, v varchar(100), n int)")
+	l.exec("create table m (id int primary key, v varchar(100), n int) engine=myisam")
+	l.exec("create table elsewhere (id int primary key, v varchar(100))")
+	l.cfg = Config{Side: schemas.Target, Source: "maria-new", Driver: driver, DSN: dsn, Rules: rulesOf(t, driver, name, "a", "b", "m"),
+		ProgressEvery: 50 * time.Millisecond, SpillDir: t.TempDir()}
+	if os.Getenv("TRUEUP_TEST_LOG") != "" {
+		l.cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	return l
+}
+
+// rulesOf maps an entity to each table of the target's database.
+func rulesOf(t testing.TB, driver, database string, tables ...string) *schemas.Rules {
+	t.Helper()
+	yaml := fmt.Sprintf(`apiVersion: trueup/v1
+kind: Migration
+metadata: {name: test, owner: us}
+stores:
+  legacy: {driver: postgres, dsn: "env:LEGACY_DSN"}
+  target: {driver: %s, dsn: "env:TARGET_DSN"}
+entities:
+`, driver)
+	for _, table := range tables {
+		yaml += fmt.Sprintf(`  - name: %s
+    key: [id]
+    legacy: {table: public.%[1]s}
+    target: {table: %[2]s.%[1]s}
+    fields:
+      id: {type: integer}
+      v: {type: text}
+`, table, database)
+	}
+	m, err := schemas.ParseMigration([]byte(yaml), "migration.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := m.Rules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rules
+}
+
+func (l *lab) exec(statement string, args ...any) {
+	l.t.Helper()
+	if _, err := l.db.Exec(statement, args...); err != nil {
+		l.t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+// session runs statements on one connection.
+func (l *lab) session(statements ...string) {
+	l.t.Helper()
+	conn, err := l.db.Conn(l.t.Context())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, s := range statements {
+		if _, err := conn.ExecContext(l.t.Context(), s); err != nil {
+			l.t.Fatalf("%s: %v", s, err)
+		}
+	}
+	// Its settings must not reach whoever takes the connection next.
+	if err := conn.Raw(func(any) error { return errBad }); !errors.Is(err, errBad) {
+		l.t.Fatal(err)
+	}
+}
+
+var errBad = fmt.Errorf("not to be used again: %w", sqlBadConn)
+
+func (l *lab) ask(query string, args ...any) (answer string) {
+	l.t.Helper()
+	if err := l.db.QueryRow(query, args...).Scan(&answer); err != nil {
+		l.t.Fatalf("%s: %v", query, err)
+	}
+	return answer
+}
+
+// open makes a source, which is closed at the end of the test.
+func (l *lab) open(from capture.Start) (*Source, capture.Start, error) {
+	l.t.Helper()
+	if err := l.cfg.Validate(); err != nil {
+		l.t.Fatal(err)
+	}
+	s := New(l.cfg)
+	l.t.Cleanup(func() { s.Close(context.Background()) })
+	start, err := s.Open(l.t.Context(), from.Resume, from.Identity)
+	return s, start, err
+}
+
+// capturing is a source that runs into a recorder.
+type capturing struct {
+	*recorder
+	l      *lab
+	source *Source
+	start  capture.Start
+	stop   func() error // ends it; gives what Run returned
+	ended  chan struct{}
+}
+
+// capture runs a source from a start, the zero Start being the present.
+func (l *lab) capture(from capture.Start) *capturing {
+	l.t.Helper()
+	return l.captureInto(from, &recorder{})
+}
+
+func (l *lab) captureInto(from capture.Start, into *recorder) *capturing {
+	l.t.Helper()
+	source, start, err := l.open(from)
+	if err != nil {
+		l.t.Fatalf("open: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &capturing{recorder: into, l: l, source: source, start: start, ended: make(chan struct{})}
+	into.changed = make(chan struct{})
+	var result error
+	go func() {
+		defer close(c.ended)
+		result = source.Run(ctx, start, 1, into, func() (capture.Resume, bool) { return "", false })
+		into.wake()
+	}()
+	c.stop = sync.OnceValue(func() error {
+		cancel()
+		<-c.ended
+		return result
+	})
+	l.t.Cleanup(func() { c.stop() })
+	return c
+}
+
+// settled waits until everything that has committed is captured, and returns
+// it.
+func (c *capturing) settled() []*schemas.Change {
+	c.l.t.Helper()
+	now, err := parseClock(c.l.ask("select unix_timestamp(now(6))"))
+	if err != nil {
+		c.l.t.Fatal(err)
+	}
+	c.wait("progress beyond "+now.String(), func(r *recorder) bool { return r.frontier() >= now })
+	return c.changes()
+}
+
+// failed waits until Run ends by itself.
+func (c *capturing) failed() error {
+	c.l.t.Helper()
+	select {
+	case <-c.ended:
+		return c.stop()
+	case <-time.After(patient):
+		c.l.t.Fatal("capture goes on")
+		return nil
+	}
+}
+
+// wait waits until the recorder holds what is wanted.
+func (c *capturing) wait(what string, holds func(*recorder) bool) {
+	c.l.t.Helper()
+	timeout := time.After(patient)
+	for {
+		c.mu.Lock()
+		done, changed := holds(c.recorder), c.changed
+		c.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-changed:
+		case <-c.ended:
+			c.l.t.Fatalf("capture ended before %s: %v", what, c.stop())
+		case <-timeout:
+			c.l.t.Fatalf("no %s", what)
+		}
+	}
+}
+
+// recorder is a sink that keeps everything, with dials.
+type recorder struct {
+	// onChange is called before a change is kept; an error from it goes back to the source.
+	onChange func(n int, c *schemas.Change) error
+
+	mu       sync.Mutex
+	got      []*schemas.Change // guarded by mu, like the rest
+	said     []schemas.Progress
+	resumes  []capture.Resume
+	saidWhen []int // how many changes came before each progress
+	changed  chan struct{}
+}
+
+var _ capture.Sink = (*recorder)(nil)
+
+func (r *recorder) wake() {
+	r.mu.Lock()
+	close(r.changed)
+	r.changed = make(chan struct{})
+	r.mu.Unlock()
+}
+
+func (r *recorder) Change(_ context.Context, c *schemas.Change) error {
+	if r.onChange != nil {
+		r.mu.Lock()
+		n := len(r.got)
+		r.mu.Unlock()
+		if err := r.onChange(n, c); err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	r.got = append(r.got, c)
+	r.mu.Unlock()
+	r.wake()
+	return nil
+}
+
+func (r *recorder) Progress(_ context.Context, p schemas.Progress, resume capture.Resume) error {
+	r.mu.Lock()
+	r.said, r.resumes, r.saidWhen = append(r.said, p), append(r.resumes, resume), append(r.saidWhen, len(r.got))
+	r.mu.Unlock()
+	r.wake()
+	return nil
+}
+
+func (r *recorder) changes() []*schemas.Change {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.got)
+}
+
+// frontier is called with mu held.
+func (r *recorder) frontier() schemas.Micros {
+	if len(r.said) == 0 {
+		return 0
+	}
+	return r.said[len(r.said)-1].TS
+}
+
+// lastResume is where the source would go on.
+func (r *recorder) lastResume() capture.Resume {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.resumes) == 0 {
+		return ""
+	}
+	return r.resumes[len(r.resumes)-1]
+}
+
+// show writes a change in a line: what happened to which key, and the columns
+// v and n after it.
+func show(c *schemas.Change) string {
+	line := c.Op.String() + " " + c.Entity
+	for _, k := range c.Key {
+		line += " " + k
+	}
+	for _, name := range []string{"v", "n"} {
+		if col, ok := c.After.Get(name); ok {
+			line += " " + name + "=" + showColumn(col)
+		}
+	}
+	return line
+}
+
+func showColumn(c schemas.Column) string {
+	switch c.Presence {
+	case schemas.Null:
+		return "NULL"
+	case schemas.Unavailable:
+		return "?"
+	}
+	return c.Text
+}
+
+func showAll(changes []*schemas.Change) (lines []string) {
+	for _, c := range changes {
+		lines = append(lines, show(c))
+	}
+	return lines
+}

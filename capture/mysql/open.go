@@ -1,0 +1,296 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/trueup-io/trueup/capture"
+)
+
+// Open implements capture.Source. Its identity is JSON; its resume is the GTIDs
+// read and the place in the binlog where they end.
+func (s *Source) Open(ctx context.Context, from capture.Resume, ident string) (capture.Start, error) {
+	srv, err := readServer(ctx, s.db, s.cfg.Driver)
+	if err != nil {
+		return capture.Start{}, err
+	}
+	if err := unusable(srv.settings()); err != nil {
+		return capture.Start{}, err
+	}
+	tables, err := s.lookAtTables(ctx)
+	if err != nil {
+		return capture.Start{}, err
+	}
+	if err := unusable(tables); err != nil {
+		return capture.Start{}, err
+	}
+	if from == "" && ident == "" {
+		point, err := s.present(ctx)
+		if err != nil {
+			return capture.Start{}, err
+		}
+		return capture.Start{Resume: point.text(), Identity: srv.identity().text()}, nil
+	}
+	point, err := parseResume(s.cfg.Driver, from)
+	if err != nil {
+		return capture.Start{}, err
+	}
+	if err := s.prove(ctx, srv, point, ident); err != nil {
+		return capture.Start{}, err
+	}
+	return capture.Start{Resume: from, Identity: srv.identity().text()}, nil
+}
+
+// While XA transactions are prepared, the present position is taken anew so
+// often, with such a pause between.
+const (
+	presentAttempts = 50
+	presentPause    = 100 * time.Millisecond
+)
+
+// present takes the present end of the log. Rows of XA transactions that are
+// prepared already lie before it: they have to be finished first.
+func (s *Source) present(ctx context.Context) (resumePoint, error) {
+	var waiting []string
+	for range presentAttempts {
+		pos, err := s.endOfLog(ctx)
+		if err != nil {
+			return resumePoint{}, err
+		}
+		srv, err := readServer(ctx, s.db, s.cfg.Driver)
+		if err != nil {
+			return resumePoint{}, err
+		}
+		set, err := srv.executed()
+		if err != nil {
+			return resumePoint{}, err
+		}
+		if waiting, err = s.prepared(ctx); err != nil {
+			return resumePoint{}, err
+		}
+		if len(waiting) == 0 {
+			return s.anchored(ctx, resumePoint{set: set, pos: pos})
+		}
+		if err := pause(ctx, presentPause); err != nil {
+			return resumePoint{}, err
+		}
+	}
+	return resumePoint{}, fmt.Errorf("XA transactions are prepared (%s), and what they wrote stands in the log before the start: "+
+		"commit or roll them back (XA RECOVER lists them), then start again", strings.Join(waiting, ", "))
+}
+
+// anchored drops a place in the binlog that is not the end of the GTIDs: it was
+// read a moment before them.
+func (s *Source) anchored(ctx context.Context, r resumePoint) (resumePoint, error) {
+	if s.cfg.Driver != MariaDB {
+		return r, nil
+	}
+	there, known, err := s.gtidsAt(ctx, r.pos)
+	if err != nil {
+		return r, err
+	}
+	if !known || !there.contains(r.set) || !r.set.contains(there) {
+		r.pos = position{}
+	}
+	return r, nil
+}
+
+// prepared lists the XA transactions that wait for their outcome. MySQL tells
+// only those with XA_RECOVER_ADMIN; what is not told here shows as a gap when
+// it is committed.
+func (s *Source) prepared(ctx context.Context) (names []string, err error) {
+	err = each(ctx, s.db, "xa recover", nil, func(scan func(...any) error) error {
+		var format, gtrid, bqual int
+		var data string
+		err := scan(&format, &gtrid, &bqual, &data)
+		names = append(names, fmt.Sprintf("%q", data))
+		return err
+	})
+	if isDenied(err) {
+		s.log.Warn("XA transactions that are prepared already cannot be listed", "err", err)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list prepared XA transactions: %w", err)
+	}
+	return names, nil
+}
+
+// endOfLog returns where the server writes next.
+func (s *Source) endOfLog(ctx context.Context) (position, error) {
+	status := "show master status"
+	var file string
+	var offset uint64
+	found := false
+	read := func(rows *sql.Rows) error {
+		defer rows.Close()
+		columns, err := rows.Columns()
+		if err != nil {
+			return err
+		}
+		into := make([]any, len(columns))
+		for i := range into {
+			into[i] = new(sql.RawBytes)
+		}
+		into[0], into[1] = &file, &offset
+		for rows.Next() {
+			found = true
+			if err := rows.Scan(into...); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	}
+	rows, err := s.db.QueryContext(ctx, status)
+	if isSyntax(err) { // MySQL 8.4 has another name for it
+		rows, err = s.db.QueryContext(ctx, "show binary log status")
+	}
+	if err == nil {
+		err = read(rows)
+	}
+	if err == nil && !found {
+		err = errors.New("the server has none")
+	}
+	if err != nil {
+		return position{}, fmt.Errorf("read the end of the binary log: %w", err)
+	}
+	return positionIn(file, offset)
+}
+
+// prove makes sure that the server's log continues what was read of it.
+func (s *Source) prove(ctx context.Context, srv server, point resumePoint, ident string) error {
+	if ident != "" {
+		var was identity
+		if err := json.Unmarshal([]byte(ident), &was); err != nil {
+			return fmt.Errorf("identity %q: %w", ident, err)
+		}
+		if is := srv.identity(); is != was {
+			return s.gap("the server is another one, whose log has its own positions: it is %s, was %s", is.text(), was.text())
+		}
+	}
+	executed, err := srv.executed()
+	if err != nil {
+		return err
+	}
+	if !executed.contains(point.set) {
+		return s.gap("the server's log lacks transactions that were read from it: it has %q, read was %q; "+
+			"it was reset, restored, or lost its end in a crash", executed, point.set)
+	}
+	files, err := s.binlogs(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.provePurged(ctx, srv, point, files); err != nil {
+		return err
+	}
+	if size, there := files.size[point.pos.file]; there && point.pos.file != "" {
+		if err := s.proveAnchor(ctx, point, size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// provePurged makes sure that nothing was removed from the log that was not
+// read.
+func (s *Source) provePurged(ctx context.Context, srv server, point resumePoint, files binlogs) (err error) {
+	purged := gtids{}
+	if s.cfg.Driver == MariaDB {
+		var known bool
+		if purged, known, err = s.gtidsAt(ctx, files.first); err == nil && !known {
+			err = fmt.Errorf("the server does not say which GTIDs come before %s", files.first.file)
+		}
+	} else {
+		purged, err = parseGTIDs(MySQL, srv.variables["gtid_purged"])
+	}
+	if err != nil {
+		return err
+	}
+	if !point.set.contains(purged) {
+		return s.gap("the server has removed log that was not read yet: its log begins after %q, read was %q", purged, point.set)
+	}
+	return nil
+}
+
+// proveAnchor makes sure that the log at point's place is the one that was
+// read: a log that was reset and written anew can have the same GTIDs.
+func (s *Source) proveAnchor(ctx context.Context, point resumePoint, size uint64) error {
+	if size < point.pos.offset {
+		return s.gap("binlog file %s is shorter than what was read of it, %d bytes of %d", point.pos.file, size, point.pos.offset)
+	}
+	if s.cfg.Driver != MariaDB {
+		return nil
+	}
+	there, known, err := s.gtidsAt(ctx, point.pos)
+	if err != nil {
+		return err
+	}
+	if !known || !there.contains(point.set) || !point.set.contains(there) {
+		return s.gap("the server's log at %s is not the one that was read: its GTIDs there are %q, read was %q", point.pos, there, point.set)
+	}
+	return nil
+}
+
+// gtidsAt returns the GTIDs before a place in the binlog; known is false where
+// no transaction can end there. It is MariaDB's only.
+func (s *Source) gtidsAt(ctx context.Context, pos position) (set gtids, known bool, err error) {
+	var text *string
+	if err := s.db.QueryRowContext(ctx, "select binlog_gtid_pos(?, ?)", pos.file, pos.offset).Scan(&text); err != nil {
+		return set, false, fmt.Errorf("read the GTIDs at %s: %w", pos, err)
+	}
+	if text == nil {
+		set, err = parseGTIDs(MariaDB, "")
+		return set, false, err
+	}
+	set, err = parseGTIDs(MariaDB, *text)
+	return set, err == nil, err
+}
+
+// binlogs are the files that the server has.
+type binlogs struct {
+	first position // the beginning of the oldest
+	size  map[string]uint64
+}
+
+func (s *Source) binlogs(ctx context.Context) (b binlogs, err error) {
+	b.size = map[string]uint64{}
+	rows, err := s.db.QueryContext(ctx, "show binary logs")
+	if err != nil {
+		return b, fmt.Errorf("list the binary logs: %w", err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return b, fmt.Errorf("list the binary logs: %w", err)
+	}
+	for rows.Next() {
+		var file string
+		var size uint64
+		into := make([]any, len(columns))
+		for i := range into {
+			into[i] = new(sql.RawBytes)
+		}
+		into[0], into[1] = &file, &size
+		if err := rows.Scan(into...); err != nil {
+			return b, fmt.Errorf("list the binary logs: %w", err)
+		}
+		if len(b.size) == 0 {
+			if b.first, err = positionIn(file, 4); err != nil {
+				return b, err
+			}
+		}
+		b.size[file] = size
+	}
+	if err := rows.Err(); err != nil {
+		return b, fmt.Errorf("list the binary logs: %w", err)
+	}
+	if len(b.size) == 0 {
+		return b, errors.New("list the binary logs: there are none")
+	}
+	return b, nil
+}

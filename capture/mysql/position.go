@@ -1,0 +1,96 @@
+package mysql
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/go-mysql-org/go-mysql/replication"
+)
+
+// position is a place in the server's binlog: a file and a byte offset in it.
+// The zero position is nowhere, and before all others.
+type position struct {
+	file   string
+	seq    uint32 // the number in the file's name
+	offset uint64
+}
+
+// positionIn returns a place in a binlog file: name.000042 has number 42.
+func positionIn(file string, offset uint64) (position, error) {
+	digits := file[strings.LastIndexByte(file, '.')+1:]
+	seq, err := strconv.ParseUint(digits, 10, 32)
+	if err != nil || seq == 0 {
+		return position{}, fmt.Errorf("binlog file %q: want a name that ends in a point and a number", file)
+	}
+	return position{file: file, seq: uint32(seq), offset: offset}, nil
+}
+
+func (p position) before(q position) bool {
+	return p.seq < q.seq || p.seq == q.seq && p.offset < q.offset
+}
+
+// text is the order-preserving text of a change at p: eight hexadecimal digits
+// of the file's number, eight of the offset. A transaction begins below 4 GiB:
+// the server starts a new file at 1 GiB.
+func (p position) text() string { return fmt.Sprintf("%08X%08X", p.seq, min(p.offset, 1<<32-1)) }
+
+// reached is the text of the progress that is complete up to p, exclusively:
+// the next transaction may begin at p, so it is that of the byte before.
+func (p position) reached() string {
+	if p.offset > 0 {
+		p.offset--
+	}
+	return p.text()
+}
+
+func (p position) String() string { return fmt.Sprintf("%s:%d", p.file, p.offset) }
+
+// parsePosition reads file:offset.
+func parsePosition(text string) (position, error) {
+	colon := strings.LastIndexByte(text, ':')
+	if colon < 0 {
+		return position{}, fmt.Errorf("position %q: want file:offset", text)
+	}
+	offset, err := strconv.ParseUint(text[colon+1:], 10, 64)
+	if err != nil {
+		return position{}, fmt.Errorf("position %q: want file:offset", text)
+	}
+	return positionIn(text[:colon], offset)
+}
+
+// tracker knows where in the binlog each event of a stream stands.
+type tracker struct {
+	end position // of the last event
+}
+
+// rotate follows a rotate event: the next one stands at offset of file.
+func (t *tracker) rotate(e *replication.RotateEvent) (err error) {
+	t.end, err = positionIn(string(e.NextLogName), e.Position)
+	return err
+}
+
+// advance passes an event and returns where it starts. An artificial event, one
+// that the server makes up for the connection, stands nowhere; it may say where
+// the stream is.
+func (t *tracker) advance(h *replication.EventHeader) (start position) {
+	switch {
+	case h.EventType == replication.HEARTBEAT_EVENT || h.EventType == replication.HEARTBEAT_LOG_EVENT_V2:
+		return t.end
+	case h.Flags&replication.LOG_EVENT_ARTIFICIAL_F != 0:
+		if h.LogPos > 0 {
+			t.end.offset = uint64(h.LogPos)
+		}
+		return t.end
+	}
+	// LogPos, where the event ends, is 0 for what MariaDB 11.4 writes inside a transaction, and has 32 bits where a
+	// huge transaction makes its file larger.
+	if end := t.end.offset + uint64(h.EventSize); h.LogPos == 0 || uint32(end) == h.LogPos {
+		t.end.offset = end
+	} else {
+		t.end.offset = uint64(h.LogPos)
+	}
+	start = t.end
+	start.offset -= min(start.offset, uint64(h.EventSize))
+	return start
+}

@@ -1,0 +1,36 @@
+package mysql
+
+import (
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// RowError is a row that cannot be made a change, because it has no canonical
+// key: which row it is of is not known.
+type RowError struct {
+	schemas.EventID
+	Side   schemas.Side
+	Entity string
+	Table  schemas.TableName
+	Txn    string
+	Digest schemas.Digest // the first half of the SHA-256 of the row's texts
+	Err    error
+}
+
+func (e *RowError) Error() string {
+	return fmt.Sprintf("row of %s at %s, ordinal %d, transaction %s, digest %x: %v", e.Table, e.Pos, e.Ordinal, e.Txn, e.Digest, e.Err)
+}
+
+func (e *RowError) Unwrap() error { return e.Err }
+
+// rowDigest identifies a row without quoting it.
+func rowDigest(row schemas.Row) (d schemas.Digest) {
+	h := sha256.New()
+	for i := range row {
+		fmt.Fprintf(h, "%q %d %q,", row[i].Name, row[i].Presence, row[i].Text)
+	}
+	copy(d[:], h.Sum(nil))
+	return d
+}
