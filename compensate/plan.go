@@ -42,8 +42,8 @@ func not(format string, args ...any) error {
 // columns of those fields alone that differ canonically: a value that is equal in
 // another spelling is left as its store has it, an ignored field is never touched,
 // and a column that nobody complained of cannot be harmed. An insert writes every
-// compared field. A delete needs a delete, or a truncate, of the authority's that
-// was read: that it never had a version of the key is not evidence of absence.
+// compared field. A delete needs positive evidence: a delete, or a truncate, of the
+// authority's that was read, or a covered range in which it never had the key.
 //
 // The values are read anew from the authority's row under the rules in force, so
 // that evidence which they read otherwise is not acted upon (I26).
@@ -62,9 +62,11 @@ func Plan(d schemas.Divergence, e *schemas.Entity, p Policy) (schemas.Compensati
 		Mode:         e.Compensate.Mode,
 		Schema:       e.Table(follower).Schema,
 		Table:        e.Table(follower).Name,
-		DerivedOf:    d.Authority.EventID,
 		Rules:        d.Rules,
 		CreatedAt:    d.At,
+	}
+	if d.Authority != nil {
+		c.DerivedOf = d.Authority.EventID
 	}
 	switch p {
 	case AuthorityWins:
@@ -99,6 +101,11 @@ func answerable(d *schemas.Divergence, e *schemas.Entity) error {
 		return not("one store cannot hold the other's value of %s", strings.Join(d.Fields, ", "))
 	case d.Verdict == schemas.Schema:
 		return not("the mapping cannot be applied to %s", strings.Join(d.Fields, ", "))
+	case d.Authority == nil && d.AuthorityAbsent:
+		if d.Follower == nil {
+			return not("neither side has a row")
+		}
+		return sound(d.Follower, d.Side.Other())
 	case d.Authority == nil:
 		return not("no version of the %s was ever read: that is no evidence of absence", d.Side)
 	}
@@ -168,7 +175,7 @@ func fill(c *schemas.Compensation, d *schemas.Divergence, e *schemas.Entity) err
 // values are the canonical values of a version, nil where it is absent. Every
 // compared field has to be known, and the key to be the divergence's.
 func values(v *schemas.Evidence, d *schemas.Divergence, e *schemas.Entity) (map[string]*string, error) {
-	if v.Row == nil {
+	if v == nil || v.Row == nil {
 		return nil, nil
 	}
 	image := e.Image(v.Side, v.Row)

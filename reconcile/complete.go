@@ -44,6 +44,7 @@ func Complete(v *Verdict, rules *schemas.Rules, rows Rows) (schemas.Divergence, 
 		}
 		*part.to = evidence(c, e, part.full)
 	}
+	d.AuthorityAbsent = v.Authority.KnownAbsent
 	var a, f map[string]*string
 	if d.Authority != nil {
 		a = d.Authority.Values

@@ -12,8 +12,8 @@ type Ref struct {
 	Offset int64 // in the partition; -1: there is no change, an absence known from coverage or nothing at all
 	// Exists says that the side had a version of its own.
 	Exists bool
-	// Present says that the row exists in this version.
-	Present bool
+	// KnownAbsent says that the row is absent as far as coverage tells, and never was there.
+	KnownAbsent bool
 }
 
 // Verdict is one event in the life of a divergence, before its evidence is
@@ -49,7 +49,7 @@ func refOf(v *version) Ref {
 	if v == nil {
 		return Ref{Offset: noOffset}
 	}
-	return Ref{Offset: v.off, Exists: !v.has(virtual), Present: v.has(present)}
+	return Ref{Offset: v.off, Exists: !v.has(virtual), KnownAbsent: v.has(virtual)}
 }
 
 // divergenceID is a pure function of the rules, the key, the kind and the

@@ -154,8 +154,10 @@ func genDivergence(t *rapid.T) *Divergence {
 		Verdict: rapid.SampledFrom(Kinds).Draw(t, "verdict"), Entity: genWord.Draw(t, "entity"), Key: genTexts(t, "key", 0),
 		Since: genTime.Draw(t, "since"), OpenedAt: genTime.Draw(t, "opened_at"), At: genTime.Draw(t, "at"),
 		Side: genSide.Draw(t, "side"), Authority: genEvidence(t, "authority"), Follower: genEvidence(t, "follower"),
-		Cause:  genEvidence(t, "cause"),
-		Fields: genTexts(t, "fields", 0), ClosedBy: genEvidence(t, "closed by"), ClosedAt: genTime.Draw(t, "closed_at"),
+		Cause: genEvidence(t, "cause"),
+
+		AuthorityAbsent: rapid.Bool().Draw(t, "authority absent"),
+		Fields:          genTexts(t, "fields", 0), ClosedBy: genEvidence(t, "closed by"), ClosedAt: genTime.Draw(t, "closed_at"),
 		Rules: genText.Draw(t, "rules"), Sequence: rapid.Uint32().Draw(t, "sequence"),
 	}
 }

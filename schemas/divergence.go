@@ -71,12 +71,15 @@ type Divergence struct {
 	Side      Side   // the authority
 	Authority *Evidence
 	Follower  *Evidence
-	Cause     *Evidence // the write that the divergence began with, without row and values: the oldest one that never arrived, or the first that nothing explains
-	Fields    []string  // canonical fields that differ, in the entity's order; all compared ones where a row is absent
-	ClosedBy  *Evidence // the change that made the sides equal; nil while open
-	ClosedAt  Micros
-	Rules     string // the rules' version
-	Sequence  uint32 // 0 for opened, then counting this divergence's events
+	// AuthorityAbsent says that Authority is nil although the authority's value is known: the key lies in a covered
+	// range, and no row of it was ever read. Without it a nil Authority is no evidence of absence.
+	AuthorityAbsent bool
+	Cause           *Evidence // the write that the divergence began with, without row and values: the oldest one that never arrived, or the first that nothing explains
+	Fields          []string  // canonical fields that differ, in the entity's order; all compared ones where a row is absent
+	ClosedBy        *Evidence // the change that made the sides equal; nil while open
+	ClosedAt        Micros
+	Rules           string // the rules' version
+	Sequence        uint32 // 0 for opened, then counting this divergence's events
 }
 
 // Summary closes a listing of verdicts. Every key is counted once: Compared

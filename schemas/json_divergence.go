@@ -30,6 +30,9 @@ func AppendDivergenceJSON(dst []byte, d *Divergence) []byte {
 	}
 	o.text("side", d.Side.String())
 	o.evidence("cause", d.Cause, false)
+	if d.AuthorityAbsent {
+		o.bool("authority_absent", true)
+	}
 	return o.close()
 }
 
@@ -74,7 +77,7 @@ func (o *jsonObject) evidence(name string, e *Evidence, latest bool) {
 
 var (
 	divergenceFields = newFieldSet("kind!", "id!", "verdict!", "entity!", "key!", "opened_at!", "age!", "authority!", "follower!",
-		"fields!", "closed_by!", "rules!", "stage!", "sequence!", "since!", "at!", "closed_at!", "side!", "cause")
+		"fields!", "closed_by!", "rules!", "stage!", "sequence!", "since!", "at!", "closed_at!", "side!", "cause", "authority_absent")
 	evidenceFields = newFieldSet("pos!", "txn", "tag", "side!", "source!", "epoch!", "ordinal!", "op!", "commit_ts!", "row", "values")
 )
 
@@ -131,6 +134,8 @@ func (r *jsonReader) divergence() *Divergence {
 			d.Side = r.side()
 		case "cause":
 			d.Cause = r.evidence()
+		case "authority_absent":
+			d.AuthorityAbsent = r.bool()
 		}
 	}
 	if r.problem == nil && age != d.age() {

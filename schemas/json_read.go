@@ -349,6 +349,19 @@ func (r *jsonReader) numberEnd() int {
 	return i
 }
 
+// bool reads true or false.
+func (r *jsonReader) bool() bool {
+	r.peek()
+	for _, word := range []string{"true", "false"} {
+		if strings.HasPrefix(r.src[r.at:], word) {
+			r.at += len(word)
+			return word == "true"
+		}
+	}
+	r.fail("want true or false, got %s", r.next())
+	return false
+}
+
 func (r *jsonReader) uint32() uint32 { return uint32(r.integer(0, math.MaxUint32)) }
 
 func (r *jsonReader) micros() Micros { return Micros(r.integer(math.MinInt64, math.MaxInt64)) }

@@ -91,6 +91,11 @@ func (o *jsonObject) saidTime(name string, value Micros) {
 	}
 }
 
+func (o *jsonObject) bool(name string, value bool) {
+	o.field(name)
+	o.dst = strconv.AppendBool(o.dst, value)
+}
+
 func (o *jsonObject) null(name string) {
 	o.field(name)
 	o.dst = append(o.dst, "null"...)

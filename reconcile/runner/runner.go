@@ -12,7 +12,6 @@ package runner
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -87,7 +86,7 @@ func New(cfg Config) (*Runner, error) {
 	}
 	topic, _ := cfg.Log.Topic(cfg.Log.Topics().Changes)
 	db, err := state.Open(state.Config{Dir: cfg.StateDir, Logger: cfg.Logger,
-		Identity: state.Identity{Migration: cfg.Rules.Migration, Log: hex.EncodeToString(topic.ID[:]), Partitions: topic.Partitions}})
+		Identity: state.Identity{Migration: cfg.Rules.Migration, Log: topic.ID.String(), Partitions: topic.Partitions}})
 	if err != nil {
 		return nil, err
 	}

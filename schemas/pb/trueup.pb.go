@@ -1450,26 +1450,27 @@ func (x *Evidence) GetValues() *Values {
 
 // Divergence is one event in the life of a divergence.
 type Divergence struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Stage         string                 `protobuf:"bytes,2,opt,name=stage,proto3" json:"stage,omitempty"`
-	Verdict       string                 `protobuf:"bytes,3,opt,name=verdict,proto3" json:"verdict,omitempty"`
-	Entity        string                 `protobuf:"bytes,4,opt,name=entity,proto3" json:"entity,omitempty"`
-	Key           [][]byte               `protobuf:"bytes,5,rep,name=key,proto3" json:"key,omitempty"`
-	Since         int64                  `protobuf:"varint,6,opt,name=since,proto3" json:"since,omitempty"`
-	OpenedAt      int64                  `protobuf:"varint,7,opt,name=opened_at,json=openedAt,proto3" json:"opened_at,omitempty"`
-	At            int64                  `protobuf:"varint,8,opt,name=at,proto3" json:"at,omitempty"`
-	Side          Side                   `protobuf:"varint,9,opt,name=side,proto3,enum=trueup.v1.Side" json:"side,omitempty"`
-	Authority     *Evidence              `protobuf:"bytes,10,opt,name=authority,proto3" json:"authority,omitempty"`
-	Follower      *Evidence              `protobuf:"bytes,11,opt,name=follower,proto3" json:"follower,omitempty"`
-	Fields        []string               `protobuf:"bytes,12,rep,name=fields,proto3" json:"fields,omitempty"`
-	ClosedBy      *Evidence              `protobuf:"bytes,13,opt,name=closed_by,json=closedBy,proto3" json:"closed_by,omitempty"`
-	ClosedAt      int64                  `protobuf:"varint,14,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
-	Rules         string                 `protobuf:"bytes,15,opt,name=rules,proto3" json:"rules,omitempty"`
-	Sequence      uint32                 `protobuf:"varint,16,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	Cause         *Evidence              `protobuf:"bytes,17,opt,name=cause,proto3" json:"cause,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Stage           string                 `protobuf:"bytes,2,opt,name=stage,proto3" json:"stage,omitempty"`
+	Verdict         string                 `protobuf:"bytes,3,opt,name=verdict,proto3" json:"verdict,omitempty"`
+	Entity          string                 `protobuf:"bytes,4,opt,name=entity,proto3" json:"entity,omitempty"`
+	Key             [][]byte               `protobuf:"bytes,5,rep,name=key,proto3" json:"key,omitempty"`
+	Since           int64                  `protobuf:"varint,6,opt,name=since,proto3" json:"since,omitempty"`
+	OpenedAt        int64                  `protobuf:"varint,7,opt,name=opened_at,json=openedAt,proto3" json:"opened_at,omitempty"`
+	At              int64                  `protobuf:"varint,8,opt,name=at,proto3" json:"at,omitempty"`
+	Side            Side                   `protobuf:"varint,9,opt,name=side,proto3,enum=trueup.v1.Side" json:"side,omitempty"`
+	Authority       *Evidence              `protobuf:"bytes,10,opt,name=authority,proto3" json:"authority,omitempty"`
+	Follower        *Evidence              `protobuf:"bytes,11,opt,name=follower,proto3" json:"follower,omitempty"`
+	Fields          []string               `protobuf:"bytes,12,rep,name=fields,proto3" json:"fields,omitempty"`
+	ClosedBy        *Evidence              `protobuf:"bytes,13,opt,name=closed_by,json=closedBy,proto3" json:"closed_by,omitempty"`
+	ClosedAt        int64                  `protobuf:"varint,14,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
+	Rules           string                 `protobuf:"bytes,15,opt,name=rules,proto3" json:"rules,omitempty"`
+	Sequence        uint32                 `protobuf:"varint,16,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Cause           *Evidence              `protobuf:"bytes,17,opt,name=cause,proto3" json:"cause,omitempty"`
+	AuthorityAbsent bool                   `protobuf:"varint,18,opt,name=authority_absent,json=authorityAbsent,proto3" json:"authority_absent,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Divergence) Reset() {
@@ -1619,6 +1620,13 @@ func (x *Divergence) GetCause() *Evidence {
 		return x.Cause
 	}
 	return nil
+}
+
+func (x *Divergence) GetAuthorityAbsent() bool {
+	if x != nil {
+		return x.AuthorityAbsent
+	}
+	return false
 }
 
 // Compensation is a conditional write as data.
@@ -2104,7 +2112,7 @@ const file_trueup_proto_rawDesc = "" +
 	"\x03tag\x18\t \x01(\v2\x0e.trueup.v1.TagR\x03tag\x12\"\n" +
 	"\x03row\x18\n" +
 	" \x01(\v2\x10.trueup.v1.ImageR\x03row\x12)\n" +
-	"\x06values\x18\v \x01(\v2\x11.trueup.v1.ValuesR\x06values\"\x86\x04\n" +
+	"\x06values\x18\v \x01(\v2\x11.trueup.v1.ValuesR\x06values\"\xb1\x04\n" +
 	"\n" +
 	"Divergence\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
@@ -2124,7 +2132,8 @@ const file_trueup_proto_rawDesc = "" +
 	"\tclosed_at\x18\x0e \x01(\x03R\bclosedAt\x12\x14\n" +
 	"\x05rules\x18\x0f \x01(\tR\x05rules\x12\x1a\n" +
 	"\bsequence\x18\x10 \x01(\rR\bsequence\x12)\n" +
-	"\x05cause\x18\x11 \x01(\v2\x13.trueup.v1.EvidenceR\x05cause\"\x86\x05\n" +
+	"\x05cause\x18\x11 \x01(\v2\x13.trueup.v1.EvidenceR\x05cause\x12)\n" +
+	"\x10authority_absent\x18\x12 \x01(\bR\x0fauthorityAbsent\"\x86\x05\n" +
 	"\fCompensation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\rdivergence_id\x18\x02 \x01(\tR\fdivergenceId\x12\x1a\n" +

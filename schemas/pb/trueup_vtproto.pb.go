@@ -1190,6 +1190,18 @@ func (m *Divergence) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.AuthorityAbsent {
+		i--
+		if m.AuthorityAbsent {
+			dAtA[i] = 1
+		} else {
+			dAtA[i] = 0
+		}
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0x90
+	}
 	if m.Cause != nil {
 		size, err := m.Cause.MarshalToSizedBufferVT(dAtA[:i])
 		if err != nil {
@@ -2382,6 +2394,9 @@ func (m *Divergence) SizeVT() (n int) {
 	if m.Cause != nil {
 		l = m.Cause.SizeVT()
 		n += 2 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	if m.AuthorityAbsent {
+		n += 3
 	}
 	n += len(m.unknownFields)
 	return n
@@ -6168,6 +6183,26 @@ func (m *Divergence) UnmarshalVTUnsafe(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
+		case 18:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field AuthorityAbsent", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.AuthorityAbsent = bool(v != 0)
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
