@@ -54,9 +54,13 @@ type unreadable string
 
 func (u unreadable) Error() string { return string(u) }
 
-// maxDigits bounds the digits before and after the decimal point, so that a
-// short text like 1e999999999 cannot ask for much memory. No store holds more.
-const maxDigits = 131072
+const (
+	// maxDigits bounds the digits before and after the decimal point. No store holds more.
+	maxDigits = 131072
+	// maxZeros bounds the digits of a number beyond the length of its text, so that a short text like 1e999999999
+	// cannot ask for much memory. A float's exponent adds 324 at most.
+	maxZeros = 1024
+)
 
 // The declared names of the canonical types.
 const (

@@ -11,6 +11,10 @@ type arrayType struct{ of canonType }
 
 func (t arrayType) declared() string { return typeArray + "(" + t.of.declared() + ")" }
 
+// maxArrayGrowth bounds how much longer than its text an array's canonical
+// text is, with a MiB for short ones.
+const maxArrayGrowth = 64
+
 const notArray = unreadable("not an array")
 
 // canon keeps lower bounds other than 1, which only PostgreSQL has, in front.
@@ -117,6 +121,9 @@ func (r *arrayReader) element(text string, null bool) error {
 	if null {
 		r.dst = append(r.dst, "null"...)
 		return nil
+	}
+	if len(r.dst) > maxArrayGrowth*len(r.text)+maxArrayGrowth<<14 {
+		return unreadable("an array whose canonical text is too long")
 	}
 	canon, limit, err := r.of.canon(r.canon[:0], text)
 	if err != nil {

@@ -102,6 +102,12 @@ func (n *number) whole() int { return max(n.point, 0) }
 // fraction is the number of digits after the decimal point.
 func (n *number) fraction() int { return max(n.len()-n.point, 0) }
 
+// fits says whether the number, which text stands for, can be written out.
+func (n *number) fits(text string) bool {
+	whole, fraction := n.whole(), n.fraction()
+	return whole <= maxDigits && fraction <= maxDigits && whole+fraction <= len(text)+maxZeros
+}
+
 // append appends the number with at least scale digits after the point, and
 // as many as it has.
 func (n *number) append(dst []byte, scale int) []byte {
@@ -170,7 +176,7 @@ func (integerType) canon(dst []byte, text string) ([]byte, limits, error) {
 		return dst, 0, unreadable("not a whole number")
 	case n.fraction() > 0:
 		return dst, 0, unreadable("a number with a fraction, not a whole number")
-	case n.whole() > maxDigits:
+	case !n.fits(text):
 		return dst, 0, unreadable("a number of too many digits")
 	}
 	return n.append(dst, 0), n.limits(), nil
@@ -225,7 +231,7 @@ func (t decimalType) canon(dst []byte, text string) ([]byte, limits, error) {
 	switch {
 	case !ok:
 		return dst, 0, unreadable("not a decimal number")
-	case n.whole() > maxDigits || n.fraction() > maxDigits:
+	case !n.fits(text):
 		return dst, 0, unreadable("a number of too many digits")
 	}
 	return n.append(dst, t.scale), n.limits(), nil

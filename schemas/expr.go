@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"cel.dev/cel-go/cel"
@@ -56,6 +57,9 @@ func compileExpression(text string) (*expression, []exprProblem) {
 	}
 	x := &expression{text: text}
 	options := x.variables(parsed.NativeRep().Expr())
+	if problems := bareColumns(parsed.NativeRep()); problems != nil {
+		return nil, problems
+	}
 	if len(x.columns) == 0 {
 		return nil, []exprProblem{{message: "uses no column"}}
 	}
@@ -79,7 +83,8 @@ func compileExpression(text string) (*expression, []exprProblem) {
 func exprProblems(issues *cel.Issues) []exprProblem {
 	var problems []exprProblem
 	for _, e := range issues.Errors() {
-		problems = append(problems, exprProblem{line: e.Location.Line() - 1, column: e.Location.Column(), message: e.Message})
+		message, _, _ := strings.Cut(e.Message, " expecting {") // a list of everything that CEL has
+		problems = append(problems, exprProblem{line: e.Location.Line() - 1, column: e.Location.Column(), message: message})
 	}
 	return problems
 }
@@ -120,6 +125,24 @@ func (x *expression) need(column string) {
 	if !slices.Contains(x.columns, column) {
 		x.columns = append(x.columns, column)
 	}
+}
+
+// bareColumns finds uses of the variable columns other than columns["name"]:
+// which columns those need is not known before a row is there.
+func bareColumns(parsed *ast.AST) (problems []exprProblem) {
+	indexed := map[int64]bool{}
+	ast.PreOrderVisit(parsed.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if e.Kind() == ast.CallKind {
+			if _, ok := indexedColumn(e.AsCall()); ok {
+				indexed[e.AsCall().Args()[0].ID()] = true
+			}
+		}
+		if e.Kind() == ast.IdentKind && e.AsIdent() == columnsVariable && !indexed[e.ID()] {
+			at := parsed.SourceInfo().GetStartLocation(e.ID())
+			problems = append(problems, exprProblem{line: at.Line() - 1, column: at.Column(), message: `want columns["a name"]`})
+		}
+	}))
+	return problems
 }
 
 // indexedColumn returns the name in columns["name"].

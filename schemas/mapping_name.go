@@ -127,14 +127,14 @@ func parseTableName(text string, d Driver) (t TableName, err error) {
 	t.Name = first
 	if rest != "" {
 		if rest[0] != '.' {
-			return t, fmt.Errorf("%q after a closing quote: want a dot or the end", cutText(rest))
+			return t, fmt.Errorf("%s after a closing quote: want a dot or the end", shown(rest))
 		}
 		t.Schema = first
 		if t.Name, rest, err = cutName(rest[1:]); err != nil {
 			return t, err
 		}
 		if rest != "" {
-			return t, fmt.Errorf("%q after the table's name: want schema.table", cutText(rest))
+			return t, fmt.Errorf("%s after the table's name: want schema.table", shown(rest))
 		}
 		if err := checkName(t.Schema, d); err != nil {
 			return t, err
@@ -157,7 +157,7 @@ func parseColumnName(text string, d Driver) (string, error) {
 		return "", err
 	}
 	if rest != "" {
-		return "", fmt.Errorf("%q after the column's name", cutText(rest))
+		return "", fmt.Errorf("%s after the column's name", shown(rest))
 	}
 	return name, checkName(name, d)
 }

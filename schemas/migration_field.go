@@ -39,8 +39,8 @@ type fieldReader struct {
 
 func (f *fieldReader) read(entry configEntry) bool {
 	n := entry.value
-	if n.kind == kindNothing {
-		f.fail(n, f.path, "want a mapping with a type, like {type: integer}, have nothing")
+	if n.kind != kindMapping {
+		f.fail(n, f.path, "want a mapping with a type, like {type: integer}, have %s", n.describe())
 		return false
 	}
 	if !f.mapping(n, f.path, slices.Concat(fieldKeys, allParameters)...) {
@@ -182,7 +182,7 @@ func (f *fieldReader) toleranceOf(n *configNode) *tolerance {
 		return &tolerance{ulps: uint64(f.whole(ulps, f.path+".ulps", 1, maxULPs, 1))}
 	case relative != nil:
 		share, err := 0.0, error(nil)
-		if relative.kind == kindNumber {
+		if relative.kind == kindNumber || relative.kind == kindText { // 1e-9 is a text to many readers of YAML
 			share, err = parseFloat(relative.text)
 		}
 		if err != nil || !(share > 0 && share < 1) {

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
@@ -71,6 +71,10 @@ func (n *configNode) describe() string {
 	switch n.kind {
 	case kindText, kindWhole, kindNumber, kindBoolean:
 		return shown(n.text)
+	case kindMapping, kindList:
+		if len(n.entries)+len(n.items) == 0 {
+			return "an empty " + strings.TrimPrefix(kindNames[n.kind], "a ")
+		}
 	}
 	return kindNames[n.kind]
 }
@@ -134,7 +138,7 @@ func (r *configReader) parseText(src string) (root *configNode) {
 		}
 	}()
 	tokens := lexer.Tokenize(src)
-	if !r.checkTokens(tokens) {
+	if r.checkTokens(tokens); len(r.errs) > 0 {
 		return nil
 	}
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
@@ -168,15 +172,17 @@ func (r *configReader) syntax(err error) {
 	r.failAt(at.Line, at.Column, "", "not YAML: %s", syntax.GetMessage())
 }
 
+// maxRefusals bounds how often the same refusal is repeated.
+const maxRefusals = 20
+
 // checkTokens refuses what makes a file say more than it shows, and what would
-// take the parser too long; false if parsing must not begin.
-func (r *configReader) checkTokens(tokens token.Tokens) bool {
+// take the parser too long.
+func (r *configReader) checkTokens(tokens token.Tokens) {
 	if len(tokens) > maxYAMLTokens {
 		r.failAt(1, 1, "", "the file has more than %d words and signs: want less in one migration", maxYAMLTokens)
-		return false
+		return
 	}
-	flow, run := 0, 0
-	entries := map[int]int{} // of the mappings that are open, by column
+	var depth yamlDepth
 	for _, t := range tokens {
 		at := t.Position
 		switch t.Type {
@@ -184,35 +190,58 @@ func (r *configReader) checkTokens(tokens token.Tokens) bool {
 			r.failAt(at.Line, at.Column, "", "anchors, aliases and merges are not used here: write the value out")
 		case token.TagType, token.DirectiveType:
 			r.failAt(at.Line, at.Column, "", "tags and directives are not used here")
-		case token.SequenceStartType, token.MappingStartType:
-			flow++
-		case token.SequenceEndType, token.MappingEndType:
-			flow--
 		}
-		if t.Type == token.SequenceEntryType || t.Type == token.MappingKeyType {
-			run++
-		} else {
-			run = 0
+		if problem := depth.next(t); problem != "" {
+			r.failAt(at.Line, at.Column, "", "%s", problem)
+			return
 		}
-		if t.Type == token.MappingValueType && t.Prev != nil {
-			column := t.Prev.Position.Column
-			for c := range entries {
-				if c > column {
-					delete(entries, c)
-				}
-			}
-			entries[column]++
-			if entries[column] > maxYAMLEntries {
-				r.failAt(at.Line, at.Column, "", "more than %d entries in one mapping", maxYAMLEntries)
-				return false
-			}
-		}
-		if flow > maxYAMLNesting || run > maxYAMLNesting || len(entries) > maxYAMLNesting {
-			r.failAt(at.Line, at.Column, "", "nested more than %d deep", maxYAMLNesting)
-			return false
+		if len(r.errs) == maxRefusals {
+			return
 		}
 	}
-	return true
+}
+
+// yamlDepth follows how deep and how wide a file is.
+type yamlDepth struct {
+	flow    int         // brackets and braces that are open
+	run     int         // dashes and question marks one after the other
+	entries map[int]int // of the block mappings that are open, by column
+}
+
+func (d *yamlDepth) next(t *token.Token) (problem string) {
+	d.run++
+	switch t.Type {
+	case token.SequenceStartType, token.MappingStartType:
+		d.flow++
+	case token.SequenceEndType, token.MappingEndType:
+		d.flow--
+	}
+	if t.Type != token.SequenceEntryType && t.Type != token.MappingKeyType {
+		d.run = 0
+	}
+	if t.Type == token.MappingValueType && t.Prev != nil && d.flow == 0 {
+		if d.entry(t.Prev.Position.Column) > maxYAMLEntries {
+			return fmt.Sprintf("more than %d entries in one mapping", maxYAMLEntries)
+		}
+	}
+	if d.flow > maxYAMLNesting || d.run > maxYAMLNesting || len(d.entries) > maxYAMLNesting {
+		return fmt.Sprintf("nested more than %d deep", maxYAMLNesting)
+	}
+	return ""
+}
+
+// entry counts an entry of the mapping that begins at a column.
+func (d *yamlDepth) entry(column int) int {
+	if d.entries == nil {
+		d.entries = map[int]int{}
+	}
+	for c := range d.entries {
+		if c > column {
+			delete(d.entries, c)
+		}
+	}
+	d.entries[column]++
+	return d.entries[column]
 }
 
 // node turns a node of the parser into ours.
@@ -242,8 +271,7 @@ func (r *configReader) node(n ast.Node, depth int) *configNode {
 		}
 	case *ast.LiteralNode:
 		out.kind, out.text = kindText, n.Value.Value
-		below := n.Value.GetToken().Position
-		out.textLine, out.textColumn = below.Line, below.Column
+		out.textLine, out.textColumn = at.Line+1, indentOf(n.Value.GetToken().Origin)-indentOf(n.Value.Value)+1
 	case *ast.IntegerNode:
 		out.kind = kindNumber
 		if n.Token.Type == token.IntegerType {
@@ -255,8 +283,6 @@ func (r *configReader) node(n ast.Node, depth int) *configNode {
 		out.kind = kindBoolean
 	case *ast.NullNode:
 		out.kind = kindNothing
-	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode, *ast.MergeKeyNode, *ast.DirectiveNode:
-		out.kind = kindRefused // said by checkTokens
 	default:
 		r.fail(out, "", "not understood here")
 		out.kind = kindRefused
@@ -264,18 +290,22 @@ func (r *configReader) node(n ast.Node, depth int) *configNode {
 	return out
 }
 
+// indentOf counts the spaces before the first word of a text.
+func indentOf(text string) int {
+	text = strings.TrimLeft(text, "\r\n")
+	return len(text) - len(strings.TrimLeft(text, " "))
+}
+
 func (r *configReader) entries(out *configNode, values []*ast.MappingValueNode, depth int) {
 	out.kind = kindMapping
 	for i, v := range values {
 		at := v.Key.GetToken().Position
-		if i == 0 && len(values) > 0 {
+		if i == 0 {
 			out.line, out.column = at.Line, at.Column
 		}
 		name, ok := v.Key.(*ast.StringNode)
 		if !ok {
-			if !slices.Contains([]token.Type{token.MergeKeyType, token.AnchorType, token.AliasType, token.TagType}, v.Key.GetToken().Type) {
-				r.failAt(at.Line, at.Column, "", "a key that is no text: put it in quotes")
-			}
+			r.failAt(at.Line, at.Column, "", "a key that is no text: put it in quotes")
 			continue
 		}
 		out.entries = append(out.entries, configEntry{name: name.Value, line: at.Line, column: at.Column, value: r.node(v.Value, depth+1)})
