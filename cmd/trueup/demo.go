@@ -171,21 +171,27 @@ func (d *demoPipeline) Totals() schemas.Summary { return d.p.reconciler.Status()
 // Where implements demo.Pipeline.
 func (d *demoPipeline) Where() string { return d.p.log.Describe() }
 
-// Replay implements demo.Pipeline: through the export, as "trueup log cat |
-// trueup audit --file -" would.
+// Replay implements demo.Pipeline.
 func (d *demoPipeline) Replay(ctx context.Context) (was, found [][]byte, err error) {
-	ranges, err := parseRange(ctx, d.p.log, "", "", -1)
+	return replayExport(ctx, d.p.log, d.p.rules)
+}
+
+// replayExport replays the log as "trueup log cat | trueup audit --file -"
+// would, and returns the published divergences and the replayed ones as JSON
+// lines in the same order.
+func replayExport(ctx context.Context, log *stream.Log, rules *schemas.Rules) (was, found [][]byte, err error) {
+	ranges, err := parseRange(ctx, log, "", "", -1)
 	if err != nil {
 		return nil, nil, err
 	}
-	published, err := published(ctx, d.p.log)
+	published, err := published(ctx, log)
 	if err != nil {
 		return nil, nil, err
 	}
 	in, out := io.Pipe()
-	go func() { out.CloseWithError(catLog(ctx, d.p.log, ranges, out, io.Discard)) }()
+	go func() { out.CloseWithError(catLog(ctx, log, ranges, out, io.Discard)) }()
 	defer in.Close()
-	r, err := replay.New(d.p.rules)
+	r, err := replay.New(rules)
 	if err != nil {
 		return nil, nil, err
 	}

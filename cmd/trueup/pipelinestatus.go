@@ -35,6 +35,12 @@ func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {
 	if p.reconciler != nil {
 		r := p.reconciler.Status()
 		s.Keys.Compared, s.Keys.Equal, s.Keys.Diverged = r.Keys.Compared, r.Keys.Equal, r.Keys.Diverged
+		for _, side := range schemas.Sides {
+			if one, ok := s.Sides[side.String()]; ok && r.Frontier[side] != 0 && r.Partitions == p.log.Partitions() {
+				one.Compared = r.Frontier[side].String()
+				s.Sides[side.String()] = one
+			}
+		}
 		for reason, n := range r.Keys.Unknown {
 			s.Keys.Unknown[string(reason)] = n
 		}

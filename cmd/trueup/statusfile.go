@@ -34,6 +34,7 @@ type sideStatus struct {
 	Acked       string `json:"acked"`
 	Frontier    string `json:"frontier"`        // the source's time up to which the log is complete
 	LagMs       int64  `json:"lag_ms"`          // age of the frontier by our clock
+	Compared    string `json:"compared_to"`     // up to this time, by our clock, it has been compared in every partition
 	Changes     int64  `json:"changes"`         // captured since the start
 	ClockOffset int64  `json:"clock_offset_us"` // source's clock minus ours
 	ClockError  int64  `json:"clock_error_us"`

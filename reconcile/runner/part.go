@@ -23,7 +23,46 @@ type part struct {
 	core   *reconcile.Core
 	out    reconcile.Effects
 	recent map[int64]*schemas.Change // changes of the batch in hand, by offset
+
+	// said holds the events that stood at the end of the divergences topic when the partition was opened, until the
+	// records that were there then have been taken: a broker that is killed in the middle of a commit can keep the
+	// outputs and lose the offsets.
+	said      map[string]bool
+	saidUntil int64
 }
+
+// maxSaid bounds the events looked at: more than one transaction's.
+const maxSaid = 50_000
+
+// learn reads what the divergences topic ends with.
+func (p *part) learn(ctx context.Context) error {
+	topics := p.log.Topics()
+	ends, err := p.log.EndOffsets(ctx, topics.Changes)
+	if err != nil {
+		return err
+	}
+	p.saidUntil, p.said = ends[p.number], map[string]bool{}
+	if p.core.Next() >= p.saidUntil {
+		return nil
+	}
+	starts, err := p.log.StartOffsets(ctx, topics.Divergences)
+	if err != nil {
+		return err
+	}
+	if ends, err = p.log.EndOffsets(ctx, topics.Divergences); err != nil {
+		return err
+	}
+	from := max(starts[p.number], ends[p.number]-maxSaid)
+	_, err = p.log.Read(ctx, topics.Divergences, p.number, from, ends[p.number], func(r stream.Record) error {
+		if d, err := schemas.ParseDivergenceJSON(r.Value); err == nil { // what is not one of ours cannot be repeated
+			p.said[eventID(d)] = true
+		}
+		return nil
+	})
+	return err
+}
+
+func eventID(d *schemas.Divergence) string { return fmt.Sprintf("%s/%d", d.ID, d.Sequence) }
 
 // openPart opens a partition on its state. State of other rules or of a format
 // gone by is dropped: the log has everything, and it is compared anew.
@@ -63,12 +102,18 @@ func (p *part) take(ctx context.Context, records []stream.Record) ([]stream.Reco
 		}
 		alarms = append(alarms, p.out.Alarms...)
 		for j := range p.out.Verdicts {
+			if p.said[eventID(&p.out.Verdicts[j].Divergence)] {
+				continue
+			}
 			o, err := p.event(ctx, &p.out.Verdicts[j])
 			if err != nil {
 				return nil, nil, err
 			}
 			outputs = append(outputs, o)
 		}
+	}
+	if p.said != nil && p.core.Next() >= p.saidUntil {
+		p.said = nil
 	}
 	if err := p.core.Flush(); err != nil {
 		return nil, nil, fmt.Errorf("partition %d: %w", p.number, err)

@@ -117,9 +117,12 @@ func (r *Runner) Status() Status {
 }
 
 // Assigned implements stream.Handler: the state says where to go on.
-func (r *Runner) Assigned(_ context.Context, number int32, committed stream.Position) (stream.Position, error) {
+func (r *Runner) Assigned(ctx context.Context, number int32, committed stream.Position) (stream.Position, error) {
 	p, rebuilt, err := openPart(number, r.cfg.Rules, r.cfg.Log, r.db)
 	if err != nil {
+		return stream.NoPosition, err
+	}
+	if err := p.learn(ctx); err != nil {
 		return stream.NoPosition, err
 	}
 	if committed.Offset >= 0 && p.core.Next() > committed.Offset {
