@@ -27,9 +27,6 @@ func quoted(text string) string {
 	if text != "" && strings.IndexFunc(text, notPlain) < 0 && text != "NULL" {
 		return text
 	}
-	if strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") {
-		return cut(printable(text), longestValue)
-	}
 	return cut(strconv.QuoteToGraphic(text), longestValue)
 }
 

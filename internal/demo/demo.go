@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/trueup-io/trueup/internal/demo/shop"
+	"github.com/trueup-io/trueup/schemas"
 )
 
 // Options say what to show, and where.
@@ -81,7 +82,7 @@ type demo struct {
 	written   time.Time    // when the last write was made
 
 	compared         shop.Comparison
-	replayed         int    // divergence events
+	replayed         int    // divergences
 	replayDifference string // "": none
 
 	mu   sync.Mutex
@@ -92,8 +93,10 @@ type demo struct {
 type look struct {
 	stage    string
 	dir      string
-	pipeline Pipeline  // nil until it runs
-	held     time.Time // since when the target is held back; zero: it is not
+	pipeline Pipeline         // nil while it does not run
+	where    string           // where its log is
+	totals   *schemas.Summary // what it counted when it was stopped
+	held     time.Time        // since when the target is held back; zero: it is not
 }
 
 func newDemo(o Options, window time.Duration) *demo {
@@ -127,7 +130,7 @@ func (d *demo) run(ctx context.Context) (card Scorecard, err error) {
 		{"waiting until everything is found and healed", d.drain},
 		{"comparing the stores in full", func(ctx context.Context) error { return d.compare(ctx, &card) }},
 		{"replaying the log", func(ctx context.Context) error { return d.replay(ctx, &card) }},
-		{"stopping", func(context.Context) error { return d.stopping() }},
+		{"stopping", d.stop},
 	}
 	for _, stage := range stages {
 		d.say(stage.says)
@@ -181,10 +184,19 @@ func (d *demo) startPipeline(ctx context.Context, cancel context.CancelCauseFunc
 		}
 	}()
 	d.mu.Lock()
-	d.look.pipeline = p
+	d.look.pipeline, d.look.where = p, p.Where()
 	d.mu.Unlock()
 	d.Log.Info("pipeline started", "log", p.Where(), "migration", d.migration)
 	return nil
+}
+
+// stop stops the pipeline, and keeps what it counted for the last picture.
+func (d *demo) stop(context.Context) error {
+	totals := d.pipeline.Totals()
+	d.mu.Lock()
+	d.look.pipeline, d.look.totals = nil, &totals
+	d.mu.Unlock()
+	return d.stopping()
 }
 
 func (d *demo) write(ctx context.Context) error {
@@ -195,6 +207,9 @@ func (d *demo) write(ctx context.Context) error {
 // holdBack keeps the target's log from Trueup for a time, while the shop goes on
 // writing, and waits until Trueup has caught up.
 func (d *demo) holdBack(ctx context.Context, length time.Duration) error {
+	if err := d.awaitSettled(ctx, time.Now().Add(3*d.shop.SettleWindow)); err != nil {
+		return err
+	}
 	d.proxy.hold()
 	defer d.proxy.release()
 	from := time.Now()
@@ -229,6 +244,19 @@ func (d *demo) setHeld(from time.Time) {
 
 // catchUpLimit is when the script goes on although Trueup lags behind.
 const catchUpLimit = 30 * time.Second
+
+// awaitSettled waits until everything planted so far is found and healed: while
+// the target is held back nothing can be.
+func (d *demo) awaitSettled(ctx context.Context, limit time.Time) error {
+	for {
+		if settled, _ := d.keeper.settled(); settled || time.Now().After(limit) {
+			return nil
+		}
+		if err := sleep(ctx, poll); err != nil {
+			return err
+		}
+	}
+}
 
 // awaitCaught waits until everything committed before now was compared.
 func (d *demo) awaitCaught(ctx context.Context, limit time.Time) (bool, error) {

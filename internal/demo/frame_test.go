@@ -48,7 +48,7 @@ func scene() snapshot {
 		return &schemas.Evidence{Side: schemas.Target, Op: op, Txn: "0-1-9", Values: values}
 	}
 	row := func(status, note *string) map[string]*string {
-		return map[string]*string{"status": status, "note": note, "amount": text("10.50")}
+		return map[string]*string{"status": status, "note": note, "amount": text("10.50"), "details": text(`{"channel":"web"}`)}
 	}
 	of := func(kind schemas.Kind, key shop.Key, authority, follower, cause *schemas.Evidence, fields ...string) schemas.Divergence {
 		return schemas.Divergence{Verdict: kind, Entity: key.Entity, Key: key.Key, Side: schemas.Legacy, Authority: authority,
@@ -68,7 +68,7 @@ func scene() snapshot {
 		findings: []finding{
 			{Divergence: of(schemas.Missing, orderOf("100231"), legacy(schemas.OpInsert, row(text("new"), nil)), nil, update), openedAt: began},
 			healed(of(schemas.Stale, orderOf("100042"), legacy(schemas.OpUpdate, row(text("shipped"), text("🎁 \x1b[2J wrap"))),
-				target(schemas.OpUpdate, row(text("on hold"), nil)), update, "status", "note"), schemas.UpdateRow, 84),
+				target(schemas.OpUpdate, row(text("on hold"), nil)), update, "status", "details", "note"), schemas.UpdateRow, 84),
 			healed(of(schemas.Rogue, orderOf("100077"), legacy(schemas.OpUpdate, row(text("paid"), text("李小龍\u202e"))),
 				target(schemas.OpDelete, nil), hand), schemas.InsertRow, 1204),
 			healed(of(schemas.Resurrected, orderOf("100078"), legacy(schemas.OpDelete, nil), target(schemas.OpInsert, row(text("new"), nil)), hand),
@@ -138,8 +138,7 @@ func TestDataIsInert(t *testing.T) {
 		"a\u202eb":          `"a\u202eb"`,
 		"\xff":              `"\xff"`,
 		"🎁 李":               `"🎁 李"`,
-		`{"a": "b"}`:        `{"a": "b"}`,
-		"{\x07}":            `{\a}`,
+		`a "b"`:             `"a \"b\""`,
 		string(rune(0x9b)):  `"\u009b"`,
 		"line\nfeed\tquote": `"line\nfeed\tquote"`,
 	} {

@@ -51,7 +51,7 @@ func (r *result) lines(st style) []string {
 		say(false, "stores differ: at %s of %s", many(r.compared.Different, "key"), grouped(r.compared.Orders+r.compared.Lines))
 	}
 	if c.ReplayIdentical {
-		say(true, "a replay of the log gave the same %s, byte for byte", many(r.replayed, "divergence event"))
+		say(true, "a replay of the log gave the same %s, byte for byte", many(r.replayed, "divergence"))
 	} else {
 		say(false, "a replay of the log did not give what was published")
 	}

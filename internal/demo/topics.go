@@ -33,7 +33,7 @@ func removeTopics(brokers []string, migration string) error {
 		if !ours(group) {
 			continue
 		}
-		if _, err := admin.DeleteGroup(ctx, group); err != nil {
+		if err := removeGroup(ctx, admin, group); err != nil {
 			return fmt.Errorf("remove consumer group %s: %w", group, err)
 		}
 	}
@@ -50,4 +50,26 @@ func removeTopics(brokers []string, migration string) error {
 		}
 	}
 	return nil
+}
+
+// removeGroup removes a group of members that are gone. Those with a name of
+// their own do not leave when they stop: they are shown out.
+func removeGroup(ctx context.Context, admin *kadm.Client, group string) error {
+	described, err := admin.DescribeGroups(ctx, group)
+	if err != nil {
+		return err
+	}
+	var named []string
+	for _, member := range described[group].Members {
+		if member.InstanceID != nil {
+			named = append(named, *member.InstanceID)
+		}
+	}
+	if len(named) > 0 {
+		if _, err := admin.LeaveGroup(ctx, kadm.LeaveGroup(group).Reason("the demo is over").InstanceIDs(named...)); err != nil {
+			return err
+		}
+	}
+	_, err = admin.DeleteGroup(ctx, group)
+	return err
 }

@@ -63,9 +63,12 @@ func (d *demo) snapshot(findings int) snapshot {
 	look := d.look
 	d.mu.Unlock()
 	s := snapshot{seed: d.Seed, stage: look.stage, elapsed: time.Since(d.began), window: d.shop.SettleWindow, dir: look.dir,
-		total: d.shop.Changes}
-	if look.pipeline != nil {
-		s.where, s.totals, s.counted = look.pipeline.Where(), look.pipeline.Totals(), true
+		where: look.where, total: d.shop.Changes}
+	switch {
+	case look.pipeline != nil:
+		s.totals, s.counted = look.pipeline.Totals(), true
+	case look.totals != nil:
+		s.totals, s.counted = *look.totals, true
 	}
 	if !look.held.IsZero() {
 		s.held = time.Since(look.held)

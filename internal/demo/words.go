@@ -44,6 +44,9 @@ func valueText(values map[string]*string, field string) string {
 	case v == nil:
 		return "NULL"
 	}
+	if strings.HasPrefix(*v, "{") || strings.HasPrefix(*v, "[") {
+		return (*v)[:1] + "…" + strings.NewReplacer("{", "}", "[", "]").Replace((*v)[:1]) // a document: that it differs has to do
+	}
 	return quoted(*v)
 }
 

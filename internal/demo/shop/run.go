@@ -130,7 +130,7 @@ func (r *run) open(ctx context.Context) error {
 func (r *run) keepWriting(ctx context.Context, p *planner) error {
 	for {
 		w := p.next()
-		if !r.pace.next(ctx, max(w.Rows(), 1)) {
+		if !r.pace.next(ctx, w.Rows()) {
 			return ctx.Err()
 		}
 		if err := r.write(ctx, &w); err != nil {
