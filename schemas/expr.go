@@ -84,7 +84,7 @@ func exprProblems(issues *cel.Issues) []exprProblem {
 	var problems []exprProblem
 	for _, e := range issues.Errors() {
 		message, _, _ := strings.Cut(e.Message, " expecting {") // a list of everything that CEL has
-		problems = append(problems, exprProblem{line: e.Location.Line() - 1, column: e.Location.Column(), message: message})
+		problems = append(problems, exprProblem{line: max(e.Location.Line()-1, 0), column: max(e.Location.Column(), 0), message: message})
 	}
 	return problems
 }

@@ -10,7 +10,7 @@ import (
 // Modes and policies that compensate takes.
 var (
 	compensateModes    = []string{"report", "propose", "apply"}
-	compensatePolicies = []string{DefaultPolicy}
+	compensatePolicies = []string{DefaultPolicy, "report_only"}
 )
 
 // maxFields bounds an entity; no store's tables have more columns.
