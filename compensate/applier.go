@@ -25,6 +25,9 @@ type Applier interface {
 	//
 	// It may be called from several goroutines.
 	Apply(ctx context.Context, c schemas.Compensation) (schemas.Outcome, error)
+
+	// Ledger returns the attempt that wrote a compensation, false if none did.
+	Ledger(ctx context.Context, id string) (attempt string, found bool, err error)
 }
 
 // ErrForeignKey says that nothing was written because a row that the written row

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/trueup-io/trueup/schemas"
@@ -176,8 +177,14 @@ func noOutcome(c *schemas.Compensation, err error) error {
 	return fmt.Errorf("apply compensation %s: not known whether it was written: %w", c.ID, err)
 }
 
+// detailBytes bounds what an outcome says: a store may quote a whole row.
+const detailBytes = 1000
+
 // Conclude is the outcome of c, now.
 func Conclude(c *schemas.Compensation, result schemas.Result, detail string) schemas.Outcome {
+	if len(detail) > detailBytes {
+		detail = strings.ToValidUTF8(detail[:detailBytes], "") + "…"
+	}
 	return schemas.Outcome{
 		CompensationID: c.ID,
 		DivergenceID:   c.DivergenceID,

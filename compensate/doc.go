@@ -15,8 +15,8 @@
 //   - I27, no echo: every write carries the compensation's id into the store's log.
 //   - I28, closure by observation: Applied is what the store said. Only the
 //     divergence's closed event, which rests on both logs, makes it Confirmed.
-//   - No insert over a newer tombstone, no delete without a delete of the authority
-//     that was read.
+//   - No insert over a newer tombstone, no delete without positive evidence that the
+//     authority has no row.
 //
 // It assumes that the evidence of a divergence holds the rows as the stores'
 // logs had them, and that one process at a time runs a migration's Runner; a

@@ -68,6 +68,9 @@ func Plan(d schemas.Divergence, e *schemas.Entity, p Policy) (schemas.Compensati
 	if d.Authority != nil {
 		c.DerivedOf = d.Authority.EventID
 	}
+	if d.Authority != nil {
+		c.DerivedOf = d.Authority.EventID
+	}
 	switch p {
 	case AuthorityWins:
 	case ReportOnly:
@@ -106,14 +109,11 @@ func answerable(d *schemas.Divergence, e *schemas.Entity) error {
 			return not("neither side has a row")
 		}
 		return sound(d.Follower, d.Side.Other())
-	case d.Authority == nil:
+	case d.Authority == nil && !d.AuthorityAbsent:
 		return not("no version of the %s was ever read: that is no evidence of absence", d.Side)
 	}
 	if err := sound(d.Authority, d.Side); err != nil {
 		return err
-	}
-	if d.Follower == nil {
-		return nil
 	}
 	return sound(d.Follower, d.Side.Other())
 }
@@ -121,6 +121,9 @@ func answerable(d *schemas.Divergence, e *schemas.Entity) error {
 // sound wants evidence to be of its side, and to have a row unless it says that
 // there is none.
 func sound(v *schemas.Evidence, side schemas.Side) error {
+	if v == nil {
+		return nil
+	}
 	absent := v.Op == schemas.OpDelete || v.Op == schemas.OpTruncate
 	switch {
 	case v.Side != side:
@@ -137,7 +140,7 @@ func fill(c *schemas.Compensation, d *schemas.Divergence, e *schemas.Entity) err
 	if err != nil {
 		return err
 	}
-	if d.Follower == nil || d.Follower.Row == nil {
+	if rowOf(d.Follower) == nil {
 		if desired == nil {
 			return not("neither side has a row")
 		}
@@ -203,6 +206,13 @@ func values(v *schemas.Evidence, d *schemas.Divergence, e *schemas.Entity) (map[
 		return nil, not("the rules in force read the %s row otherwise than %s did", v.Side, d.Rules)
 	}
 	return read, nil
+}
+
+func rowOf(v *schemas.Evidence) schemas.Row {
+	if v == nil {
+		return nil
+	}
+	return v.Row
 }
 
 func equalText(a, b *string) bool {

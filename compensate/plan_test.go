@@ -30,7 +30,7 @@ func rulesOf(t testing.TB, yaml string) *schemas.Rules {
 // Transcripts of plans. A divergence is written as
 //
 //	plan verdict=stale [entity=order] [key=1] [side=target] [stage=closed] [policy=report_only]
-//	authority update            or: authority none, authority delete
+//	authority update            or: authority none, authority delete, authority absent (covered, without a row)
 //	  id=1                      the row's columns: NULL, UNAVAILABLE, or text to the end of the line
 //	follower insert
 //	  id=1
@@ -94,7 +94,8 @@ func divergenceOf(t testing.TB, td *datadriven.TestData, rules *schemas.Rules) (
 			continue
 		}
 		who, op, _ := strings.Cut(line, " ")
-		if op == "none" {
+		if op == "none" || op == "absent" {
+			d.AuthorityAbsent = d.AuthorityAbsent || op == "absent"
 			continue
 		}
 		current = &schemas.Evidence{EventID: schemas.EventID{Source: who, Epoch: 1, Pos: "0A", Ordinal: 0}, Op: opOf(t, op), Side: side}
@@ -192,7 +193,7 @@ func showRow(row schemas.Row) string {
 func promised(t testing.TB, d schemas.Divergence, e *schemas.Entity, c schemas.Compensation) {
 	t.Helper()
 	after := effect(c)
-	authority := e.Values(d.Side, d.Authority.Row)
+	authority := valuesOf(e, d.Authority)
 	if differ := e.Diff(authority, e.Values(c.Side, after)); differ != nil {
 		t.Fatalf("after %s the sides differ in %v", show(c), differ)
 	}
@@ -205,7 +206,15 @@ func promised(t testing.TB, d schemas.Divergence, e *schemas.Entity, c schemas.C
 	if err := allowedOf(e, c.Side).Check(c.Side, &c); err != nil {
 		t.Fatalf("an applier refuses %s: %v", show(c), err)
 	}
-	if c.ID != ID(&c) || c.DerivedOf != d.Authority.EventID || c.CreatedAt != d.At {
+	again, err := schemas.ParseCompensationJSON(schemas.AppendCompensationJSON(nil, &c))
+	if err != nil || ID(again) != c.ID {
+		t.Fatalf("read back: %+v, %v", again, err)
+	}
+	var origin schemas.EventID
+	if d.Authority != nil {
+		origin = d.Authority.EventID
+	}
+	if c.ID != ID(&c) || c.DerivedOf != origin || c.CreatedAt != d.At {
 		t.Fatalf("id, origin or time of %+v", c)
 	}
 }
@@ -276,11 +285,12 @@ func TestI26_NeverInventsData(t *testing.T) {
 		d := schemas.Divergence{ID: rapid.StringMatching(`d[0-9]`).Draw(t, "id"), Stage: schemas.Opened, Verdict: schemas.Stale, Entity: "order",
 			Key: []string{"7"}, Side: side, Rules: rules.Version, At: 5}
 		d.Authority = drawEvidence(t, e, side, "authority")
+		d.AuthorityAbsent = d.Authority == nil && rapid.Bool().Draw(t, "covered")
 		d.Follower = drawEvidence(t, e, side.Other(), "follower")
 		c, err := Plan(d, e, AuthorityWins)
 		var no *NotPlannable
 		if errors.As(err, &no) {
-			if differ := e.Diff(valuesOf(e, d.Authority), valuesOf(e, d.Follower)); differ != nil && d.Authority != nil {
+			if differ := e.Diff(valuesOf(e, d.Authority), valuesOf(e, d.Follower)); differ != nil && (d.Authority != nil || d.AuthorityAbsent) {
 				t.Fatalf("refused (%s), and the sides differ in %v", no.Reason, differ)
 			}
 			return

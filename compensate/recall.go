@@ -1,0 +1,125 @@
+package compensate
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// recall rebuilds a book from what was published: outcomes first, then
+// compensations and decisions, each topic in order. What had been planned and has
+// no outcome is live again; what may have been written is doubted.
+type recall struct {
+	book *book
+
+	results   map[string]schemas.Result // the final one of each compensation
+	proposed  map[string]bool           // said to be proposed
+	approved  map[string]bool           // said to be approved
+	order     []schemas.Compensation    // live ones
+	decisions []schemas.Decision
+	pause     schemas.Decision // the latest pause or resume
+}
+
+func newRecall(b *book) *recall {
+	return &recall{book: b, results: make(map[string]schemas.Result), proposed: make(map[string]bool), approved: make(map[string]bool)}
+}
+
+// outcome takes one of the outcomes' topic.
+func (r *recall) outcome(o *schemas.Outcome) {
+	switch {
+	case o.Result == schemas.Proposed:
+		r.proposed[o.CompensationID] = true
+	case o.Result == schemas.Approved:
+		r.approved[o.CompensationID] = true
+	case r.results[o.CompensationID] != schemas.Confirmed:
+		r.results[o.CompensationID] = o.Result
+		r.book.final.put(o.CompensationID, o.Result)
+	}
+}
+
+// compensation takes one of the compensations' topic, after all outcomes. Content
+// that is not what its id says was not made by Plan.
+func (r *recall) compensation(c *schemas.Compensation) error {
+	if ID(c) != c.ID {
+		return fmt.Errorf("compensation %q is not what its id says: it is never written", c.ID)
+	}
+	switch result, done := r.results[c.ID]; {
+	case result == schemas.Applied || result == schemas.AlreadyApplied:
+		r.book.wrote(c)
+	case !done && c.Mode != ModeReport:
+		r.order = append(r.order, *c)
+	}
+	return nil
+}
+
+// decision takes one of the compensations' topic.
+func (r *recall) decision(d *schemas.Decision) {
+	switch d.Action {
+	case schemas.Pause, schemas.Resume:
+		// They may stand in several partitions, between which only their times order them.
+		if d.At >= r.pause.At {
+			r.pause = *d
+		}
+	default:
+		r.decisions = append(r.decisions, *d)
+	}
+}
+
+// finish makes the book whole and returns what had been left unsaid.
+func (r *recall) finish() []schemas.Event {
+	var out []schemas.Event
+	for _, c := range r.order {
+		out = append(out, r.revive(c)...)
+	}
+	slices.SortStableFunc(r.decisions, func(x, y schemas.Decision) int { return int(x.At - y.At) })
+	for i := range r.decisions {
+		said, err := r.book.decision(&r.decisions[i])
+		if err == nil { // it had been said already otherwise
+			out = append(out, said...)
+		}
+	}
+	r.book.paused = r.pause.Action == schemas.Pause
+	return out
+}
+
+// revive makes c live again.
+func (r *recall) revive(c schemas.Compensation) []schemas.Event {
+	b := r.book
+	key := keyOf(c.Entity, c.Key)
+	var out []schemas.Event
+	if old := b.live[key]; old != nil {
+		if old.c.ID == c.ID {
+			return nil // published twice
+		}
+		// The one after it was published, so it was superseded, and cannot have been written.
+		b.drop(old)
+		out = b.say(Conclude(&old.c, schemas.Superseded, "compensation "+c.ID+" came after it"))
+	}
+	en := b.add(c, key)
+	en.state, en.revoked = waiting, b.revoked(&c)
+	switch {
+	case c.Mode == ModeApply || r.approved[c.ID]:
+		en.state = doubted
+	case en.revoked != "":
+		return append(out, b.outcome(en, Conclude(&c, schemas.Refused, en.revoked))...)
+	case !r.proposed[c.ID]:
+		out = append(out, b.say(Conclude(&c, schemas.Proposed, ""))...)
+	}
+	return out
+}
+
+// revoked says why what was planned once would not be planned today (bad input 26:
+// a rule that was disabled meanwhile).
+func (b *book) revoked(c *schemas.Compensation) string {
+	e, ok := b.rules.Entity(c.Entity)
+	switch {
+	case !ok:
+		return fmt.Sprintf("the rules in force have no entity %q", c.Entity)
+	case e.Compensate.Mode != c.Mode || e.Compensate.Policy != c.Policy:
+		return fmt.Sprintf("it was planned in mode %s under %s; the rules in force say %s, %s", c.Mode, c.Policy, e.Compensate.Mode, e.Compensate.Policy)
+	case e.AuthoritySet && e.Authority == c.Side:
+		return fmt.Sprintf("the %s store is the authority now", c.Side)
+	}
+	return ""
+}
