@@ -23,7 +23,7 @@ func (t arrayType) canon(dst []byte, text string) ([]byte, limits, error) {
 	if !ok {
 		return dst, 0, notArray
 	}
-	r := arrayReader{of: t.of, text: body, dst: append(dst, bounds...)}
+	r := arrayReader{of: t.of, text: body, dst: append(dst, bounds...), start: len(dst)}
 	var err error
 	if strings.HasPrefix(body, "{") {
 		err = r.literal()
@@ -75,6 +75,7 @@ type arrayReader struct {
 	text   string
 	at     int
 	dst    []byte
+	start  int // of the canonical form in dst
 	limits limits
 	item   []byte // scratch: an element's text
 	canon  []byte // scratch: its canonical text
@@ -122,7 +123,7 @@ func (r *arrayReader) element(text string, null bool) error {
 		r.dst = append(r.dst, "null"...)
 		return nil
 	}
-	if len(r.dst) > maxArrayGrowth*len(r.text)+maxArrayGrowth<<14 {
+	if len(r.dst)-r.start > maxArrayGrowth*len(r.text)+maxArrayGrowth<<14 {
 		return unreadable("an array whose canonical text is too long")
 	}
 	canon, limit, err := r.of.canon(r.canon[:0], text)
