@@ -18,8 +18,16 @@ import (
 // client's own, which it bounds for its consumers, cannot be had for a single fetch.
 // It is for one goroutine. The zero value is ready.
 type decompressor struct {
+	max  int // 0: maxDecompressBytes
 	lz4  *lz4.Reader
 	zstd *zstd.Decoder
+}
+
+func (d *decompressor) bound() int {
+	if d.max == 0 {
+		return maxDecompressBytes
+	}
+	return d.max
 }
 
 func (d *decompressor) close() {
@@ -38,15 +46,15 @@ func (d *decompressor) Decompress(src []byte, codec kgo.CompressionCodecType) ([
 		if err != nil {
 			return nil, err
 		}
-		return readBounded(r, len(src))
+		return readBounded(r, len(src), d.bound())
 	case kgo.CodecSnappy:
-		return decodeSnappy(src)
+		return decodeSnappy(src, d.bound())
 	case kgo.CodecLz4:
 		if d.lz4 == nil {
 			d.lz4 = lz4.NewReader(nil)
 		}
 		d.lz4.Reset(bytes.NewReader(src))
-		return readBounded(d.lz4, len(src))
+		return readBounded(d.lz4, len(src), d.bound())
 	case kgo.CodecZstd:
 		return d.unzstd(src)
 	default:
@@ -57,26 +65,26 @@ func (d *decompressor) Decompress(src []byte, codec kgo.CompressionCodecType) ([
 func (d *decompressor) unzstd(src []byte) (b []byte, err error) {
 	if d.zstd == nil {
 		// Memory and window are bounded, and nothing runs beside the caller.
-		d.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxDecompressBytes), zstd.WithDecoderLowmem(true))
+		d.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(d.bound())), zstd.WithDecoderLowmem(true))
 		if err != nil {
 			return nil, err
 		}
 	}
 	b, err = d.zstd.DecodeAll(src, nil)
-	if errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+	if errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded) {
 		err = kgo.ErrMaxDecompress
 	}
 	return b, err
 }
 
-// readBounded reads all of r, which was compressed to n bytes. The result is kept by
+// readBounded reads all of r, which was compressed to n bytes, up to bound. The result is kept by
 // the records that are read from it, so it is never used again.
-func readBounded(r io.Reader, n int) ([]byte, error) {
-	out := bytes.NewBuffer(make([]byte, 0, min(4*n, maxDecompressBytes)+bytes.MinRead))
-	if _, err := out.ReadFrom(io.LimitReader(r, maxDecompressBytes+1)); err != nil {
+func readBounded(r io.Reader, n, bound int) ([]byte, error) {
+	out := bytes.NewBuffer(make([]byte, 0, min(4*n, bound)+bytes.MinRead))
+	if _, err := out.ReadFrom(io.LimitReader(r, int64(bound)+1)); err != nil {
 		return nil, err
 	}
-	if out.Len() > maxDecompressBytes {
+	if out.Len() > bound {
 		return nil, kgo.ErrMaxDecompress
 	}
 	return out.Bytes(), nil
@@ -86,9 +94,9 @@ func readBounded(r io.Reader, n int) ([]byte, error) {
 // bytes, then blocks, each after its length.
 var xerial = []byte{130, 'S', 'N', 'A', 'P', 'P', 'Y', 0}
 
-func decodeSnappy(src []byte) ([]byte, error) {
+func decodeSnappy(src []byte, bound int) ([]byte, error) {
 	if !bytes.HasPrefix(src, xerial) || len(src) < 16 {
-		return appendSnappy(nil, src)
+		return appendSnappy(nil, src, bound)
 	}
 	var out []byte
 	for src = src[16:]; len(src) > 0; {
@@ -100,7 +108,7 @@ func decodeSnappy(src []byte) ([]byte, error) {
 			return nil, io.ErrUnexpectedEOF
 		}
 		var err error
-		if out, err = appendSnappy(out, src[4:4+n]); err != nil {
+		if out, err = appendSnappy(out, src[4:4+n], bound); err != nil {
 			return nil, err
 		}
 		src = src[4+n:]
@@ -108,12 +116,12 @@ func decodeSnappy(src []byte) ([]byte, error) {
 	return out, nil
 }
 
-func appendSnappy(out, block []byte) ([]byte, error) {
+func appendSnappy(out, block []byte, bound int) ([]byte, error) {
 	n, err := snappy.DecodedLen(block)
 	if err != nil {
 		return nil, err
 	}
-	if len(out)+n > maxDecompressBytes {
+	if len(out)+n > bound {
 		return nil, kgo.ErrMaxDecompress
 	}
 	b, err := snappy.Decode(nil, block)

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -156,10 +157,7 @@ func (e *Embedded) start() error {
 
 // abandon undoes a start that went as far as running the broker; the lock is the
 // caller's.
-func (e *Embedded) abandon(err error) error {
-	e.stop()
-	return err
-}
+func (e *Embedded) abandon(err error) error { return errors.Join(err, e.stop()) }
 
 // Addr is the broker's address: host:port on the loopback interface.
 func (e *Embedded) Addr() string { return e.addr }

@@ -43,7 +43,7 @@ func (e *OffsetError) Error() string {
 	where := fmt.Sprintf("topic %q partition %d: offset %d", e.Topic, e.Partition, e.Offset)
 	has := fmt.Sprintf("the log has %d to %d", e.Start, e.End)
 	switch {
-	case e.Kind == ErrRetention:
+	case errors.Is(e.Kind, ErrRetention):
 		return fmt.Sprintf("%s was %v (%s): what was not read is unknown from here on; run a new baseline, and lengthen the topic's retention", where, e.Kind, has)
 	case e.Cause != nil:
 		return fmt.Sprintf("%s: %v (%s; %v): what was lost is unknown; run a new baseline", where, e.Kind, has, e.Cause)

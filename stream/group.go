@@ -74,15 +74,23 @@ type Group struct {
 	session *kgo.GroupTransactSession
 	alive   context.Context // ends when the embedded broker stops by itself
 
-	// mu is held during each call of the handler, and guards what follows.
-	mu    sync.Mutex
+	// turn is held by whoever calls the handler: from the beginning of a batch to its
+	// end, and while a partition is assigned. It guards owned.
+	turn  turn
 	owned map[int32]*ownedPartition
-	err   error // of a callback; ends Run
 
-	// pollMu guards what the client's callbacks tell the poll loop.
-	pollMu     sync.Mutex
+	// mu guards what the client's callbacks leave for others, without waiting.
+	mu         sync.Mutex
+	gone       []departure
+	err        error              // of a callback; ends Run
 	rebalanced bool               // since the session's last transaction
 	wake       context.CancelFunc // of the poll that waits
+}
+
+// departure is a partition that the handler has to be told is gone.
+type departure struct {
+	partition int32
+	lost      bool
 }
 
 // ownedPartition is a partition of which the handler was told that it is assigned.
@@ -106,6 +114,7 @@ func (l *Log) Group(cfg GroupConfig, handler Handler) (*Group, error) {
 		id:      "trueup." + l.cfg.Migration + "." + cfg.Name,
 		topic:   l.topics[l.names.Changes],
 		handler: handler,
+		turn:    newTurn(),
 		owned:   make(map[int32]*ownedPartition),
 	}, nil
 }
@@ -124,9 +133,9 @@ func (g *Group) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.mu.Lock() // the client calls back from its first moment on
+	g.turn.take() // the client calls back from its first moment on
 	g.session, err = kgo.NewGroupTransactSession(opts...)
-	g.mu.Unlock()
+	g.turn.give()
 	if err != nil {
 		return fmt.Errorf("group %q: %w", g.id, err)
 	}
@@ -216,13 +225,14 @@ func (g *Group) loop(ctx context.Context) error {
 func (g *Group) poll(ctx context.Context) kgo.Fetches {
 	ctx, cancel := context.WithTimeout(ctx, idlePoll)
 	defer cancel()
-	g.pollMu.Lock()
+	g.mu.Lock()
 	g.wake = cancel
-	g.pollMu.Unlock()
+	g.mu.Unlock()
 	return g.session.PollRecords(ctx, g.cfg.MaxPollRecords)
 }
 
-// handle works on what was polled. No rebalance can happen meanwhile. It says whether
+// handle works on what was polled. No rebalance can happen until it ends a transaction.
+// It says whether
 // the records were given back, to be polled again.
 func (g *Group) handle(ctx context.Context, fetches kgo.Fetches) (again bool, err error) {
 	if err := g.failure(); err != nil {
@@ -260,10 +270,11 @@ func (g *Group) close(err error) {
 			g.log.cfg.Log.Warn("group not left: its partitions are free after the session timeout", "group", g.id, "instance", g.cfg.Instance, "err", err)
 		}
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.turn.take()
+	defer g.turn.give()
+	g.tell(ctx)
 	for p := range g.owned {
-		g.release(ctx, p, false)
+		g.release(ctx, departure{partition: p})
 	}
 }
 
@@ -273,17 +284,13 @@ func (g *Group) failure() error {
 	return g.err
 }
 
-// fail ends Run with an error of a callback. g.mu is held.
+// fail ends Run with an error of a callback.
 func (g *Group) fail(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.err == nil {
 		g.err = err
 	}
-	g.wakePoll()
-}
-
-func (g *Group) wakePoll() {
-	g.pollMu.Lock()
-	defer g.pollMu.Unlock()
 	if g.wake != nil {
 		g.wake()
 	}
@@ -306,21 +313,26 @@ func (g *Group) fetchErrors(ctx context.Context, fetches kgo.Fetches) (stopped b
 			}
 			continue
 		}
-		g.mu.Lock()
-		at := At(0)
-		if o := g.owned[fe.Partition]; o != nil {
-			at = o.next
-		}
-		if err = g.log.consumeError(ctx, fe, at.Offset); err != nil {
-			stopped = true
-			err = g.stop(ctx, fe.Partition, err)
-		}
-		g.mu.Unlock()
+		was, err := g.partitionError(ctx, fe)
 		if err != nil {
 			return stopped, err
 		}
+		stopped = stopped || was
 	}
 	return stopped, nil
+}
+
+func (g *Group) partitionError(ctx context.Context, fe kgo.FetchError) (stopped bool, err error) {
+	g.turn.take()
+	defer g.turn.give()
+	at := int64(0)
+	if o := g.owned[fe.Partition]; o != nil {
+		at = o.next.Offset
+	}
+	if err := g.log.consumeError(ctx, fe, at); err != nil {
+		return true, g.stop(ctx, fe.Partition, err)
+	}
+	return false, nil
 }
 
 // sessionError tells what ends a member from what it recovers from by joining again.

@@ -21,9 +21,7 @@ func (g *Group) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Off
 		next, err := g.assign(ctx, p, committed)
 		if err != nil {
 			if ctx.Err() == nil {
-				g.mu.Lock()
 				g.fail(err)
-				g.mu.Unlock()
 			}
 			return nil, err
 		}
@@ -38,34 +36,48 @@ func (g *Group) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Off
 
 // assign hands a partition to the handler, brings the handler's state to where the
 // group is, and returns where to go on; NoPosition if the partition is stopped.
+//
+// It waits for its turn no longer than the group's session lives: a batch that is being
+// committed has the turn, and waits for that session's end if it died.
 func (g *Group) assign(ctx context.Context, p int32, committed Position) (Position, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	owned := &ownedPartition{next: NoPosition}
-	g.owned[p] = owned
-	next, err := g.handler.Assigned(ctx, p, committed)
-	if err != nil {
-		return NoPosition, fmt.Errorf("assign partition %d: %w", p, err)
-	}
 	start, end, err := g.log.bounds(ctx, g.topic.Name, p)
 	if err != nil {
 		return NoPosition, err
 	}
-	if next == Earliest {
-		next = At(start)
+	owned, err := g.takeOver(ctx, p, committed, start, end)
+	if err != nil || owned.stopped {
+		return NoPosition, err
 	}
-	if err := g.inLog(p, next, committed, start, end); err != nil {
-		return NoPosition, g.stop(ctx, p, err)
-	}
-	owned.next = next
-	if next.Offset < committed.Offset {
-		stopped, err := g.replay(ctx, p, owned, committed)
-		if err != nil || stopped {
+	if owned.next.Offset < committed.Offset {
+		if err := g.replay(ctx, p, owned, committed); err != nil || owned.stopped {
 			return NoPosition, err
 		}
 	}
 	g.session.Client().ResumeFetchPartitions(map[string][]int32{g.topic.Name: {p}})
 	return owned.next, nil
+}
+
+// takeOver asks the handler where the partition's state is.
+func (g *Group) takeOver(ctx context.Context, p int32, committed Position, start, end int64) (*ownedPartition, error) {
+	if err := g.turn.takeUntil(ctx); err != nil {
+		return nil, err
+	}
+	defer g.endTurn(ctx)
+	g.tell(ctx) // of its own past, perhaps
+	owned := &ownedPartition{next: NoPosition}
+	g.owned[p] = owned
+	next, err := g.handler.Assigned(ctx, p, committed)
+	if err != nil {
+		return nil, fmt.Errorf("assign partition %d: %w", p, err)
+	}
+	if next == Earliest {
+		next = At(start)
+	}
+	if err := g.inLog(p, next, committed, start, end); err != nil {
+		return owned, g.stop(ctx, p, err)
+	}
+	owned.next = next
+	return owned, nil
 }
 
 // inLog says what is wrong with positions that the log does not have.
@@ -88,62 +100,65 @@ func (g *Group) inLog(p int32, next, committed Position, start, end int64) error
 }
 
 // replay delivers the records from the handler's position to the committed one, whose
-// outputs are in the log. g.mu is held, and given away between batches, so that other
-// partitions go on.
-func (g *Group) replay(ctx context.Context, p int32, owned *ownedPartition, committed Position) (stopped bool, err error) {
-	g.log.cfg.Log.Info("state is behind the log: replaying", "group", g.id, "partition", p, "pos", owned.next.Offset, "to", committed.Offset)
-	f := g.log.newFetcher(g.topic, p, committed.Offset-owned.next.Offset)
+// outputs are in the log. It takes turns with batches of other partitions.
+func (g *Group) replay(ctx context.Context, p int32, owned *ownedPartition, committed Position) error {
+	from := owned.next.Offset
+	g.log.cfg.Log.Info("state is behind the log: replaying", "group", g.id, "partition", p, "pos", from, "to", committed.Offset)
+	f := g.log.newFetcher(g.topic, p, committed.Offset-from)
 	defer f.close()
-	part := &Part{Partition: p, Replay: true}
-	var failed error // of the handler, not of reading
+	var records []Record
+	bytes := 0
+	var refused error // by the handler, not by the log
 	deliver := func() error {
-		if len(part.Records) == 0 {
-			return nil
-		}
-		last := &part.Records[len(part.Records)-1]
-		part.Next = Position{Offset: last.Offset + 1, Epoch: last.LeaderEpoch}
-		if failed = g.deliverReplay(ctx, part); failed != nil {
-			return failed
-		}
-		owned.next = part.Next
-		part = &Part{Partition: p, Replay: true}
-		g.mu.Unlock()
-		g.mu.Lock()
-		return ctx.Err()
+		refused = g.deliverReplay(ctx, p, owned, records)
+		records, bytes = nil, 0
+		return refused
 	}
-	_, err = f.read(ctx, owned.next.Offset, committed.Offset, func(r Record) error {
-		if part.Records = append(part.Records, r); len(part.Records) < g.cfg.MaxPollRecords {
+	_, err := f.read(ctx, from, committed.Offset, func(r Record) error {
+		records = append(records, r)
+		bytes += r.size()
+		if len(records) < g.cfg.MaxPollRecords && bytes < maxFetchBytes {
 			return nil
 		}
 		return deliver()
 	})
-	if err == nil {
+	if err == nil && len(records) > 0 {
 		err = deliver()
 	}
 	switch {
 	case err == nil:
 		owned.next = committed
-		return false, nil
-	case failed != nil || ctx.Err() != nil:
-		return false, err
-	default:
-		return true, g.stop(ctx, p, err)
+		return nil
+	case refused != nil || ctx.Err() != nil:
+		return err
 	}
+	if terr := g.turn.takeUntil(ctx); terr != nil {
+		return terr
+	}
+	defer g.endTurn(ctx)
+	return g.stop(ctx, p, err)
 }
 
-func (g *Group) deliverReplay(ctx context.Context, part *Part) error {
+func (g *Group) deliverReplay(ctx context.Context, p int32, owned *ownedPartition, records []Record) error {
+	if err := g.turn.takeUntil(ctx); err != nil {
+		return err
+	}
+	defer g.endTurn(ctx)
+	last := &records[len(records)-1]
+	part := &Part{Partition: p, Records: records, Next: Position{Offset: last.Offset + 1, Epoch: last.LeaderEpoch}, Replay: true}
 	batch := &Batch{Parts: []*Part{part}}
 	if err := g.handler.Process(ctx, batch); err != nil {
-		g.handler.Aborted(ctx, batch)
-		return fmt.Errorf("replay partition %d: %w", part.Partition, err)
+		g.handler.Aborted(context.WithoutCancel(ctx), batch)
+		return fmt.Errorf("replay partition %d: %w", p, err)
 	}
-	if err := g.handler.Committed(ctx, batch); err != nil {
-		return fmt.Errorf("replay partition %d: %w", part.Partition, err)
+	if err := g.handler.Committed(context.WithoutCancel(ctx), batch); err != nil {
+		return fmt.Errorf("replay partition %d: %w", p, err)
 	}
+	owned.next = part.Next
 	return nil
 }
 
-// stop has a partition stand still. g.mu is held.
+// stop has a partition stand still. The turn is held.
 func (g *Group) stop(ctx context.Context, p int32, why error) error {
 	owned := g.owned[p]
 	if owned == nil {
@@ -158,45 +173,80 @@ func (g *Group) stop(ctx context.Context, p int32, why error) error {
 	return g.handler.Stopped(ctx, p, why)
 }
 
-// onRevoked and onLost are called by the client while nothing is being processed.
+// onRevoked and onLost are called by the client: while nothing is being worked on, or
+// while a transaction ends, which waits for them if its member is lost. So they do not
+// wait for it in turn; what they cannot tell the handler now is told when the batch is
+// done.
 func (g *Group) onRevoked(ctx context.Context, _ *kgo.Client, revoked map[string][]int32) {
-	g.leaving(ctx, revoked, false)
+	g.leaving(ctx, revoked[g.topic.Name], false)
 }
 
 func (g *Group) onLost(ctx context.Context, _ *kgo.Client, lost map[string][]int32) {
-	g.leaving(ctx, lost, true)
+	g.leaving(ctx, lost[g.topic.Name], true)
 }
 
-func (g *Group) leaving(ctx context.Context, gone map[string][]int32, lost bool) {
-	g.pollMu.Lock()
+func (g *Group) leaving(ctx context.Context, partitions []int32, lost bool) {
+	g.mu.Lock()
+	for _, p := range slices.Sorted(slices.Values(partitions)) {
+		g.gone = append(g.gone, departure{p, lost})
+	}
 	g.rebalanced = true
-	g.pollMu.Unlock()
-	g.wakePoll()
+	if g.wake != nil {
+		g.wake()
+	}
+	g.mu.Unlock()
+	g.tellSoon(ctx)
+}
+
+// tellSoon tells the handler of departures, or leaves it to who has the turn.
+func (g *Group) tellSoon(ctx context.Context) {
+	for g.anyGone() && g.turn.try() {
+		g.tell(ctx)
+		g.turn.give()
+	}
+}
+
+// endTurn gives the turn away, and tells of what came meanwhile.
+func (g *Group) endTurn(ctx context.Context) {
+	g.turn.give()
+	g.tellSoon(context.WithoutCancel(ctx))
+}
+
+func (g *Group) anyGone() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, p := range slices.Sorted(slices.Values(gone[g.topic.Name])) {
-		g.release(ctx, p, lost)
+	return len(g.gone) > 0
+}
+
+// tell tells the handler of departures. The turn is held.
+func (g *Group) tell(ctx context.Context) {
+	g.mu.Lock()
+	gone := g.gone
+	g.gone = nil
+	g.mu.Unlock()
+	for _, d := range gone {
+		g.release(ctx, d)
 	}
 }
 
-// release takes a partition from the handler. g.mu is held.
-func (g *Group) release(ctx context.Context, p int32, lost bool) {
-	if g.owned[p] == nil {
+// release takes a partition from the handler. The turn is held.
+func (g *Group) release(ctx context.Context, d departure) {
+	if g.owned[d.partition] == nil {
 		return
 	}
-	delete(g.owned, p)
-	if lost {
-		g.handler.Lost(ctx, p)
+	delete(g.owned, d.partition)
+	if d.lost {
+		g.handler.Lost(ctx, d.partition)
 		return
 	}
-	if err := g.handler.Revoked(ctx, p); err != nil {
-		g.fail(fmt.Errorf("revoke partition %d: %w", p, err))
+	if err := g.handler.Revoked(ctx, d.partition); err != nil {
+		g.fail(fmt.Errorf("revoke partition %d: %w", d.partition, err))
 	}
 }
 
 func (g *Group) takeRebalanced() bool {
-	g.pollMu.Lock()
-	defer g.pollMu.Unlock()
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	was := g.rebalanced
 	g.rebalanced = false
 	return was
@@ -206,14 +256,14 @@ func (g *Group) takeRebalanced() bool {
 // rebalances in a row the session passes only the first on.
 func (g *Group) reconcile(ctx context.Context) error {
 	reads := g.session.Client().CommittedOffsets()[g.topic.Name]
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.turn.take()
 	for p, owned := range g.owned {
 		if _, ok := reads[p]; ok {
 			owned.seen = true
 		} else if owned.seen {
-			g.release(ctx, p, false)
+			g.release(ctx, departure{partition: p})
 		}
 	}
-	return g.err
+	g.endTurn(ctx)
+	return g.failure()
 }

@@ -14,8 +14,8 @@ import (
 // transact has the handler work on what was polled, and commits outputs and offsets.
 // It says whether the records were given back, to be polled again.
 func (g *Group) transact(ctx context.Context, fetches kgo.Fetches) (again bool, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.turn.take()
+	defer g.endTurn(ctx)
 	batch, err := g.batch(ctx, fetches)
 	if err != nil {
 		return false, err
@@ -141,6 +141,9 @@ func (g *Group) commit(ctx context.Context, batch *Batch) (bool, error) {
 	if err := results.Err(); err != nil {
 		return false, errors.Join(fmt.Errorf("write outputs: %w", explain(err)), g.end(ctx, kgo.TryAbort))
 	}
+	// A member that the group has lost hears of it only now, and only then is the end of
+	// its transaction not waited for any longer.
+	g.session.AllowRebalance()
 	committed, err := g.session.End(ctx, kgo.TryCommit)
 	if err != nil {
 		return false, fmt.Errorf("commit transaction, outcome not known: %w", explain(g.because(err)))

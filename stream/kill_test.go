@@ -138,11 +138,13 @@ func produceUntilKilled(t *testing.T, dir string, marks int) (acked int) {
 		}
 		acked = n
 		if seen++; seen == marks {
-			cmd.Process.Kill() // what it still says until it is dead counts too
+			_ = cmd.Process.Kill() // what it still says until it is dead counts too
 		}
 	}
-	cmd.Process.Kill()
-	cmd.Wait()
+	_ = cmd.Process.Kill() // it may be dead by now
+	if err := cmd.Wait(); err == nil {
+		t.Error("the child ended by itself")
+	}
 	if !ready || t.Failed() {
 		t.Fatalf("child did not produce: %s", stderr.String())
 	}

@@ -349,7 +349,9 @@ func BenchmarkProducer(b *testing.B) {
 					b.Fatal(err)
 				}
 				if i%10 == 9 {
-					p.Barrier(Mark{Pos: "x"})
+					if err := p.Barrier(Mark{Pos: "x"}); err != nil {
+						b.Fatal(err)
+					}
 				}
 			}
 			if err := p.Flush(ctx); err != nil {

@@ -62,6 +62,8 @@ type Model struct {
 	Crash func(*stream.Batch) error
 	// Work, if set, is called in Process before anything else.
 	Work func(context.Context, *stream.Batch) error
+	// Refuse, if set, is asked in Assigned; an error is a state that cannot be used.
+	Refuse func(partition int32) error
 	// OnStopped decides what Stopped answers; nil: the error.
 	OnStopped func(partition int32, err error) error
 
@@ -101,6 +103,11 @@ func (m *Model) Assigned(_ context.Context, p int32, _ stream.Position) (stream.
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.owned[p] = true
+	if m.Refuse != nil {
+		if err := m.Refuse(p); err != nil {
+			return stream.NoPosition, err
+		}
+	}
 	if st, ok := m.Store.Get(p); ok {
 		return st.Next, nil
 	}
