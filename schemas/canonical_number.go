@@ -91,8 +91,6 @@ func (n *number) trim() {
 	}
 }
 
-func (n *number) zero() bool { return n.a == "" && n.b == "" }
-
 // len is the number of significant digits.
 func (n *number) len() int { return len(n.a) + len(n.b) }
 

@@ -105,7 +105,6 @@ func appendPadded(dst []byte, n, width int) []byte {
 
 // clock is a time of day, or a length of time.
 type clock struct {
-	neg                  bool
 	hour, minute, second int
 	fraction             string // its digits
 }
@@ -135,7 +134,7 @@ func scanClock(text string) (c clock, rest string, ok bool) {
 	return c, text, true
 }
 
-// appendSeconds appends HH:MM:SS and precision digits of the fraction.
+// append appends HH:MM:SS and precision digits of the fraction.
 func (c clock) append(dst []byte, fraction, precision int) []byte {
 	dst = appendPadded(dst, c.hour, 2)
 	dst = append(dst, ':')

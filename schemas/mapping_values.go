@@ -113,7 +113,8 @@ func (s *source) columns() []string {
 
 // Columns returns what to write into a side's columns so that its row has the
 // given canonical values: the texts of its store, in the entity's order.
-// Ignored fields are left out. It is an error if a field has no value, or one
+// Ignored fields are left out. A value is written as it is compared: a
+// timestamp at its declared precision. It is an error if a field has no value, or one
 // that is not canonical, that the store cannot hold, or that an expression
 // stands for.
 func (e *Entity) Columns(side Side, values map[string]*string) (Row, error) {
