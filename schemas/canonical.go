@@ -17,8 +17,9 @@ var Drivers = []Driver{Postgres, MySQL, MariaDB}
 type limits uint8
 
 const (
-	beyondMySQL    limits = 1 << iota // MySQL and MariaDB cannot hold it
-	beyondPostgres                    // PostgreSQL cannot hold it
+	beyondMySQL     limits = 1 << iota // MySQL and MariaDB cannot hold it
+	beyondPostgres                     // PostgreSQL cannot hold it
+	beyondMySQLJSON                    // MySQL cannot: MariaDB keeps the text of JSON, MySQL its numbers as doubles
 )
 
 // beyond says whether a store of driver d cannot hold the value. A store that
@@ -27,7 +28,9 @@ func (l limits) beyond(d Driver) bool {
 	switch d {
 	case Postgres:
 		return l&beyondPostgres != 0
-	case MySQL, MariaDB:
+	case MySQL:
+		return l&(beyondMySQL|beyondMySQLJSON) != 0
+	case MariaDB:
 		return l&beyondMySQL != 0
 	}
 	return l != 0

@@ -21,14 +21,14 @@ func (jsonType) declared() string { return typeJSON }
 
 func (jsonType) canon(dst []byte, text string) ([]byte, limits, error) {
 	p := jsonCanons.Get().(*jsonCanon)
-	p.text, p.at, p.depth, p.dst, p.members = text, 0, 0, dst, p.members[:0]
+	p.text, p.at, p.depth, p.limits, p.dst, p.members = text, 0, 0, 0, dst, p.members[:0]
 	if err := p.document(); err != nil {
 		p.release()
 		return dst, 0, err
 	}
-	dst = p.dst
+	dst, limit := p.dst, p.limits
 	p.release()
-	return dst, 0, nil
+	return dst, limit, nil
 }
 
 // jsonCanons holds readers for their scratch memory.
@@ -51,6 +51,7 @@ type jsonCanon struct {
 	text    string
 	at      int
 	depth   int
+	limits  limits
 	dst     []byte
 	members []jsonMember // of the objects that are open, innermost last
 	sorted  []byte       // scratch
@@ -129,8 +130,33 @@ func (p *jsonCanon) value() error {
 	if !ok {
 		return unreadable("a JSON number out of all bounds")
 	}
+	start := len(p.dst)
 	p.dst = n.appendJSON(p.dst)
+	if n.len() > 15 || n.point < -300 || n.point > 300 { // fewer digits always survive a double
+		p.limits |= doubleLimits(textOf(p.dst[start:]))
+	}
 	return nil
+}
+
+// doubleLimits says whether MySQL keeps a number of a JSON value as it is: as
+// an integer of 64 bits, or as a double that prints as the same number.
+func doubleLimits(canonical string) limits {
+	if _, err := strconv.ParseInt(canonical, 10, 64); err == nil {
+		return 0
+	}
+	if _, err := strconv.ParseUint(canonical, 10, 64); err == nil {
+		return 0
+	}
+	f, err := strconv.ParseFloat(canonical, 64)
+	if err != nil {
+		return beyondMySQLJSON
+	}
+	var b [32]byte
+	n, _ := scanNumber(textOf(strconv.AppendFloat(b[:0], f, 'e', -1, 64)))
+	if string(n.appendJSON(nil)) != canonical {
+		return beyondMySQLJSON
+	}
+	return 0
 }
 
 func (p *jsonCanon) word(word string) error {
