@@ -30,7 +30,6 @@ type assembler struct {
 	epoch  uint32
 	bounds *bounds
 	stats  *counters
-	tables map[string]tableIdentity // the mapped tables in the catalog, by schema.name
 	// from is where the stream goes on: transactions whose commit record starts before it were delivered.
 	from lsn
 
@@ -195,7 +194,7 @@ func (a *assembler) describe(body string) error {
 		return nil
 	}
 	name := m.table.Schema + "." + m.table.Name
-	if was, ok := a.tables[name]; ok && was.OID != d.id {
+	if t, ok := a.relations.catalog[name]; ok && t.OID != d.id {
 		return &brokenError{fmt.Sprintf("table %s was dropped and created again, or another took its name: the log does not say what became of its rows", name)}
 	}
 	if missing := m.missing(a.cfg.Side); len(missing) > 0 {

@@ -51,10 +51,10 @@ func newScripted(t testing.TB) *scripted {
 	cfg := Config{Side: schemas.Legacy, Source: "pg-main", Rules: rulesOf(t, orderEntity)}.withDefaults()
 	s := &scripted{}
 	s.assembler = &assembler{cfg: &cfg, log: slog.New(slog.DiscardHandler), epoch: 3, bounds: new(bounds), stats: new(counters),
-		tables:    map[string]tableIdentity{"public.orders": {OID: 7}},
-		relations: relations{rules: cfg.Rules, side: cfg.Side, known: map[uint32]*mapped{}},
-		emit:      func(c *schemas.Change) error { s.got = append(s.got, *c); return nil },
-		refuse:    func(e *RowError) error { s.refused = append(s.refused, e); return nil }}
+		relations: relations{rules: cfg.Rules, side: cfg.Side, known: map[uint32]*mapped{},
+			catalog: map[string]*table{"public.orders": {OID: 7, Kind: "r"}}},
+		emit:   func(c *schemas.Change) error { s.got = append(s.got, *c); return nil },
+		refuse: func(e *RowError) error { s.refused = append(s.refused, e); return nil }}
 	return s
 }
 
@@ -389,6 +389,24 @@ func TestDeliveredTransactionIsSkipped(t *testing.T) {
 	want(t, got)
 	got = s.whole(t, 0x1030, insertOf(ordersByKey, order("2", "b")...))
 	want(t, got, "0 insert [2]: - -> id=2 status=b amount=1.50 note=NULL")
+}
+
+// The partitions of a table with a full replica identity have their own one:
+// their old rows hold the primary key, though the table is described otherwise.
+func TestPartitionsLogTheirOwnIdentity(t *testing.T) {
+	s := newScripted(t)
+	s.relations.catalog["public.orders"] = &table{OID: 7, Kind: "p", Columns: []column{{Name: "id", InPrimary: true}, {Name: "status"}}}
+	got := s.whole(t, 0x1000, ordersInFull.encode(),
+		rowOf(kindUpdate, ordersInFull, oldNone, nil, order("1", "a")),
+		rowOf(kindUpdate, ordersInFull, oldKey, []cell{text("1"), null, null, null}, order("2", "b")),
+		rowOf(kindUpdate, ordersInFull, oldFull, order("2", "b"), order("2", "c")),
+		rowOf(kindDelete, ordersInFull, oldFull, []cell{text("2"), null, null, null}, nil))
+	want(t, got,
+		"0 update [1]: - -> id=1 status=a amount=1.50 note=NULL",
+		"1 delete [1]: id=1 -> -",
+		"2 insert [2]: - -> id=2 status=b amount=1.50 note=NULL",
+		"3 update [2]: id=2 status=b amount=1.50 -> id=2 status=c amount=1.50 note=NULL",
+		"4 delete [2]: id=2 -> -")
 }
 
 // A stamp of another server says nothing of this one's clock.

@@ -154,17 +154,17 @@ func TestI18_FrontierPassesUnflushedTail(t *testing.T) {
 // I20: "hard caps": a stream that stays behind does not keep every sample.
 func TestI20_SamplesAreBounded(t *testing.T) {
 	b := new(bounds)
-	for i := range 5 * samplesMax {
+	for i := range 3 * samplesMax {
 		ts := schemas.Micros(i)
 		b.add(sample{ts, lsn(i), lsn(i), ts}, time.Unix(0, 0), time.Unix(0, 0))
 		if len(b.samples) > samplesMax {
 			t.Fatalf("%d samples", len(b.samples))
 		}
 	}
-	if first, last := b.samples[0].insert, b.samples[len(b.samples)-1].insert; first != 0 || last != 5*samplesMax-1 {
+	if first, last := b.samples[0].insert, b.samples[len(b.samples)-1].insert; first != 0 || last != 3*samplesMax-1 {
 		t.Errorf("from %d to %d", first, last)
 	}
-	if got := b.reach(5*samplesMax, 0); got != 5*samplesMax-1 || len(b.samples) != 1 {
+	if got := b.reach(3*samplesMax, 0); got != 3*samplesMax-1 || len(b.samples) != 1 {
 		t.Errorf("frontier %d, %d samples are left", got, len(b.samples))
 	}
 }

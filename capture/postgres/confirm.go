@@ -34,10 +34,11 @@ func (p *positions) flushed() (lsn, error) {
 	if !ok {
 		return confirmed, nil
 	}
-	at, err := parseLSN(string(resume))
+	acked, err := parseResume(resume)
 	if err != nil {
 		return 0, fmt.Errorf("acknowledged position: %w", err)
 	}
+	at := acked.at
 	if handed := lsn(p.handed.Load()); at > handed {
 		return 0, fmt.Errorf("the sink acknowledges %s, but was given %s at most", at, handed)
 	}

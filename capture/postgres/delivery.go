@@ -27,10 +27,11 @@ type delivery struct {
 	stats  *counters
 	where  *positions
 
-	reached lsn            // everything that commits before it was handed over
-	handed  lsn            // where the transaction of the latest change commits
-	stamp   schemas.Micros // of the latest transaction with one of the server's own
-	txns    int            // handed over since progress was said
+	timeline int32          // of the server that streams
+	reached  lsn            // everything that commits before it was handed over
+	handed   lsn            // where the transaction of the latest change commits
+	stamp    schemas.Micros // of the latest transaction with one of the server's own
+	txns     int            // handed over since progress was said
 
 	said     lsn            // reached, as of the latest progress
 	saidTS   schemas.Micros // its time
@@ -94,7 +95,7 @@ func (d *delivery) tell(ctx context.Context) (time.Duration, error) {
 		// The next transaction's commit record may start at reached.
 		Pos: posText(d.reached - 1), TS: d.frontier, ClockOffset: offset, ClockError: off}
 	d.where.handed.Store(uint64(d.reached)) // the sink may acknowledge it before it returns
-	if err := d.sink.Progress(ctx, p, resumeAt(d.reached)); err != nil {
+	if err := d.sink.Progress(ctx, p, position{d.reached, d.timeline}.resume()); err != nil {
 		return 0, &sinkError{fmt.Errorf("hand over progress to %s: %w", p.Pos, err)}
 	}
 	d.said, d.saidTS, d.saidAt, d.txns = d.reached, p.TS, now, 0

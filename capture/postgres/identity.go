@@ -10,7 +10,7 @@ import (
 // that is dropped and made again under its old name has another one.
 type identity struct {
 	SystemID    string `json:"system_id"`
-	Timeline    int32  `json:"timeline"`
+	Timeline    int32  `json:"-"` // stands in the position
 	Database    string `json:"database"`
 	Slot        string `json:"slot"`
 	Publication string `json:"publication"`

@@ -38,5 +38,28 @@ func parseLSN(text string) (lsn, error) {
 	return 0, fmt.Errorf("WAL position %q: want the form 16/B374D848", text)
 }
 
-// resumeAt is the position as what a later start needs to go on after it.
-func resumeAt(l lsn) capture.Resume { return capture.Resume(l.String()) }
+// position is where a stream goes on, and the timeline that it counts on: a
+// promoted server continues with the same numbers from where it forked off.
+type position struct {
+	at       lsn
+	timeline int32
+}
+
+// resume is the position as what a later start needs to go on after it:
+// "16/B374D848@1".
+func (p position) resume() capture.Resume {
+	return capture.Resume(p.at.String() + "@" + strconv.Itoa(int(p.timeline)))
+}
+
+func parseResume(r capture.Resume) (p position, err error) {
+	at, timeline, _ := strings.Cut(string(r), "@")
+	n, err := strconv.ParseInt(timeline, 10, 32)
+	if err != nil || n < 1 {
+		return p, fmt.Errorf("position %q: want the form 16/B374D848@1", r)
+	}
+	p.timeline = int32(n)
+	if p.at, err = parseLSN(at); err == nil && p.at == 0 {
+		err = fmt.Errorf("position %q: nothing is there", r)
+	}
+	return p, err
+}

@@ -26,11 +26,8 @@ func (s *Source) Open(ctx context.Context, from capture.Resume, id string) (capt
 	if from == "" {
 		return s.begin(ctx, conn)
 	}
-	at, err := parseLSN(string(from))
-	if err != nil {
-		return capture.Start{}, err
-	}
-	was, err := parseIdentity(id)
+	start := capture.Start{Resume: from, Identity: id}
+	was, at, err := parseStart(start)
 	if err != nil {
 		return capture.Start{}, err
 	}
@@ -38,7 +35,19 @@ func (s *Source) Open(ctx context.Context, from capture.Resume, id string) (capt
 	if err != nil {
 		return capture.Start{}, err
 	}
-	return capture.Start{Resume: from, Identity: f.identity().String()}, nil
+	start.Identity = f.identity().String()
+	return start, nil
+}
+
+// parseStart reads where to go on, and what that belongs to.
+func parseStart(s capture.Start) (identity, lsn, error) {
+	p, err := parseResume(s.Resume)
+	if err != nil {
+		return identity{}, 0, err
+	}
+	id, err := parseIdentity(s.Identity)
+	id.Timeline = p.timeline
+	return id, p.at, err
 }
 
 // begin takes the present position: from the slot's consistent point on
@@ -51,6 +60,9 @@ func (s *Source) begin(ctx context.Context, conn *pgconn.PgConn) (capture.Start,
 	if f.hasSlot {
 		return capture.Start{}, fmt.Errorf("slot %s exists already, but nothing was captured from it here: where it stands says nothing about what was missed; "+
 			"if nobody else uses it, SELECT pg_drop_replication_slot(%s), or name another slot", s.cfg.Slot, literal(s.cfg.Slot))
+	}
+	if err := s.mappingProblems(&f); err != nil {
+		return capture.Start{}, err
 	}
 	if !f.hasPublication {
 		if f, err = s.publish(ctx, conn, f); err != nil {
@@ -71,23 +83,36 @@ func (s *Source) begin(ctx context.Context, conn *pgconn.PgConn) (capture.Start,
 	if err != nil {
 		return capture.Start{}, fmt.Errorf("create replication slot %s: %w", s.cfg.Slot, err)
 	}
-	return capture.Start{Resume: resumeAt(at), Identity: f.identity().String()}, nil
+	return capture.Start{Resume: position{at, f.system.Timeline}.resume(), Identity: f.identity().String()}, nil
 }
 
 // publish creates the publication. It has to be there before the slot: the
 // server looks for it as of each change's position.
 func (s *Source) publish(ctx context.Context, conn *pgconn.PgConn, f found) (found, error) {
-	for i := range f.tables {
-		if p := tableProblem(&f.tables[i]); p != nil {
-			return f, p
-		}
-	}
 	sql := createPublicationSQL(s.cfg.Publication, f.tables)
 	if _, err := conn.Exec(ctx, sql).ReadAll(); err != nil {
 		return f, fmt.Errorf("create publication %s: %w; have an owner of the tables run: %s", s.cfg.Publication, explain(err), sql)
 	}
 	s.log.Info("publication created", "publication", s.cfg.Publication, "tables", len(f.tables))
 	return s.look(ctx, conn)
+}
+
+// mappingProblems returns everything that keeps the mapping from being applied
+// to the tables. A table that loses a column later is data: its rows say so.
+func (s *Source) mappingProblems(f *found) error {
+	var errs []error
+	for i, name := range s.cfg.tables() {
+		t := &f.tables[i]
+		if p := tableProblem(t); p != nil {
+			errs = append(errs, p)
+			continue
+		}
+		e, _ := s.cfg.Rules.EntityOf(s.cfg.Side, name.Schema, name.Name)
+		for _, p := range entityProblems(t, f.publication, e, s.cfg.Side) {
+			errs = append(errs, p)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // explain adds the server's hint to its error.

@@ -159,7 +159,11 @@ func (f *found) breaks(at lsn) string {
 		return fmt.Sprintf("slot %s does not say where it stands: %v", name, err)
 	case confirmed > at:
 		// The server would start there without a word (since version 15).
-		return fmt.Sprintf("slot %s begins at %s, after our position %s: it was made again, or moved by somebody else", name, confirmed, at)
+		by := "somebody else"
+		if f.slot.ActivePID != 0 {
+			by = fmt.Sprintf("the client of server process %d, which streams from it now", f.slot.ActivePID)
+		}
+		return fmt.Sprintf("slot %s begins at %s, after our position %s: it was made again, or moved by %s", name, confirmed, at, by)
 	case f.system.XLogPos < at:
 		return fmt.Sprintf("the server's log ends at %s, before our position %s: it was restored from a backup, or lost what it had", f.system.XLogPos, at)
 	}

@@ -19,11 +19,14 @@ type publication struct {
 	Delete   bool   `json:"pubdelete"`
 	Truncate bool   `json:"pubtruncate"`
 	ViaRoot  bool   `json:"pubviaroot"`
+	// Generated says which generated columns are published: "s", stored ones (18 and later).
+	Generated string `json:"pubgencols"`
 }
 
 // readPublication returns the named publication, false if there is none.
 func readPublication(ctx context.Context, conn *pgconn.PgConn, name string) (publication, bool, error) {
-	found, err := query[publication](ctx, conn, "select * from pg_publication where pubname = "+literal(name))
+	found, err := query[publication](ctx, conn, `select oid::bigint, puballtables, pubinsert, pubupdate, pubdelete,
+		pubtruncate, pubviaroot, to_jsonb(p) ->> 'pubgencols' as pubgencols from pg_publication p where pubname = `+literal(name))
 	if err != nil {
 		return publication{}, false, fmt.Errorf("read publication %s: %w", name, err)
 	}
@@ -50,13 +53,22 @@ type table struct {
 	Filter     bool   `json:"filter"`
 	ColumnList bool   `json:"column_list"`
 
-	Columns []column `json:"columns"`
+	Columns []column   `json:"columns"`
+	Unique  [][]string `json:"uniques"` // the columns of each unique index that covers every row
+	Leaves  []leaf     `json:"leaves"`  // of a partitioned table: the partitions that hold rows
+}
+
+// leaf is a partition. Its rows are published as the partitioned table's, but
+// their old rows are what its own replica identity says.
+type leaf struct {
+	Name     string `json:"name"` // quoted
+	Identity string `json:"identity"`
 }
 
 type column struct {
 	Name       string `json:"name"`
 	NotNull    bool   `json:"not_null"`
-	Generated  bool   `json:"generated"`
+	Generated  string `json:"generated"` // "", s(tored) or v(irtual)
 	InIdentity bool   `json:"in_identity"`
 	InPrimary  bool   `json:"in_primary"`
 }
@@ -68,24 +80,31 @@ func (t *table) quoted() string { return qualified(t.Schema, t.Name) }
 // tablesSQL reads what the catalog says of the tables in the VALUES list, in
 // its order. Filters and column lists came with version 15, so the columns
 // that hold them are looked for in the row as JSON.
-const tablesSQL = `select v.schema, v.name, coalesce(c.oid, 0) as oid,
+const tablesSQL = `select v.schema, v.name, coalesce(c.oid, 0)::bigint as oid,
 	c.relkind as kind, c.relpersistence as persistence, c.relreplident as identity,
 	coalesce(pg_has_role(c.relowner, 'USAGE'), false) as owned,
 	coalesce(has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'SELECT'), false) as readable,
 	exists (select from pg_publication_tables pt
 		where pt.pubname = %[1]s and pt.schemaname = v.schema and pt.tablename = v.name) as published,
-	coalesce(m.oid, 0) as membership,
+	coalesce(m.oid, 0)::bigint as membership,
 	coalesce(to_jsonb(m) ->> 'prqual', '') <> '' as filter,
 	coalesce(to_jsonb(m) ->> 'prattrs', '') <> '' as column_list,
 	coalesce((select json_agg(json_build_object(
-			'name', a.attname, 'not_null', a.attnotnull, 'generated', a.attgenerated <> '',
+			'name', a.attname, 'not_null', a.attnotnull, 'generated', a.attgenerated::text,
 			'in_identity', c.relreplident = 'f' or coalesce(a.attnum = any (i.indkey), false),
 			'in_primary', coalesce(a.attnum = any (p.indkey), false)) order by a.attnum)
 		from pg_attribute a
 		left join pg_index i on i.indrelid = a.attrelid
 			and (c.relreplident = 'i' and i.indisreplident or c.relreplident = 'd' and i.indisprimary)
 		left join pg_index p on p.indrelid = a.attrelid and p.indisprimary
-		where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '[]') as columns
+		where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '[]') as columns,
+	coalesce((select json_agg((select json_agg(a.attname) from pg_attribute a
+			where a.attrelid = c.oid and a.attnum = any (u.indkey[0:u.indnkeyatts-1])))
+		from pg_index u
+		where u.indrelid = c.oid and u.indisunique and u.indisvalid and u.indpred is null and 0 <> all (u.indkey)), '[]') as uniques,
+	coalesce((select json_agg(json_build_object('name', l.oid::regclass::text, 'identity', l.relreplident::text) order by l.oid::regclass::text)
+		from pg_partition_tree(c.oid) tree join pg_class l on l.oid = tree.relid
+		where c.relkind = 'p' and tree.isleaf), '[]') as leaves
 from (values %[2]s) v (schema, name, at)
 left join pg_namespace n on n.nspname = v.schema
 left join pg_class c on c.relnamespace = n.oid and c.relname = v.name
@@ -143,7 +162,25 @@ func tableProblem(t *table) *problem {
 		return &problem{subject, "it has no replica identity: the server will refuse updates and deletes of a published table without one",
 			fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL", t.quoted())}
 	}
+	if odd := t.leavesOf("in"); len(odd) > 0 {
+		return &problem{subject, "partitions have a replica identity of their own: " + strings.Join(odd, ", "), fullSQL(odd)}
+	}
 	return nil
+}
+
+// leavesOf lists the partitions with one of these replica identities.
+func (t *table) leavesOf(identities string) (names []string) {
+	for _, l := range t.Leaves {
+		if strings.Contains(identities, l.Identity) {
+			names = append(names, l.Name)
+		}
+	}
+	return names
+}
+
+// fullSQL gives tables, whose names are quoted, a full replica identity.
+func fullSQL(names []string) string {
+	return "ALTER TABLE " + strings.Join(names, " REPLICA IDENTITY FULL; ALTER TABLE ") + " REPLICA IDENTITY FULL"
 }
 
 func (t *table) hasIdentity() bool {

@@ -13,8 +13,8 @@ type mapped struct {
 	table    schemas.TableName
 	entity   *schemas.Entity // nil: the table is not mapped
 	columns  []string
-	identity []bool // the column is part of the replica identity
-	full     bool   // all columns are
+	identity []bool // the column is part of the replica identity; of a partitioned table in full: of its primary key
+	parted   bool   // the table is partitioned
 
 	// keyed says that the replica identity holds the canonical key, so that an
 	// update without an old row has not changed it. Found with the first one.
@@ -42,12 +42,20 @@ func presence(kind byte) schemas.Presence {
 
 // old makes an image of an old tuple. In a key tuple all columns but the
 // replica identity's stand as null, whatever they were: they are not known.
+// The replica identity's own are never null.
+//
+// Of a partitioned table with a full replica identity the server calls every
+// old tuple full, and logs what the partition's own replica identity says. So
+// there a null says nothing.
 func (m *mapped) old(kind byte, cells []cell) schemas.Row {
 	row := m.row(cells)
-	if kind == oldFull {
+	if kind == oldFull && !m.parted {
 		return row
 	}
-	return m.identityOf(row)
+	if kind == oldKey {
+		row = m.identityOf(row)
+	}
+	return slices.DeleteFunc(row, func(c schemas.Column) bool { return c.Presence == schemas.Null })
 }
 
 // identityOf returns the columns of the replica identity.
@@ -80,6 +88,8 @@ type relations struct {
 	rules *schemas.Rules
 	side  schemas.Side
 	known map[uint32]*mapped
+	// catalog holds the mapped tables as they were when the stream was started, by schema.name.
+	catalog map[string]*table
 }
 
 // describe notes how a relation is from here on.
@@ -88,12 +98,20 @@ func (r *relations) describe(d relation) *mapped {
 	if schema == "" {
 		schema = "pg_catalog"
 	}
-	m := &mapped{table: schemas.TableName{Schema: schema, Name: d.name}, full: d.identity == 'f'}
+	m := &mapped{table: schemas.TableName{Schema: schema, Name: d.name}}
 	if e, ok := r.rules.EntityOf(r.side, schema, d.name); ok {
 		m.entity = e
 		for _, c := range d.columns {
 			m.columns = append(m.columns, c.name)
 			m.identity = append(m.identity, c.inIdentity)
+		}
+		// Partitions do not inherit a full replica identity: unless they have their own, they log their primary key,
+		// which is the whole table's.
+		t := r.catalog[schema+"."+d.name]
+		if m.parted = t != nil && t.Kind == "p"; m.parted && d.identity == 'f' {
+			for i, name := range m.columns {
+				m.identity[i] = slices.ContainsFunc(t.Columns, func(c column) bool { return c.Name == name && c.InPrimary })
+			}
 		}
 	}
 	r.known[d.id] = m

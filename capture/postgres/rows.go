@@ -98,11 +98,8 @@ func (a *assembler) update(m *mapped, before, after schemas.Row, body string) er
 
 // explain adds what to do about a key that the log does not carry.
 func (m *mapped) explain(err error) error {
-	if m.full {
-		return err
-	}
-	return fmt.Errorf("%w; the log carries only the replica identity of the old row: ALTER TABLE %s REPLICA IDENTITY FULL",
-		err, qualified(m.table.Schema, m.table.Name))
+	return fmt.Errorf("%w; where the log carries only the replica identity of the old row: %s, and its partitions if it has any",
+		err, fullSQL([]string{qualified(m.table.Schema, m.table.Name)}))
 }
 
 // reject gives up on a row. It takes one ordinal.

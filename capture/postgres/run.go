@@ -19,16 +19,9 @@ import (
 // is proven again; what was handed over of a transaction without its end comes
 // again, with the same ids. It returns ctx's error when ctx is done.
 func (s *Source) Run(ctx context.Context, start capture.Start, epoch uint32, sink capture.Sink, acked func() (capture.Resume, bool)) error {
-	at, err := parseLSN(string(start.Resume))
+	id, at, err := parseStart(start)
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
-	}
-	id, err := parseIdentity(start.Identity)
-	if err != nil {
-		return fmt.Errorf("start: %w", err)
-	}
-	if at == 0 {
-		return errors.New("start: the position is 0/0")
 	}
 	where := &positions{acked: acked}
 	where.handed.Store(uint64(at))
@@ -119,6 +112,7 @@ func (r *run) connection(ctx context.Context) error {
 		s.log.Info("the server is on another timeline that continues ours", "was", r.log.Timeline, "timeline", id.Timeline)
 	}
 	r.log = f.identity()
+	d.timeline = r.log.Timeline
 	r.sampler.follow(r.log)
 	d.bounds.setLag(f.server.writerLag())
 
@@ -132,17 +126,21 @@ func (r *run) connection(ctx context.Context) error {
 	if timeout := time.Duration(f.server.SenderTimeoutMS) * time.Millisecond; timeout > 0 {
 		every = min(every, timeout/3)
 	}
-	return r.streaming(ctx, stream, every)
+	catalog := make(map[string]*table, len(f.tables))
+	for i := range f.tables {
+		catalog[f.tables[i].String()] = &f.tables[i]
+	}
+	return r.streaming(ctx, stream, catalog, every)
 }
 
 // streaming runs the goroutines of a connection until the first of them ends.
-func (r *run) streaming(ctx context.Context, stream *stream, every time.Duration) error {
+func (r *run) streaming(ctx context.Context, stream *stream, catalog map[string]*table, every time.Duration) error {
 	s, d := r.source, r.delivery
 	q := newQueue()
 	inner, cancel := context.WithCancelCause(ctx)
 	a := &assembler{cfg: &s.cfg, log: s.log, epoch: d.epoch, bounds: d.bounds, stats: &s.counters,
-		tables: r.log.Tables, from: d.reached,
-		relations: relations{rules: s.cfg.Rules, side: s.cfg.Side, known: map[uint32]*mapped{}}}
+		from:      d.reached,
+		relations: relations{rules: s.cfg.Rules, side: s.cfg.Side, known: map[uint32]*mapped{}, catalog: catalog}}
 	a.emit = func(c *schemas.Change) error { return d.change(inner, a.memory.commit, c) }
 	a.refuse = func(e *RowError) error { return s.quarantine(inner, e) }
 

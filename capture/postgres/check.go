@@ -1,0 +1,228 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// Check looks at everything that a capture with this configuration needs, and
+// changes nothing. Findings with severity capture.Fail keep it from starting
+// or from being right.
+func Check(ctx context.Context, cfg Config) []capture.Finding {
+	k := &check{cfg: cfg.withDefaults()}
+	if err := cfg.Validate(); err != nil {
+		k.fail("configuration", err.Error(), "correct migration.yaml")
+		return k.findings
+	}
+	conn, err := k.cfg.connect(ctx, false)
+	if err != nil {
+		k.fail("connection", err.Error(), "correct the DSN, or let this host and role in (pg_hba.conf)")
+		return k.findings
+	}
+	defer hangUp(conn)
+	server, err := readServer(ctx, conn)
+	if err != nil {
+		k.fail("connection", err.Error(), "")
+		return k.findings
+	}
+	k.ok("connection", fmt.Sprintf("PostgreSQL %d, database %s, role %s", server.Version/10000, server.Database, server.User))
+	k.server(server)
+	k.functions(ctx, conn)
+	k.replication(ctx)
+	k.slot(ctx, conn, server)
+	k.tables(ctx, conn, server)
+	return k.findings
+}
+
+// check collects findings.
+type check struct {
+	cfg      Config
+	findings []capture.Finding
+}
+
+func (k *check) add(severity, subject, detail, remedy string) {
+	k.findings = append(k.findings, capture.Finding{Severity: severity, Subject: subject, Detail: detail, Remedy: remedy})
+}
+
+func (k *check) ok(subject, detail string)           { k.add(capture.OK, subject, detail, "") }
+func (k *check) warn(subject, detail, remedy string) { k.add(capture.Warn, subject, detail, remedy) }
+func (k *check) fail(subject, detail, remedy string) { k.add(capture.Fail, subject, detail, remedy) }
+func (k *check) failed(p *problem)                   { k.fail(p.subject, p.detail, p.remedy) }
+
+// server looks at settings and rights.
+func (k *check) server(s server) {
+	if s.Version < minVersion {
+		k.fail("version", fmt.Sprintf("PostgreSQL %d does not pass tags on", s.Version/10000), "use PostgreSQL 14 or later")
+	}
+	if s.Standby {
+		k.failed(errStandby)
+	}
+	if s.WALLevel == "logical" {
+		k.ok("wal_level", "logical")
+	} else {
+		k.fail("wal_level", s.WALLevel+": the log does not carry row changes", "ALTER SYSTEM SET wal_level = logical; then restart the server")
+	}
+	if s.Replicates {
+		k.ok("role "+s.User, "may replicate: it can read every change of the database, whatever its grants")
+	} else {
+		k.fail("role "+s.User, "may not replicate", fmt.Sprintf("ALTER ROLE %s REPLICATION", identifier(s.User)))
+	}
+	if s.SendersMax-s.Senders < 1 {
+		k.fail("max_wal_senders", fmt.Sprintf("all %d are in use", s.SendersMax), "ALTER SYSTEM SET max_wal_senders to more; then restart the server")
+	} else {
+		k.ok("max_wal_senders", fmt.Sprintf("%d of %d are free", s.SendersMax-s.Senders, s.SendersMax))
+	}
+	if s.SynchronousCommit == "off" {
+		k.warn("synchronous_commit", fmt.Sprintf("off: a commit is sent when its log is flushed, up to %s after its client took it for done", s.writerLag()),
+			"set it to on or local where delay matters")
+	} else {
+		k.ok("synchronous_commit", s.SynchronousCommit)
+	}
+	if s.KeepMB < 0 {
+		k.warn("max_slot_wal_keep_size", "no limit: while capture stands still the server keeps all log, until its disk is full",
+			"watch the disk, or ALTER SYSTEM SET max_slot_wal_keep_size to what the disk can bear: beyond it the slot is lost, which is a gap")
+	} else {
+		k.ok("max_slot_wal_keep_size", fmt.Sprintf("%d MB: if capture falls further behind, the slot is lost, which is a gap", s.KeepMB))
+	}
+}
+
+// functions tries what the sampler needs.
+func (k *check) functions(ctx context.Context, conn *pgconn.PgConn) {
+	for _, sql := range []string{sampleSQL, whoSQL} {
+		if _, err := conn.Exec(ctx, sql).ReadAll(); err != nil {
+			k.fail("clock and log position", err.Error(),
+				"GRANT EXECUTE ON FUNCTION pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn(), pg_control_system(), pg_walfile_name(pg_lsn) to the role")
+			return
+		}
+	}
+	k.ok("clock and log position", "can be read")
+}
+
+// replication tries a logical replication connection, and one that could copy
+// the whole cluster, which nobody needs.
+func (k *check) replication(ctx context.Context) {
+	conn, err := k.cfg.connect(ctx, true)
+	if err != nil {
+		k.fail("replication connection", err.Error(), "let the role in with a line for this database in pg_hba.conf")
+		return
+	}
+	hangUp(conn)
+	k.ok("replication connection", "accepted for this database")
+	config, err := pgconn.ParseConfig(k.cfg.DSN)
+	if err != nil {
+		return
+	}
+	config.RuntimeParams["replication"] = "true"
+	config.ConnectTimeout = connectWait
+	if conn, err = pgconn.ConnectConfig(ctx, config); err == nil {
+		hangUp(conn)
+		k.warn("physical replication", "the role could copy the whole cluster from here", `remove the "replication" line for it from pg_hba.conf`)
+	}
+}
+
+// slot looks at the slot, or whether there is room for it.
+func (k *check) slot(ctx context.Context, conn *pgconn.PgConn, s server) {
+	subject := "slot " + k.cfg.Slot
+	p, exists, err := readSlot(ctx, conn, k.cfg.Slot)
+	switch {
+	case err != nil:
+		k.fail(subject, err.Error(), "")
+	case !exists && s.SlotsMax-s.Slots < 1:
+		k.fail("max_replication_slots", fmt.Sprintf("all %d are in use", s.SlotsMax), "drop one that nobody needs, or ALTER SYSTEM SET max_replication_slots to more; then restart the server")
+	case !exists:
+		k.ok(subject, fmt.Sprintf("not there yet; %d of %d are free", s.SlotsMax-s.Slots, s.SlotsMax))
+	case p.Plugin != "pgoutput" || p.Database != s.Database:
+		k.fail(subject, fmt.Sprintf("is of database %s with plugin %s", p.Database, p.Plugin), "name another slot")
+	case p.WALStatus == "lost" || p.Conflicting || p.Invalidation != "":
+		k.fail(subject, "is lost: what follows its position is no longer in the log",
+			fmt.Sprintf("SELECT pg_drop_replication_slot(%s); then begin a new epoch of this side", literal(k.cfg.Slot)))
+	case p.WALStatus != "reserved":
+		k.warn(subject, fmt.Sprintf("wal_status %s: the server keeps more log for it than it wants to", p.WALStatus), "let capture catch up")
+	default:
+		k.ok(subject, "is there, confirmed to "+p.Confirmed)
+	}
+}
+
+// tables looks at the mapped tables and the publication.
+func (k *check) tables(ctx context.Context, conn *pgconn.PgConn, s server) {
+	subject := "publication " + k.cfg.Publication
+	p, exists, err := readPublication(ctx, conn, k.cfg.Publication)
+	if err != nil {
+		k.fail(subject, err.Error(), "")
+		return
+	}
+	names := k.cfg.tables()
+	tables, err := readTables(ctx, conn, k.cfg.Publication, names)
+	if err != nil {
+		k.fail("tables", err.Error(), "")
+		return
+	}
+	if exists {
+		k.ok(subject, "is there")
+	} else {
+		k.creation(subject, tables, s)
+	}
+	for i := range tables {
+		t := &tables[i]
+		e, _ := k.cfg.Rules.EntityOf(k.cfg.Side, names[i].Schema, names[i].Name)
+		k.table(t, p, exists, e)
+	}
+}
+
+// creation says whether the first start can create the publication.
+func (k *check) creation(subject string, tables []table, s server) {
+	var foreign []string
+	for i := range tables {
+		if !tables[i].Owned {
+			foreign = append(foreign, tables[i].String())
+		}
+	}
+	if len(foreign) == 0 && s.CreatesDB {
+		k.ok(subject, "not there yet; the first start creates it")
+		return
+	}
+	reason := "the role may not create anything in the database"
+	if len(foreign) > 0 {
+		reason = "the role does not own " + strings.Join(foreign, ", ")
+	}
+	k.fail(subject, "not there, and cannot be created: "+reason, createPublicationSQL(k.cfg.Publication, tables))
+}
+
+func (k *check) table(t *table, p publication, published bool, e *schemas.Entity) {
+	before := len(k.findings)
+	if bad := tableProblem(t); bad != nil {
+		k.failed(bad)
+		return
+	}
+	if published {
+		if bad := publishedProblem(k.cfg.Publication, p, t); bad != nil {
+			k.failed(bad)
+		}
+	}
+	for _, bad := range entityProblems(t, p, e, k.cfg.Side) {
+		k.failed(bad)
+	}
+	subject := "table " + t.String()
+	if t.Identity != "f" {
+		k.warn(subject, "REPLICA IDENTITY is not FULL: long values that an update does not touch are unknown, and no row before a change is seen",
+			fullSQL([]string{t.quoted()}))
+	} else if part := t.leavesOf("d"); len(part) > 0 {
+		k.warn(subject, "REPLICA IDENTITY is not FULL for its partitions, each of which has its own: "+strings.Join(part, ", "), fullSQL(part))
+	}
+	if t.Kind == "p" {
+		k.warn(subject, "it is partitioned: truncating, attaching or detaching a single partition is not in the stream, and a row before a change does not say which of its columns were NULL",
+			"write to it as a whole")
+	}
+	if !t.Readable {
+		k.warn(subject, "the role may not read it, which a baseline needs", fmt.Sprintf("GRANT SELECT ON %s to the role, and USAGE on its schema", t.quoted()))
+	}
+	if len(k.findings) == before {
+		k.ok(subject, fmt.Sprintf("%d columns, REPLICA IDENTITY FULL", len(t.Columns)))
+	}
+}

@@ -1,0 +1,402 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// workload commits transactions of every shape: COPY, many rows, single rows,
+// moved keys, savepoints, interleaved with one that stays open.
+func workload(d *db, rounds int) {
+	d.t.Helper()
+	other := d.connect()
+	for i := range rounds {
+		base := i * 100
+		if i%5 == 0 {
+			if _, err := other.PgConn().Exec(d.t.Context(), fmt.Sprintf("begin; insert into orders values (%d, 'slow')", base+90)).ReadAll(); err != nil {
+				d.t.Fatal(err)
+			}
+		}
+		copyRows(d, base, base+3)
+		d.exec(fmt.Sprintf("insert into orders select i, 'many' from generate_series(%d, %d) i", base+10, base+14))
+		d.exec(fmt.Sprintf("begin; update orders set id = id + 20 where id between %d and %d; savepoint a; delete from orders; rollback to a; insert into orders values (%d); commit",
+			base+10, base+14, base+50))
+		d.exec(fmt.Sprintf("delete from orders where id = %d", base+1))
+		if i%5 == 4 {
+			if _, err := other.PgConn().Exec(d.t.Context(), "commit").ReadAll(); err != nil {
+				d.t.Fatal(err)
+			}
+		}
+	}
+	if _, err := other.PgConn().Exec(d.t.Context(), "commit").ReadAll(); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// I3: "same change ⇒ same EventID after any restart". The same log is read
+// again from every kind of position that a progress gave.
+func TestI3_SameIdentityFromEveryPosition(t *testing.T) {
+	d := newDB(t, createOrders)
+	s, start := openFirst(t, d.config(orderEntity))
+	whole := newSink()
+	whole.hold = true // the slot stays where it is, so that everything can be read again
+	r := capturing(t, s, start, whole)
+	workload(d, 20)
+	all := r.caughtUp(d)
+	end := d.flushed()
+	r.stop()
+	if len(all) != 20*(3+5+10+1+1)+4 {
+		t.Fatalf("%d changes", len(all))
+	}
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 0))
+	t.Logf("seed %d", seed)
+	// A start says that what is before it is durable: the positions rise.
+	positions := make([]int, 6)
+	for i := range positions {
+		positions[i] = random.IntN(len(whole.resumes))
+	}
+	slices.Sort(positions)
+	for _, i := range positions {
+		again := newSink()
+		again.hold = true
+		r := capturing(t, s, capture.Start{Resume: whole.resumes[i], Identity: start.Identity}, again)
+		again.reached(t, end)
+		r.stop()
+		var rest []schemas.Change
+		for _, c := range all {
+			if c.Pos > whole.progress[i].Pos {
+				rest = append(rest, c)
+			}
+		}
+		if len(again.changes) != len(rest) {
+			t.Fatalf("%d changes after %s, the first reading gave %d", len(again.changes), whole.progress[i].Pos, len(rest))
+		}
+		for j, c := range again.changes {
+			if c.EventID != rest[j].EventID || said(c) != said(rest[j]) || c.Txn != rest[j].Txn || c.TxnRows != rest[j].TxnRows {
+				t.Fatalf("after %s: %v %s, the first reading gave %v %s", whole.progress[i].Pos, c.EventID, said(c), rest[j].EventID, said(rest[j]))
+			}
+		}
+	}
+}
+
+// A lost connection is one more: continuity is proven again, and what was
+// handed over of a half transaction comes again with the same ids.
+func TestI3_SameIdentityAfterLostConnection(t *testing.T) {
+	d := newDB(t, createOrders)
+	cfg := d.config(orderEntity)
+	r := first(t, cfg)
+	killer := d.connect()
+	kills := 0
+	r.sink.onChange = func(ctx context.Context, c *schemas.Change) error {
+		if c.Ordinal%5000 != 4000 || kills == 3 {
+			return nil
+		}
+		tag, err := killer.Exec(ctx, "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = $1 and active_pid is not null", cfg.Slot)
+		kills += int(tag.RowsAffected())
+		return err
+	}
+	// Larger than what waits for a commit, and than what waits between the goroutines.
+	d.exec(`insert into orders select i, repeat('x', 500) from generate_series(1000001, 1040000) i`)
+	workload(d, 2)
+	got := r.caughtUp(d)
+	if len(got) != 40000+2*20+1 || kills != 3 {
+		t.Errorf("%d changes, %d kills", len(got), kills)
+	}
+	if r.sink.repeated == 0 || r.source.Stats().Connections < 2 {
+		t.Errorf("nothing was repeated over %d connections", r.source.Stats().Connections)
+	}
+}
+
+// I1: "position sent to slot ≤ … contiguous acked prefix, at a txn boundary".
+func TestI1_AckAfterDurable(t *testing.T) {
+	d := newDB(t, createOrders)
+	cfg := d.config(orderEntity)
+	s, start := openFirst(t, cfg)
+	to := newSink()
+	to.hold = true
+	at := lsnOf(t, start.Resume)
+	r := capturing(t, s, start, to)
+	workload(d, 3)
+	r.caughtUp(d)
+	to.ackAll()
+	resume, _ := to.ack()
+	acked := lsnOf(t, resume)
+	untilConfirmed(t, d, cfg.Slot, acked)
+	workload2 := "insert into orders values (100000)"
+	d.exec(workload2)
+	r.caughtUp(d)
+	// Several statuses have gone out by now and more go: none is ahead.
+	for range 20 {
+		if c := d.confirmed(cfg.Slot); c != acked {
+			t.Fatalf("the slot is at %s, only %s is durable", c, acked)
+		}
+		n := len(to.progress)
+		to.await(t, "progress", func() bool { return len(to.progress) > n })
+	}
+	if acked <= at {
+		t.Fatalf("nothing moved beyond %s", at)
+	}
+	// What became durable late is told on leaving.
+	to.ackAll()
+	last, _ := to.ack()
+	r.stop()
+	untilConfirmed(t, d, cfg.Slot, lsnOf(t, last))
+
+	// A sink that says more than it was given is not believed.
+	liar := capturing(t, s, capture.Start{Resume: last, Identity: start.Identity}, newSink())
+	liar.sink.mu.Lock()
+	liar.sink.resumes, liar.sink.progress, liar.sink.acked = []capture.Resume{"FFFF/0@1"}, []schemas.Progress{{}}, 1
+	liar.sink.hold = true
+	liar.sink.mu.Unlock()
+	if err := liar.failed(); !strings.Contains(err.Error(), "FFFF/0") {
+		t.Error(err)
+	}
+	if c := d.confirmed(cfg.Slot); c > d.flushed() {
+		t.Errorf("the slot is at %s", c)
+	}
+}
+
+// "Ack keepalive ServerWALEnd iff every commit received is durable": an idle
+// database lets the server forget what its neighbours write.
+func TestIdleDatabaseKeepsNoLog(t *testing.T) {
+	d := newDB(t, createOrders)
+	neighbour := newDB(t, `create table noise (x text)`)
+	cfg := d.config(orderEntity)
+	r := first(t, cfg)
+	neighbour.exec(`insert into noise select repeat('x', 1000) from generate_series(1, 20000)`)
+	at := neighbour.flushed()
+	untilConfirmed(t, d, cfg.Slot, at)
+	if n := len(r.sink.changes); n != 0 {
+		t.Errorf("%d changes", n)
+	}
+}
+
+// I7, zoo Z4: "if continuity is not proven at (re)connect, stop with a gap".
+func TestI7_GapIsLoud(t *testing.T) {
+	for name, c := range map[string]struct {
+		breaks func(d *db, slot string)
+		says   string
+	}{
+		"slot dropped": {func(d *db, slot string) { d.exec("select pg_drop_replication_slot($1)", slot) }, "is gone"},
+		"slot made again": {func(d *db, slot string) {
+			d.exec("select pg_drop_replication_slot($1)", slot)
+			d.exec("insert into orders values (1000)")
+			d.exec("select pg_create_logical_replication_slot($1, 'pgoutput')", slot)
+		}, "after our position"},
+		"slot made again at once": {func(d *db, slot string) {
+			d.exec("select pg_drop_replication_slot($1)", slot)
+			d.exec("select pg_create_logical_replication_slot($1, 'pgoutput')", slot)
+		}, "after our position"},
+		"slot of another plugin": {func(d *db, slot string) {
+			d.exec("select pg_drop_replication_slot($1)", slot)
+			d.exec("select pg_create_logical_replication_slot($1, 'test_decoding')", slot)
+		}, "test_decoding"},
+		"slot moved on": {func(d *db, slot string) {
+			d.exec("insert into orders values (1000)")
+			d.exec("select pg_replication_slot_advance($1, pg_current_wal_flush_lsn())", slot)
+		}, "after our position"},
+		"publication made again": {func(d *db, slot string) {
+			d.exec("drop publication trueup; create publication trueup for table orders")
+		}, "publication trueup was dropped"},
+		"publication gone": {func(d *db, slot string) { d.exec("drop publication trueup") }, "publication trueup is gone"},
+		"publication smaller": {func(d *db, slot string) {
+			d.exec("alter publication trueup set (publish = 'insert')")
+		}, "every kind of change"},
+		"table out and in": {func(d *db, slot string) {
+			d.exec("alter publication trueup drop table orders; alter publication trueup add table orders")
+		}, "came back"},
+		"table out":      {func(d *db, slot string) { d.exec("alter publication trueup drop table orders") }, "left publication"},
+		"table filtered": {func(d *db, slot string) { d.exec("alter publication trueup set table orders where (id > 5)") }, "came back"},
+		"table made again": {func(d *db, slot string) {
+			d.exec("drop table orders; " + createOrders + "; alter publication trueup add table orders")
+		}, "orders was dropped and created again"},
+		"table gone": {func(d *db, slot string) { d.exec("drop table orders") }, "table public.orders is gone"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDB(t, createOrders)
+			cfg := d.config(orderEntity)
+			s, start := openFirst(t, cfg)
+			r := capturing(t, s, start, newSink())
+			d.exec("insert into orders values (1)")
+			r.caughtUp(d)
+			r.stop()
+			resume, _ := r.sink.ack()
+			untilConfirmed(t, d, cfg.Slot, lsnOf(t, resume))
+			if _, err := s.Open(t.Context(), resume, start.Identity); err != nil {
+				t.Fatalf("before anything happened: %v", err)
+			}
+			awaitFree(d, cfg.Slot)
+			c.breaks(d, cfg.Slot)
+
+			var gap *capture.GapError
+			_, err := s.Open(t.Context(), resume, start.Identity)
+			if !errors.As(err, &gap) || !strings.Contains(gap.Reason, c.says) || gap.Source != "pg-test" || gap.Remedy == "" {
+				t.Errorf("open: %v", err)
+			}
+			again := capturing(t, s, capture.Start{Resume: resume, Identity: start.Identity}, newSink())
+			if err := again.failed(); !errors.As(err, &gap) || !strings.Contains(gap.Reason, c.says) {
+				t.Errorf("run: %v", err)
+			}
+			if len(again.sink.changes) != 0 {
+				t.Errorf("%d changes came from beyond the gap", len(again.sink.changes))
+			}
+		})
+	}
+}
+
+// awaitFree waits until nobody streams from a slot.
+func awaitFree(d *db, slot string) {
+	d.t.Helper()
+	deadline := time.Now().Add(patience)
+	for get[bool](d, "select active from pg_replication_slots where slot_name = $1", slot) {
+		if time.Now().After(deadline) {
+			d.t.Fatal("the slot stays in use")
+		}
+		time.Sleep(10 * time.Millisecond) // the catalog sends no signal
+	}
+}
+
+// A gap that opens while the stream runs is found without a new connection,
+// even where the stream itself says nothing about it.
+func TestI7_TableLeavesWhileStreaming(t *testing.T) {
+	d := newDB(t, createOrders)
+	r := first(t, d.config(orderEntity))
+	d.exec("insert into orders values (1)")
+	r.caughtUp(d)
+	d.exec("drop table orders; " + createOrders + "; alter publication trueup add table orders; insert into orders values (2)")
+	var gap *capture.GapError
+	if err := r.failed(); !errors.As(err, &gap) {
+		t.Error(err)
+	}
+	want(t, r.sink.fresh, "0 insert [1]: - -> id=1 status=NULL amount=NULL note=NULL")
+}
+
+// What the identity alone decides, and what only a fork in the timelines can.
+func TestIdentityBreaks(t *testing.T) {
+	id := identity{SystemID: "1", Timeline: 2, Database: "d", Slot: "s", Publication: "p", PublicationOID: 5,
+		Tables: map[string]tableIdentity{"public.a": {7, 8}, "public.gone": {1, 2}}}
+	parsed, at, err := parseStart(capture.Start{Resume: "0/4000@2", Identity: id.String()})
+	if err != nil || at != 0x4000 {
+		t.Fatal(at, err)
+	}
+	forks, err := parseForks("1\t0/1000\tno recovery target specified\n\n2\t0/5000\tbefore 2026-11-23\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(*identity)
+		at     lsn
+		says   string
+	}{
+		"same":             {func(*identity) {}, 0x4000, ""},
+		"no longer mapped": {func(i *identity) { i.Tables = map[string]tableIdentity{"public.a": {7, 8}} }, 1, ""},
+		"another cluster":  {func(i *identity) { i.SystemID = "2" }, 1, "another cluster"},
+		"database":         {func(i *identity) { i.Database = "e" }, 1, "database is e"},
+		"slot":             {func(i *identity) { i.Slot = "t" }, 1, "slot is t"},
+		"publication":      {func(i *identity) { i.Publication = "q" }, 1, "publication is q"},
+		"descendant":       {func(i *identity) { i.Timeline = 3 }, 0x5000, ""},
+		"beyond the fork":  {func(i *identity) { i.Timeline = 3 }, 0x5001, "timeline 2 ended at 0/5000, before our position 0/5001"},
+		"no descendant":    {func(i *identity) { i.Timeline = 1 }, 1, "does not descend"},
+	} {
+		now := parsed
+		now.Tables = map[string]tableIdentity{"public.a": {7, 8}, "public.gone": {1, 2}}
+		c.change(&now)
+		of := forks
+		if name == "no descendant" {
+			of = nil
+		}
+		if got := id.breaks(now, of, c.at); (got == "") != (c.says == "") || !strings.Contains(got, c.says) {
+			t.Errorf("%s: %q, want %q", name, got, c.says)
+		}
+	}
+	for _, bad := range []capture.Resume{"", "0/1", "0/1@", "0/1@0", "0/0@1", "0/1@x", "1@1", "0/100000000@1", "0/1@1@1", "g/1@1"} {
+		if p, err := parseResume(bad); err == nil {
+			t.Errorf("%q is %+v", bad, p)
+		}
+	}
+	for _, bad := range []string{"x", "1\tx", "1"} {
+		if _, err := parseForks(bad); err == nil {
+			t.Errorf("history %q was read", bad)
+		}
+	}
+}
+
+// "Slot active elsewhere: wait/fail with PID; never kill the other's backend".
+func TestSlotInUse(t *testing.T) {
+	d := newDB(t, createOrders)
+	cfg := d.config(orderEntity)
+	s, start := openFirst(t, cfg)
+	held := newSink()
+	held.hold = true
+	one := capturing(t, s, start, held)
+	d.exec("insert into orders values (1)")
+	one.caughtUp(d)
+	pid := get[int](d, "select active_pid from pg_replication_slots where slot_name = $1", cfg.Slot)
+
+	cfg.SlotWait = time.Second
+	two := capturing(t, New(cfg), start, newSink())
+	err := two.failed()
+	if !strings.Contains(err.Error(), fmt.Sprint(pid)) || !strings.Contains(err.Error(), cfg.Slot) {
+		t.Errorf("%v; want the slot and process %d", err, pid)
+	}
+	d.exec("insert into orders values (2)")
+	one.caughtUp(d)
+	if n := one.source.Stats().Connections; n != 1 {
+		t.Errorf("the first was interrupted: %d connections", n)
+	}
+	// It waits for one that goes.
+	cfg.SlotWait = patience
+	three := capturing(t, New(cfg), start, newSink())
+	one.stop()
+	d.exec("insert into orders values (3)")
+	three.caughtUp(d)
+}
+
+// The first start does not take over a slot that is there, and says everything
+// that is wrong at once, before it creates anything.
+func TestFirstStartRefuses(t *testing.T) {
+	d := newDB(t, createOrders, "create table bad (id int, v text)", "create view seen as select * from orders")
+	cfg := d.config(orderEntity + `
+  - name: bad
+    key: [id]
+    legacy: {table: public.bad}
+    target: {table: shop.bad}
+    fields: {id: {type: integer}, v: {type: text}, missing: {type: text}}
+  - name: seen
+    key: [id]
+    legacy: {table: public.seen}
+    target: {table: shop.seen}
+    fields: {id: {type: integer}}
+`)
+	_, err := New(cfg).Open(t.Context(), "", "")
+	for _, says := range []string{"public.bad", "REPLICA IDENTITY FULL", "public.seen: it is not a table"} {
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v; want %q in it", err, says)
+		}
+	}
+	d.exec("alter table bad replica identity full")
+	if _, err := New(cfg).Open(t.Context(), "", ""); err == nil || !strings.Contains(err.Error(), "no column missing") || !strings.Contains(err.Error(), "ADD PRIMARY KEY (\"id\")") {
+		t.Error(err)
+	}
+	if n := get[int](d, "select (select count(*) from pg_publication) + (select count(*) from pg_replication_slots where slot_name = $1)", cfg.Slot); n != 0 {
+		t.Error("something was created")
+	}
+	cfg = d.config(orderEntity)
+	_, start := openFirst(t, cfg)
+	if _, err := New(cfg).Open(t.Context(), "", ""); err == nil || !strings.Contains(err.Error(), "exists already") || !strings.Contains(err.Error(), "pg_drop_replication_slot") {
+		t.Error(err)
+	}
+	if _, err := New(cfg).Open(t.Context(), start.Resume, ""); err == nil {
+		t.Error("a position without the identity of its log was accepted")
+	}
+}

@@ -1,0 +1,259 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/internal/servers"
+	"github.com/trueup-io/trueup/internal/servers/servertest"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// A server of the test's own goes through what servers go through, and one
+// capture lives through it all.
+func TestOutages(t *testing.T) {
+	server, err := servers.StartPostgres(t.Context(), servers.PostgresOptions{Dir: t.TempDir(), Settings: map[string]string{
+		"max_prepared_transactions": "5", "restore_command": "/bin/false", "wal_sender_timeout": "2s", "min_wal_size": "80MB"}})
+	servertest.Check(t, err)
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	d := openDB(t, server.DSN, createOrders)
+	cfg := d.config(orderEntity)
+	cfg.Slot = "outages"
+	s, start := openFirst(t, cfg)
+	o := &outages{t: t, server: server, d: d, r: capturing(t, s, start, newSink())}
+	for _, step := range []struct {
+		name string
+		run  func(t *testing.T)
+	}{
+		{"I6_PreparedTransactions", o.prepared},
+		{"SlowSinkKeepsTheConnection", o.slowSink},
+		{"I2_KilledServerLosesNothing", o.killed},
+		{"I7_PromotionIsContinuity", o.promoted},
+		{"I7_LostSlotIsAGap", o.lost},
+	} {
+		if !t.Run(step.name, step.run) {
+			return
+		}
+	}
+}
+
+type outages struct {
+	t      *testing.T
+	server *servers.Postgres
+	d      *db
+	r      *running
+}
+
+// again connects the test again, after the server was away.
+func (o *outages) again(t *testing.T) {
+	t.Helper()
+	o.d = &db{t: o.t, dsn: o.server.DSN}
+	o.d.conn = o.d.connect()
+}
+
+// fresh returns the changes since there were n.
+func (o *outages) fresh(t *testing.T, n int) []schemas.Change {
+	t.Helper()
+	return o.r.caughtUp(o.d)[n:]
+}
+
+// I6: "… prepared txns (2PC)": their rows come with the second commit, and
+// never if that is not to be.
+func (o *outages) prepared(t *testing.T) {
+	n := len(o.r.caughtUp(o.d))
+	o.d.exec("begin; insert into orders values (1); prepare transaction 'a'")
+	o.d.exec("begin; insert into orders values (2); prepare transaction 'b'")
+	o.d.exec("insert into orders values (3)")
+	want(t, o.fresh(t, n), "0 insert [3]: - -> id=3 status=NULL amount=NULL note=NULL")
+	o.d.exec("rollback prepared 'b'")
+	o.d.exec("commit prepared 'a'")
+	want(t, o.fresh(t, n+1), "0 insert [1]: - -> id=1 status=NULL amount=NULL note=NULL")
+}
+
+// "Socket reader is its own goroutine; status updates on their own timer": a
+// sink that takes longer than wal_sender_timeout costs no connection.
+func (o *outages) slowSink(t *testing.T) {
+	n := len(o.r.caughtUp(o.d))
+	connections := o.r.source.Stats().Connections
+	release := make(chan struct{})
+	o.r.sink.mu.Lock()
+	o.r.sink.onChange = func(ctx context.Context, c *schemas.Change) error {
+		if c.After == nil || c.Key[0] != "5000" {
+			return nil
+		}
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+		return ctx.Err()
+	}
+	o.r.sink.mu.Unlock()
+	o.d.exec("insert into orders select i, repeat('x', 1000) from generate_series(5000, 29999) i") // three times the queue
+	const more = "select extract(epoch from now() - backend_start) > 5 from pg_stat_replication"
+	for deadline := time.Now().Add(patience); !get[bool](o.d, more); {
+		if time.Now().After(deadline) {
+			t.Fatal("the connection does not live long enough")
+		}
+		time.Sleep(100 * time.Millisecond) // only time shows that it lives
+	}
+	close(release)
+	if got := len(o.fresh(t, n)); got != 25000 {
+		t.Errorf("%d changes", got)
+	}
+	if got := o.r.source.Stats().Connections; got != connections {
+		t.Errorf("%d connections were lost", got-connections)
+	}
+	o.r.sink.mu.Lock()
+	o.r.sink.onChange = nil
+	o.r.sink.mu.Unlock()
+}
+
+// I2: "every committed row change in scope appears ≥ 1 time": the server is
+// killed while writers write; it forgets how far the slot was confirmed (E3).
+func (o *outages) killed(t *testing.T) {
+	for round := range 2 {
+		ctx, cancel := context.WithCancel(t.Context())
+		var writing sync.WaitGroup
+		var mu sync.Mutex
+		written := 0
+		for w := range 3 {
+			writing.Go(func() {
+				conn, err := pgx.Connect(ctx, o.server.DSN)
+				for i := 0; err == nil; i++ {
+					id := 1_000_000*(round+1) + 100_000*w + i*10
+					_, err = conn.Exec(ctx, fmt.Sprintf("begin; insert into orders select i, 'written' from generate_series(%d, %d) i; update orders set status = 'paid' where id = %[1]d; commit", id, id+2))
+					mu.Lock()
+					written++
+					mu.Unlock()
+				}
+			})
+		}
+		n := len(o.r.sink.fresh)
+		o.r.sink.await(t, "some changes of the writers", func() bool { return len(o.r.sink.fresh) > n+300 })
+		if err := o.server.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		writing.Wait()
+		cancel()
+		if err := o.server.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		o.again(t)
+		o.d.exec("delete from orders where id % 10 = 1 and id > 1000000")
+		if written < 10 {
+			t.Errorf("only %d transactions", written)
+		}
+	}
+	// What was captured, applied, is what is there.
+	rows := map[string]string{}
+	for _, c := range o.r.caughtUp(o.d) {
+		if c.Op == schemas.OpDelete {
+			delete(rows, c.Key[0])
+		} else {
+			status, _ := c.After.Get("status")
+			rows[c.Key[0]] = status.Text
+		}
+	}
+	there, err := o.d.conn.Query(t.Context(), "select id::text, coalesce(status, '') from orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	var id, status string
+	_, err = pgx.ForEachRow(there, []any{&id, &status}, func() error {
+		n++
+		if got, ok := rows[id]; !ok || got != status {
+			t.Errorf("row %s is %.20q, captured %.20q (%t)", id, status, got, ok)
+		}
+		return nil
+	})
+	if err != nil || n != len(rows) {
+		t.Errorf("%d rows, %d captured: %v", n, len(rows), err)
+	}
+	if o.r.source.Stats().Connections < 3 {
+		t.Error("no connection was lost")
+	}
+}
+
+// A promotion with the slot in place continues our timeline; one whose fork
+// lies before our position does not (TestIdentityBreaks).
+func (o *outages) promoted(t *testing.T) {
+	n := len(o.r.caughtUp(o.d))
+	o.d.exec("insert into orders values (70)")
+	o.fresh(t, n)
+	if err := o.server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	// A server that recovers from an archive begins a new timeline.
+	data := filepath.Join(o.server.Dir, "data")
+	signal := filepath.Join(data, "recovery.signal")
+	if err := os.WriteFile(signal, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(signal, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.server.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o.again(t)
+	for deadline := time.Now().Add(patience); get[bool](o.d, "select pg_is_in_recovery()"); {
+		if time.Now().After(deadline) {
+			t.Fatal("the server stays a standby")
+		}
+		time.Sleep(50 * time.Millisecond) // the server sends no signal
+	}
+	o.d.exec("insert into orders values (71)")
+	want(t, o.fresh(t, n), "0 insert [70]: - -> id=70 status=NULL amount=NULL note=NULL", "0 insert [71]: - -> id=71 status=NULL amount=NULL note=NULL")
+	o.r.stop()
+	resume, _ := o.r.sink.ack()
+	next, err := o.r.source.Open(t.Context(), resume, o.r.start.Identity)
+	if err != nil || !strings.HasSuffix(string(resume), "@2") {
+		t.Fatalf("%s, %v", resume, err)
+	}
+	// Another position of the old timeline, beyond where it ended, is not continued.
+	var gap *capture.GapError
+	if _, err := o.r.source.Open(t.Context(), capture.Resume(strings.Replace(string(resume), "@2", "@1", 1)), next.Identity); !errors.As(err, &gap) || !strings.Contains(gap.Reason, "timeline 1 ended") {
+		t.Error(err)
+	}
+	o.r = capturing(o.t, o.r.source, capture.Start{Resume: resume, Identity: next.Identity}, newSink())
+	o.d.exec("insert into orders values (72)")
+	want(t, o.fresh(t, 0), "0 insert [72]: - -> id=72 status=NULL amount=NULL note=NULL")
+}
+
+// E4: a slot that fell behind max_slot_wal_keep_size is a gap, not an error to
+// try again.
+func (o *outages) lost(t *testing.T) {
+	o.r.stop()
+	resume, _ := o.r.sink.ack()
+	o.d.exec("alter system set max_slot_wal_keep_size = '16MB'")
+	o.d.exec("select pg_reload_conf()")
+	for deadline := time.Now().Add(patience); get[string](o.d, "select wal_status from pg_replication_slots where slot_name = 'outages'") != "lost"; {
+		if time.Now().After(deadline) {
+			t.Fatal("the slot is not lost")
+		}
+		o.d.exec("insert into orders select max(id) + 1 from orders")
+		o.d.exec("select pg_switch_wal()")
+		o.d.exec("checkpoint")
+	}
+	var gap *capture.GapError
+	if _, err := o.r.source.Open(t.Context(), resume, o.r.start.Identity); !errors.As(err, &gap) || !strings.Contains(gap.Reason, "is lost") {
+		t.Error(err)
+	}
+	by := findings(t, o.r.source.cfg)
+	expect(t, by, capture.Fail, "slot outages", "pg_drop_replication_slot")
+}
