@@ -56,12 +56,15 @@ func cached(ctx context.Context, name string, fill func(ctx context.Context, fre
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil // somebody else has filled it meanwhile
 	}
-	fresh, err := os.MkdirTemp(cache, name+".new-")
-	if err != nil {
+	// Under the lock nobody else is at work here: what stands there is left of
+	// somebody who was killed.
+	fresh := dir + ".new"
+	if err := os.RemoveAll(fresh); err != nil {
 		return "", err
 	}
 	defer os.RemoveAll(fresh) // nothing is there after the rename
-	if err := os.Chmod(fresh, 0o755); err != nil {
+	// Whatever the umask: the account of a server has to get in.
+	if err := errors.Join(os.Mkdir(fresh, 0o755), os.Chmod(fresh, 0o755)); err != nil {
 		return "", err
 	}
 	if err := fill(ctx, fresh); err != nil {

@@ -9,8 +9,9 @@ import (
 
 // directory is the private directory of one server.
 type directory struct {
-	path string
-	temp bool // made here, and removed by Stop
+	path  string
+	temp  bool     // made here, and removed by Stop
+	owner *os.File // of a temporary one: says that we live, see claim
 }
 
 // privateDirectory returns the directory of a server: one of its name below dir,
@@ -20,14 +21,17 @@ func privateDirectory(dir, server string, a *account) (directory, error) {
 	d := directory{path: filepath.Join(dir, server), temp: dir == ""}
 	var err error
 	if d.temp {
-		d.path, err = os.MkdirTemp("", "trueup-"+server+"-")
+		sweep(server)
+		if d.path, err = os.MkdirTemp("", "trueup-"+server+"-"); err == nil {
+			d.owner, err = claim(d.path)
+		}
 	} else {
 		err = os.MkdirAll(d.path, 0o755)
 	}
-	if err != nil {
-		return directory{}, fmt.Errorf("directory of %s: %w", server, err)
+	if err == nil {
+		err = d.settle(a)
 	}
-	if err := d.settle(a); err != nil {
+	if err != nil {
 		return directory{}, errors.Join(fmt.Errorf("directory of %s: %w", server, err), d.discard())
 	}
 	return d, nil
@@ -65,5 +69,9 @@ func (d directory) discard() error {
 	if !d.temp {
 		return nil
 	}
-	return os.RemoveAll(d.path)
+	err := os.RemoveAll(d.path)
+	if d.owner != nil {
+		err = errors.Join(err, d.owner.Close())
+	}
+	return err
 }

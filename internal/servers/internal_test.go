@@ -75,9 +75,44 @@ func TestCached(t *testing.T) {
 	if n := fills.Load(); n != 1 {
 		t.Errorf("filled %d times", n)
 	}
-	left, err := filepath.Glob(filepath.Join(os.Getenv("TRUEUP_CACHE"), "*.new-*"))
+	left, err := filepath.Glob(filepath.Join(os.Getenv("TRUEUP_CACHE"), "*.new*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v (%v)", left, err)
+	}
+}
+
+// "Only ours, and only where owners were killed": of directories that look alike,
+// the one with a free lock goes; locked ones and strangers' stay.
+func TestSweep(t *testing.T) {
+	if !orphansDie {
+		t.Skip("servers may outlive their owners on this system, so nothing is swept")
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	dir := func(name string) string {
+		path := filepath.Join(os.TempDir(), name)
+		if err := os.Mkdir(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	killed, alive, strange, other := dir("trueup-mule-1"), dir("trueup-mule-2"), dir("trueup-mule-3"), dir("trueup-horse-1")
+	for _, path := range []string{killed, other} {
+		f, err := claim(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close() // as the kernel does for a killed owner
+	}
+	f, err := claim(alive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	sweep("mule")
+	for path, stays := range map[string]bool{killed: false, alive: true, strange: true, other: true} {
+		if _, err := os.Stat(path); (err == nil) != stays {
+			t.Errorf("%s: there: %t, want %t", path, err == nil, stays)
+		}
 	}
 }
 

@@ -31,9 +31,12 @@ func fetchMaven(ctx context.Context, what string, pom []byte, goal mavenGoal, ar
 		if err != nil {
 			return fmt.Errorf("%s: mvn (Maven), which fetches it: %w; %s", what, ErrMissing, howToInstall)
 		}
-		// Beside fresh: what is in one can be renamed into the other.
-		work, err := os.MkdirTemp(filepath.Dir(fresh), "maven-")
-		if err != nil {
+		// Beside fresh, so that what is in one can be renamed into the other.
+		work := fresh + ".maven"
+		if err := os.RemoveAll(work); err != nil {
+			return err
+		}
+		if err := os.Mkdir(work, 0o755); err != nil {
 			return err
 		}
 		defer os.RemoveAll(work)

@@ -2,6 +2,9 @@ package servers
 
 import "syscall"
 
+// orphansDie: the kernel ends our servers when we die.
+const orphansDie = true
+
 func (c command) attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{
 		Credential: c.account.credential(),

@@ -34,7 +34,7 @@ func (s *server) Stop() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.halt()
-	if s.dir.temp {
+	if s.dir.temp && !s.gone {
 		s.gone = true
 		err = errors.Join(err, s.dir.discard())
 	}
