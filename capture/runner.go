@@ -287,6 +287,11 @@ func (r *Runner) Change(ctx context.Context, c *schemas.Change) error {
 	if !ok {
 		return fmt.Errorf("write change at %s: entity %q is not in the rules", c.Pos, c.Entity)
 	}
+	if c.After != nil && c.Mapping == "" {
+		if img := e.Image(c.Side, c.After); img.Exact() {
+			c.Digest, c.Mapping = img.Digest, r.cfg.Rules.Version
+		}
+	}
 	value := schemas.AppendRecord(nil, &rec)
 	if len(value) > r.maxValue {
 		r.cfg.Log.Warn("row is too large for the log; only its digest goes there", "stage", "capture",
