@@ -1,15 +1,12 @@
 package mysql
 
 import (
-	"database/sql/driver"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/trueup-io/trueup/capture"
 )
-
-var sqlBadConn = driver.ErrBadConn
 
 func TestChangesOfCommittedTransactionsAreCaptured(t *testing.T) {
 	flavours(t, func(t *testing.T, l *lab) {

@@ -5,14 +5,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-mysql-org/go-mysql/mysql"
+	binlog "github.com/go-mysql-org/go-mysql/mysql"
 	"pgregory.net/rapid"
 
 	"github.com/trueup-io/trueup/schemas"
 )
 
 func mariadbGTID(number uint64) gtid {
-	return gtid{mariadb: &mysql.MariadbGTID{DomainID: 0, ServerID: 1, SequenceNumber: number}}
+	return gtid{mariadb: &binlog.MariadbGTID{DomainID: 0, ServerID: 1, SequenceNumber: number}}
 }
 
 func mariadbGTIDs(t interface{ Fatal(...any) }, number uint64) gtids {

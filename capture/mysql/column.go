@@ -5,10 +5,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
-	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/go-mysql-org/go-mysql/mysql"
+	binlog "github.com/go-mysql-org/go-mysql/mysql"
 
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -66,49 +66,49 @@ func (w wireColumn) compile(h hint) (column, error) {
 	}
 	digits := int(w.meta)
 	switch w.typ {
-	case mysql.MYSQL_TYPE_TINY:
+	case binlog.MYSQL_TYPE_TINY:
 		integer(1)
-	case mysql.MYSQL_TYPE_SHORT:
+	case binlog.MYSQL_TYPE_SHORT:
 		integer(2)
-	case mysql.MYSQL_TYPE_INT24:
+	case binlog.MYSQL_TYPE_INT24:
 		integer(3)
-	case mysql.MYSQL_TYPE_LONG:
+	case binlog.MYSQL_TYPE_LONG:
 		integer(4)
-	case mysql.MYSQL_TYPE_LONGLONG:
+	case binlog.MYSQL_TYPE_LONGLONG:
 		integer(8)
-	case mysql.MYSQL_TYPE_NEWDECIMAL:
+	case binlog.MYSQL_TYPE_NEWDECIMAL:
 		number(readDecimal(int(w.meta>>8), int(w.meta&0xff)))
-	case mysql.MYSQL_TYPE_FLOAT:
+	case binlog.MYSQL_TYPE_FLOAT:
 		number(readFloat(h.decimals))
-	case mysql.MYSQL_TYPE_DOUBLE:
+	case binlog.MYSQL_TYPE_DOUBLE:
 		number(readDouble(h.decimals))
-	case mysql.MYSQL_TYPE_BIT:
+	case binlog.MYSQL_TYPE_BIT:
 		c.read = readBit(int(w.meta>>8)*8 + int(w.meta&0xff))
-	case mysql.MYSQL_TYPE_DATE, mysql.MYSQL_TYPE_NEWDATE:
+	case binlog.MYSQL_TYPE_DATE, binlog.MYSQL_TYPE_NEWDATE:
 		c.read = readDate
-	case mysql.MYSQL_TYPE_YEAR:
+	case binlog.MYSQL_TYPE_YEAR:
 		c.read = readYear(h.year)
-	case mysql.MYSQL_TYPE_TIMESTAMP2:
+	case binlog.MYSQL_TYPE_TIMESTAMP2:
 		c.read = readTimestamp(digits)
-	case mysql.MYSQL_TYPE_DATETIME2:
+	case binlog.MYSQL_TYPE_DATETIME2:
 		c.read = readDatetime(digits)
-	case mysql.MYSQL_TYPE_TIME2:
+	case binlog.MYSQL_TYPE_TIME2:
 		c.read = readTime(digits)
-	case mysql.MYSQL_TYPE_TIMESTAMP, mysql.MYSQL_TYPE_DATETIME, mysql.MYSQL_TYPE_TIME:
+	case binlog.MYSQL_TYPE_TIMESTAMP, binlog.MYSQL_TYPE_DATETIME, binlog.MYSQL_TYPE_TIME:
 		if h.fractional {
 			return c, undescribed("column %s has fractional seconds in the format of MariaDB 5.3, whose length the log does not say", w.name)
 		}
-		c.read = map[byte]valueReader{mysql.MYSQL_TYPE_TIMESTAMP: readOldTimestamp,
-			mysql.MYSQL_TYPE_DATETIME: readOldDatetime, mysql.MYSQL_TYPE_TIME: readOldTime}[w.typ]
-	case mysql.MYSQL_TYPE_STRING:
+		c.read = map[byte]valueReader{binlog.MYSQL_TYPE_TIMESTAMP: readOldTimestamp,
+			binlog.MYSQL_TYPE_DATETIME: readOldDatetime, binlog.MYSQL_TYPE_TIME: readOldTime}[w.typ]
+	case binlog.MYSQL_TYPE_STRING:
 		return w.compileString(h)
-	case mysql.MYSQL_TYPE_VARCHAR, mysql.MYSQL_TYPE_VAR_STRING:
+	case binlog.MYSQL_TYPE_VARCHAR, binlog.MYSQL_TYPE_VAR_STRING:
 		c.read, c.unreadable = w.readText(prefixOf(int(w.meta)))
-	case mysql.MYSQL_TYPE_BLOB:
+	case binlog.MYSQL_TYPE_BLOB:
 		c.read, c.unreadable = w.readText(int(w.meta))
-	case mysql.MYSQL_TYPE_GEOMETRY, mysql.MYSQL_TYPE_VECTOR:
+	case binlog.MYSQL_TYPE_GEOMETRY, binlog.MYSQL_TYPE_VECTOR:
 		c.read = readBytes(int(w.meta), 0)
-	case mysql.MYSQL_TYPE_JSON:
+	case binlog.MYSQL_TYPE_JSON:
 		c.json, c.read = true, readJSON(int(w.meta))
 	default:
 		return c, undescribed("column %s has type %d, which Trueup does not know", w.name, w.typ)
@@ -127,9 +127,9 @@ func (w wireColumn) compileString(h hint) (column, error) {
 		typ |= 0x30
 	}
 	switch {
-	case typ == mysql.MYSQL_TYPE_ENUM:
+	case typ == binlog.MYSQL_TYPE_ENUM:
 		c.read = readEnum(length, w.members)
-	case typ == mysql.MYSQL_TYPE_SET:
+	case typ == binlog.MYSQL_TYPE_SET:
 		c.read = readSet(length, w.members)
 	case !w.binary:
 		c.read, c.unreadable = w.readText(prefixOf(length))
@@ -210,14 +210,42 @@ func appendUUID(dst, v []byte) []byte {
 	return dst
 }
 
-// appendAddress prints INET4 and INET6 as MariaDB does: the IPv4-compatible
-// addresses ::a.b.c.d too have their last part in decimal numbers.
+// appendAddress prints INET4 and INET6 as MariaDB does: also a single zero is
+// left out, and IPv4-mapped and -compatible addresses end in decimal numbers.
 func appendAddress(dst, v []byte) []byte {
-	a, _ := netip.AddrFromSlice(v)
-	if len(v) == 16 && slices.Equal(v[:12], make([]byte, 12)) && (v[12] != 0 || v[13] != 0) {
-		return netip.AddrFrom4([4]byte(v[12:])).AppendTo(append(dst, "::"...))
+	if len(v) == 4 {
+		return netip.AddrFrom4([4]byte(v)).AppendTo(dst)
 	}
-	return a.AppendTo(dst)
+	var groups [8]uint16
+	from, to := 8, 8 // the first longest run of zeros
+	for i, run := 0, 0; i < 8; i++ {
+		groups[i] = binary.BigEndian.Uint16(v[2*i:])
+		if run++; groups[i] != 0 {
+			run = 0
+		}
+		if run > to-from {
+			from, to = i+1-run, i+1
+		}
+	}
+	dotted := from == 0 && (to == 6 || to == 5 && groups[5] == 0xffff)
+	for i := 0; i < 8; i++ {
+		switch {
+		case i == from:
+			dst = append(dst, "::"...)
+			i = to - 1
+		case dotted && i == 6:
+			if groups[5] != 0 {
+				dst = append(dst, ':')
+			}
+			return netip.AddrFrom4([4]byte(v[12:])).AppendTo(dst)
+		default:
+			if i > 0 && i != to {
+				dst = append(dst, ':')
+			}
+			dst = strconv.AppendUint(dst, uint64(groups[i]), 16)
+		}
+	}
+	return dst
 }
 
 // readEnum prints a member; 0 is the empty string that the server keeps for a

@@ -29,15 +29,16 @@
 // An event's position is where its transaction's GTID event starts: eight
 // hexadecimal digits of the binlog file's number and eight of the offset. For
 // an XA transaction it is that of the group that commits it. The ordinal
-// counts the transaction's changes of mapped tables from 0; an update that
+// counts the transaction's rows of mapped tables from 0; an update that
 // changes the canonical key is two, the delete of the old key and the insert
 // of the new one. A progress after a transaction that ends at byte E has
 // position E-1: the next one may start at E.
 //
 // Resume is the set of GTIDs read, an @, and the place in the binlog where they
-// end, which proves at the next start that the log is still the same one. While
-// XA transactions are prepared it stays before the oldest of them: after a
-// restart everything since comes again, with the same ids.
+// end (file, offset, when the file was begun), which proves at the next start
+// that the log is still the same one. While XA transactions are prepared it
+// stays before the oldest of them: after a restart everything since comes
+// again, with the same ids.
 //
 // A text is what SELECT prints in a session with time_zone '+00:00', in UTF-8.
 // Bytes are \x and hexadecimal digits, BIT is an unsigned decimal number.

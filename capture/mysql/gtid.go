@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/go-mysql-org/go-mysql/mysql"
+	binlog "github.com/go-mysql-org/go-mysql/mysql"
 	"github.com/go-mysql-org/go-mysql/replication"
 	"github.com/google/uuid"
 
@@ -14,13 +14,13 @@ import (
 // gtids is what has been read of a server's log: for MariaDB the last GTID of
 // each domain, for MySQL the set of all GTIDs.
 type gtids struct {
-	set mysql.GTIDSet
+	set binlog.GTIDSet
 }
 
 func parseGTIDs(driver, text string) (gtids, error) {
-	parse := mysql.ParseMysqlGTIDSet
+	parse := binlog.ParseMysqlGTIDSet
 	if driver == MariaDB {
-		parse = mysql.ParseMariadbGTIDSet
+		parse = binlog.ParseMariadbGTIDSet
 	}
 	// The servers break long sets into lines.
 	set, err := parse(strings.NewReplacer("\n", "", "\r", "", " ", "").Replace(text))
@@ -39,7 +39,7 @@ func (g gtids) contains(other gtids) bool { return g.set.Contain(other.set) }
 
 // gtid names one transaction: exactly one of the pointers is set.
 type gtid struct {
-	mariadb *mysql.MariadbGTID
+	mariadb *binlog.MariadbGTID
 	mysql   *replication.GTIDEvent
 }
 
@@ -61,13 +61,13 @@ func (g gtid) String() string {
 // add counts g as read.
 func (g gtids) add(one gtid) error {
 	switch set := g.set.(type) {
-	case *mysql.MariadbGTIDSet:
+	case *binlog.MariadbGTIDSet:
 		if one.mariadb == nil {
 			break
 		}
 		set.Sets[one.mariadb.DomainID] = one.mariadb.Clone()
 		return nil
-	case *mysql.MysqlGTIDSet:
+	case *binlog.MysqlGTIDSet:
 		if one.mysql == nil {
 			break
 		}
@@ -83,26 +83,26 @@ func (g gtids) add(one gtid) error {
 
 // has says whether one has been read.
 func (g gtids) has(one gtid) bool {
-	if set, ok := g.set.(*mysql.MariadbGTIDSet); ok && one.mariadb != nil {
+	if set, ok := g.set.(*binlog.MariadbGTIDSet); ok && one.mariadb != nil {
 		last, ok := set.Sets[one.mariadb.DomainID]
 		return ok && last.SequenceNumber >= one.mariadb.SequenceNumber
 	}
 	return false // asked of MariaDB only: MySQL's own commit times need no samples
 }
 
-// resumePoint is where capture goes on: after the transactions of set, which
-// end at pos in the binlog; pos is zero where that is not known.
+// resumePoint is where capture goes on: after the transactions of set. Pos is
+// exactly where they end in the binlog, or zero where that is not known.
 type resumePoint struct {
 	set gtids
 	pos position
 }
 
-// text is set@file:offset, or the set alone.
+// text is set@file:offset:created, or the set alone.
 func (r resumePoint) text() capture.Resume {
 	if r.pos == (position{}) {
 		return capture.Resume(r.set.String())
 	}
-	return capture.Resume(r.set.String() + "@" + r.pos.String())
+	return capture.Resume(r.set.String() + "@" + r.pos.whole())
 }
 
 func parseResume(driver string, resume capture.Resume) (r resumePoint, err error) {

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 
 	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/internal/servers/servertest"
@@ -49,12 +52,7 @@ type lab struct {
 // What is captured of a row does not depend on the mapping.
 func newLab(t *testing.T, driver, dsn, name string) *lab {
 	t.Helper()
-	db, err := sql.Open("mysql", dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	l := &lab{t: t, driver: driver, dsn: dsn, name: name, db: db}
+	l := &lab{t: t, driver: driver, dsn: dsn, name: name, db: openSQL(t, dsn)}
 	l.exec("create table a (id int primary key, v varchar(100), n int)")
 	l.exec("create table b (id int primary key, v varchar(100), n int)")
 	l.exec("create table m (id int primary key, v varchar(100), n int) engine=myisam")
@@ -65,6 +63,22 @@ func newLab(t *testing.T, driver, dsn, name string) *lab {
 		l.cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
 	return l
+}
+
+func openSQL(t *testing.T, dsn string) *sql.DB {
+	t.Helper()
+	config, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Logger = &mysql.NopLogger{} // some tests kill the server
+	connector, err := mysql.NewConnector(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	t.Cleanup(func() { db.Close() })
+	return db
 }
 
 // rulesOf maps an entity to each table of the target's database.
@@ -125,7 +139,7 @@ func (l *lab) session(statements ...string) {
 	}
 }
 
-var errBad = fmt.Errorf("not to be used again: %w", sqlBadConn)
+var errBad = fmt.Errorf("not to be used again: %w", driver.ErrBadConn)
 
 func (l *lab) ask(query string, args ...any) (answer string) {
 	l.t.Helper()
@@ -171,7 +185,7 @@ func (l *lab) captureInto(from capture.Start, into *recorder) *capturing {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &capturing{recorder: into, l: l, source: source, start: start, ended: make(chan struct{})}
-	into.changed = make(chan struct{})
+	into.changed, into.fail = make(chan struct{}), l.t.Errorf
 	var result error
 	go func() {
 		defer close(c.ended)
@@ -234,6 +248,8 @@ func (c *capturing) wait(what string, holds func(*recorder) bool) {
 
 // recorder is a sink that keeps everything, with dials.
 type recorder struct {
+	// fail is called with what a source must never do: recorders always watch.
+	fail func(format string, args ...any)
 	// onChange is called before a change is kept; an error from it goes back to the source.
 	onChange func(n int, c *schemas.Change) error
 
@@ -264,14 +280,48 @@ func (r *recorder) Change(_ context.Context, c *schemas.Change) error {
 		}
 	}
 	r.mu.Lock()
+	r.watchChange(c)
 	r.got = append(r.got, c)
 	r.mu.Unlock()
 	r.wake()
 	return nil
 }
 
+// watchChange is called with mu held, before c is kept. I4: "order of first
+// emissions = commit order"; decision 2: a frontier never passes what is not
+// yet in the log.
+func (r *recorder) watchChange(c *schemas.Change) {
+	if n := len(r.got); n > 0 {
+		last := r.got[n-1]
+		if c.Pos < last.Pos || c.Pos == last.Pos && c.Ordinal <= last.Ordinal {
+			r.fail("change %s/%d comes after %s/%d", c.Pos, c.Ordinal, last.Pos, last.Ordinal)
+		}
+	}
+	if n := len(r.said); n > 0 {
+		if p := r.said[n-1]; c.Pos <= p.Pos || c.CommitTS <= p.TS {
+			r.fail("change at %s, committed until %s, comes after progress at %s, %s", c.Pos, c.CommitTS, p.Pos, p.TS)
+		}
+	}
+	if c.CommitTSMin > c.CommitTS || c.Txn == "" || c.TxnRows == 0 || c.Source == "" || c.Epoch == 0 || c.Side == 0 {
+		r.fail("change %s says %+v", c.Pos, c)
+	}
+}
+
+// watchProgress is called with mu held, before p is kept.
+func (r *recorder) watchProgress(p schemas.Progress) {
+	if n := len(r.said); n > 0 {
+		if last := r.said[n-1]; p.Pos < last.Pos || p.TS < last.TS {
+			r.fail("progress at %s, %s comes after %s, %s", p.Pos, p.TS, last.Pos, last.TS)
+		}
+	}
+	if n := len(r.got); n > 0 && p.Pos < r.got[n-1].Pos {
+		r.fail("progress at %s comes after a change at %s", p.Pos, r.got[n-1].Pos)
+	}
+}
+
 func (r *recorder) Progress(_ context.Context, p schemas.Progress, resume capture.Resume) error {
 	r.mu.Lock()
+	r.watchProgress(p)
 	r.said, r.resumes, r.saidWhen = append(r.said, p), append(r.resumes, resume), append(r.saidWhen, len(r.got))
 	r.mu.Unlock()
 	r.wake()

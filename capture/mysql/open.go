@@ -85,10 +85,10 @@ func (s *Source) present(ctx context.Context) (resumePoint, error) {
 }
 
 // anchored drops a place in the binlog that is not the end of the GTIDs: it was
-// read a moment before them.
+// read a moment before them. MySQL does not tell.
 func (s *Source) anchored(ctx context.Context, r resumePoint) (resumePoint, error) {
 	if s.cfg.Driver != MariaDB {
-		return r, nil
+		return resumePoint{set: r.set}, nil
 	}
 	there, known, err := s.gtidsAt(ctx, r.pos)
 	if err != nil {
@@ -188,12 +188,10 @@ func (s *Source) prove(ctx context.Context, srv server, point resumePoint, ident
 	if err := s.provePurged(ctx, srv, point, files); err != nil {
 		return err
 	}
-	if size, there := files.size[point.pos.file]; there && point.pos.file != "" {
-		if err := s.proveAnchor(ctx, point, size); err != nil {
-			return err
-		}
+	if point.pos.seq < files.first.seq {
+		return nil // not known, or removed since it was read
 	}
-	return nil
+	return s.proveAnchor(ctx, point, files)
 }
 
 // provePurged makes sure that nothing was removed from the log that was not
@@ -218,20 +216,25 @@ func (s *Source) provePurged(ctx context.Context, srv server, point resumePoint,
 }
 
 // proveAnchor makes sure that the log at point's place is the one that was
-// read: a log that was reset and written anew can have the same GTIDs.
-func (s *Source) proveAnchor(ctx context.Context, point resumePoint, size uint64) error {
+// read: a log that was reset and written anew can have the same GTIDs. When the
+// file was begun is compared when the stream comes to it.
+func (s *Source) proveAnchor(ctx context.Context, point resumePoint, files binlogs) error {
+	size, there := files.size[point.pos.file]
+	if !there {
+		return s.gap("the server has no binlog file %s, which was read, but has older ones: its log was reset", point.pos.file)
+	}
 	if size < point.pos.offset {
 		return s.gap("binlog file %s is shorter than what was read of it, %d bytes of %d", point.pos.file, size, point.pos.offset)
 	}
 	if s.cfg.Driver != MariaDB {
 		return nil
 	}
-	there, known, err := s.gtidsAt(ctx, point.pos)
+	set, known, err := s.gtidsAt(ctx, point.pos)
 	if err != nil {
 		return err
 	}
-	if !known || !there.contains(point.set) || !point.set.contains(there) {
-		return s.gap("the server's log at %s is not the one that was read: its GTIDs there are %q, read was %q", point.pos, there, point.set)
+	if !known || !set.contains(point.set) || !point.set.contains(set) {
+		return s.gap("the server's log at %s is not the one that was read: its GTIDs there are %q, read was %q", point.pos, set, point.set)
 	}
 	return nil
 }

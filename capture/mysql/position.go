@@ -11,9 +11,10 @@ import (
 // position is a place in the server's binlog: a file and a byte offset in it.
 // The zero position is nowhere, and before all others.
 type position struct {
-	file   string
-	seq    uint32 // the number in the file's name
-	offset uint64
+	file    string
+	seq     uint32 // the number in the file's name
+	offset  uint64
+	created uint32 // when the file was begun, in seconds since 1970: a log that is reset has files of the same names; 0: not known
 }
 
 // positionIn returns a place in a binlog file: name.000042 has number 42.
@@ -46,17 +47,34 @@ func (p position) reached() string {
 
 func (p position) String() string { return fmt.Sprintf("%s:%d", p.file, p.offset) }
 
-// parsePosition reads file:offset.
+// whole is file:offset, and :created where it is known.
+func (p position) whole() string {
+	if p.created == 0 {
+		return p.String()
+	}
+	return fmt.Sprintf("%s:%d", p, p.created)
+}
+
+// parsePosition reads what whole writes.
 func parsePosition(text string) (position, error) {
-	colon := strings.LastIndexByte(text, ':')
-	if colon < 0 {
-		return position{}, fmt.Errorf("position %q: want file:offset", text)
+	bad := fmt.Errorf("position %q: want file:offset:created", text)
+	parts := strings.Split(text, ":")
+	if len(parts) < 2 || len(parts) > 3 {
+		return position{}, bad
 	}
-	offset, err := strconv.ParseUint(text[colon+1:], 10, 64)
+	offset, err := strconv.ParseUint(parts[1], 10, 64)
 	if err != nil {
-		return position{}, fmt.Errorf("position %q: want file:offset", text)
+		return position{}, bad
 	}
-	return positionIn(text[:colon], offset)
+	p, err := positionIn(parts[0], offset)
+	if err == nil && len(parts) == 3 {
+		created, err := strconv.ParseUint(parts[2], 10, 32)
+		if err != nil {
+			return position{}, bad
+		}
+		p.created = uint32(created)
+	}
+	return p, err
 }
 
 // tracker knows where in the binlog each event of a stream stands.
@@ -85,6 +103,9 @@ func (t *tracker) advance(h *replication.EventHeader) (start position) {
 	}
 	// LogPos, where the event ends, is 0 for what MariaDB 11.4 writes inside a transaction, and has 32 bits where a
 	// huge transaction makes its file larger.
+	if h.EventType == replication.FORMAT_DESCRIPTION_EVENT {
+		t.end.created = h.Timestamp
+	}
 	if end := t.end.offset + uint64(h.EventSize); h.LogPos == 0 || uint32(end) == h.LogPos {
 		t.end.offset = end
 	} else {

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/go-mysql-org/go-mysql/mysql"
+	binlog "github.com/go-mysql-org/go-mysql/mysql"
 	"github.com/go-mysql-org/go-mysql/replication"
 	"pgregory.net/rapid"
 
@@ -28,7 +28,7 @@ func TestPositionsOrderAsTheirTexts(t *testing.T) {
 
 func TestResumeIsReadAsItWasWritten(t *testing.T) {
 	for driver, texts := range map[string][]string{
-		MariaDB: {"", "0-1-100", "0-1-100,7-2-3", "0-1-100@mariadb-bin.000002:1234", "@mariadb-bin.000001:330"},
+		MariaDB: {"", "0-1-100", "0-1-100,7-2-3", "0-1-100@mariadb-bin.000002:1234", "@mariadb-bin.000001:330", "0-1-1@b.000003:4:1795488891"},
 		MySQL:   {"", "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5:11", "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5@b.000010:4"},
 	} {
 		for _, text := range texts {
@@ -38,7 +38,7 @@ func TestResumeIsReadAsItWasWritten(t *testing.T) {
 			}
 		}
 	}
-	for _, bad := range []string{"x", "0-1-100@", "0-1-100@file:4", "0-1-100@a.000001:x", "0-1-100@a.000000:4"} {
+	for _, bad := range []string{"x", "0-1-100@", "0-1-100@file:4", "0-1-100@a.000001:x", "0-1-100@a.000000:4", "0-1-1@a.000001:4:x", "0-1-1@a.000001:4:5:6"} {
 		if r, err := parseResume(MariaDB, capture.Resume(bad)); err == nil {
 			t.Errorf("%q is read as %+v", bad, r)
 		}
@@ -51,7 +51,7 @@ func TestGTIDsOfOneDomainHaveOnePlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := set.clone()
-	one := gtid{mariadb: &mysql.MariadbGTID{DomainID: 0, ServerID: 2, SequenceNumber: 6}}
+	one := gtid{mariadb: &binlog.MariadbGTID{DomainID: 0, ServerID: 2, SequenceNumber: 6}}
 	if set.has(one) {
 		t.Errorf("%s has %s", set, one)
 	}

@@ -2,10 +2,8 @@ package mysql
 
 import (
 	"encoding/binary"
-	"errors"
-	"fmt"
 
-	"github.com/go-mysql-org/go-mysql/mysql"
+	binlog "github.com/go-mysql-org/go-mysql/mysql"
 	"github.com/go-mysql-org/go-mysql/replication"
 
 	"github.com/trueup-io/trueup/schemas"
@@ -68,10 +66,10 @@ func (t *table) readRows(k rowsKind, body, scratch []byte, f func(before, after 
 	if k.version == 2 {
 		at += int(binary.LittleEndian.Uint16(body[at:])) // extra data, its own length included
 	}
-	columns, _, n := mysql.LengthEncodedInt(body[at:])
+	columns, _, n := binlog.LengthEncodedInt(body[at:])
 	at += n
 	if columns != uint64(len(t.cols)) {
-		return scratch, fmt.Errorf("rows of %d columns for table %s of %d", columns, t.name, len(t.cols))
+		return scratch, malformed("rows of %d columns for table %s of %d", columns, t.name, len(t.cols))
 	}
 	bitmap := (len(t.cols) + 7) / 8
 	present := body[at : at+bitmap]
@@ -85,22 +83,26 @@ func (t *table) readRows(k rowsKind, body, scratch []byte, f func(before, after 
 	if k.compressed {
 		var err error
 		if data, err = inflate(data); err != nil {
-			return scratch, err
+			return scratch, &malformedError{err}
 		}
 	}
 	for len(data) > 0 {
 		var before, after schemas.Row
 		size := 0
 		if k.op != schemas.OpInsert {
-			before, scratch, n = t.image(scratch, data, present, false)
+			before, scratch, n = t.image(scratch, data, present, nil)
 			size += n
 		}
 		if k.op != schemas.OpDelete {
-			after, scratch, n = t.image(scratch, data[size:], presentAfter, k.partial)
+			var whole schemas.Row
+			if k.partial {
+				whole = before
+			}
+			after, scratch, n = t.image(scratch, data[size:], presentAfter, whole)
 			size += n
 		}
 		if size == 0 {
-			return scratch, errors.New("a row of no bytes")
+			return scratch, malformed("a row of no bytes")
 		}
 		data = data[size:]
 		if before != nil && after != nil {
@@ -125,8 +127,8 @@ func fill(after, before schemas.Row, present []byte) {
 
 // inflate unpacks what MariaDB's log_bin_compress packed.
 func inflate(data []byte) ([]byte, error) {
-	if size := mysql.BFixedLengthInt(data[1 : 1+int(data[0]&7)]); size > maxInflated {
-		return nil, fmt.Errorf("a compressed event of %d bytes", size)
+	if size := binlog.BFixedLengthInt(data[1 : 1+int(data[0]&7)]); size > maxInflated {
+		return nil, malformed("a compressed event that inflates to %d bytes", size)
 	}
-	return mysql.DecompressMariadbData(data)
+	return binlog.DecompressMariadbData(data)
 }

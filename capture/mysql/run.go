@@ -20,6 +20,7 @@ type run struct {
 	identity string
 
 	at       resumePoint   // everything before was handed over
+	seen     position      // of the stream, between transactions
 	prepared []*preparedXA // XA transactions that wait for their outcome, in order
 	timeline timeline
 	frontier schemas.Micros // of the last progress; never decreases
@@ -36,7 +37,7 @@ func (s *Source) Run(ctx context.Context, start capture.Start, epoch uint32, sin
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
-	r := &run{source: s, epoch: epoch, sink: sink, identity: start.Identity, at: point}
+	r := &run{source: s, epoch: epoch, sink: sink, identity: start.Identity, at: point, seen: point.pos}
 	defer func() {
 		for _, p := range r.prepared {
 			p.txn.rows.close()
@@ -69,12 +70,12 @@ func (r *run) connections(ctx context.Context) error {
 	attempts := 0
 	for {
 		before := r.at.clone()
-		err := r.connection(ctx)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err = r.source.judge(err); lasting(err) {
+		err := r.source.judge(r.connection(ctx))
+		switch {
+		case lasting(err):
 			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
 		}
 		if !before.set.contains(r.at.set) {
 			retry.reset()
@@ -83,7 +84,7 @@ func (r *run) connections(ctx context.Context) error {
 		var bad *malformedError
 		if errors.As(err, &bad) {
 			if attempts++; attempts == attemptsMax {
-				return fmt.Errorf("after %s, %d times: %w", r.at.pos, attempts, err)
+				return r.source.gap("the log cannot be understood after %s, %d times: %v", r.at.pos, attempts, err)
 			}
 		}
 		r.source.log.Warn("stream broken; connecting again", "pos", r.at.pos.String(), "err", err)
@@ -174,15 +175,16 @@ func (r *run) stream(ctx context.Context, q *queue, s *stream) error {
 				}
 			}
 		}
-		if s.txn == nil {
-			r.reach(s.file.end)
-		}
 	}
 }
 
-// reach moves the position over what belongs to no transaction.
+// reach follows the stream over what belongs to no transaction. Where the
+// transactions read end is known only once one was read, or from the start.
 func (r *run) reach(end position) {
-	if r.at.pos.before(end) {
+	if r.seen.before(end) {
+		r.seen = end
+	}
+	if r.at.pos != (position{}) && r.at.pos.before(end) {
 		r.at.pos = end
 	}
 }
@@ -192,6 +194,7 @@ func (r *run) pass(id gtid, end position) error {
 	if err := r.at.set.add(id); err != nil {
 		return &lastingError{err}
 	}
+	r.at.pos = end
 	r.reach(end)
 	r.source.counters.transactions.Add(1)
 	r.progress.passed()
@@ -234,6 +237,7 @@ func (r *run) handOver(ctx context.Context, t *transaction, received time.Time) 
 		return nil
 	}, func(e *RowError) error {
 		e.Pos, e.Ordinal, e.Txn = pos, ordinal, txn
+		ordinal++
 		return r.source.quarantine(ctx, e)
 	})
 }
@@ -252,10 +256,10 @@ func (s *Source) quarantine(ctx context.Context, e *RowError) error {
 func (r *run) say(ctx context.Context) error {
 	r.frontier = max(r.frontier, r.timeline.reach(r.at.set))
 	r.progress.said(r.source.cfg.Clock())
-	if r.at.pos == (position{}) || r.frontier == 0 {
+	if r.seen == (position{}) || r.frontier == 0 {
 		return nil // nothing is known yet that could be said
 	}
-	p := schemas.Progress{Side: r.source.cfg.Side, Source: r.source.cfg.Source, Epoch: r.epoch, Pos: r.at.pos.reached(), TS: r.frontier}
+	p := schemas.Progress{Side: r.source.cfg.Side, Source: r.source.cfg.Source, Epoch: r.epoch, Pos: r.seen.reached(), TS: r.frontier}
 	p.ClockOffset, p.ClockError = r.timeline.offset()
 	if err := r.sink.Progress(ctx, p, r.resume().text()); err != nil {
 		return &lastingError{err}

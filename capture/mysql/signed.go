@@ -1,7 +1,7 @@
 package mysql
 
 import (
-	"github.com/go-mysql-org/go-mysql/mysql"
+	binlog "github.com/go-mysql-org/go-mysql/mysql"
 	"github.com/go-mysql-org/go-mysql/replication"
 )
 
@@ -37,7 +37,7 @@ func readSignedness(e *replication.TableMapEvent, years bool) (unsigned []bool, 
 		return set
 	}
 	for i, typ := range e.ColumnType {
-		isYear := typ == mysql.MYSQL_TYPE_YEAR
+		isYear := typ == binlog.MYSQL_TYPE_YEAR
 		if !e.IsNumericColumn(i) || isYear && !years {
 			continue
 		}
@@ -56,7 +56,7 @@ func readSignedness(e *replication.TableMapEvent, years bool) (unsigned []bool, 
 // differ says whether two readings differ in a column other than YEAR.
 func differ(e *replication.TableMapEvent, a, b []bool) bool {
 	for i, typ := range e.ColumnType {
-		if typ != mysql.MYSQL_TYPE_YEAR && a[i] != b[i] {
+		if typ != binlog.MYSQL_TYPE_YEAR && a[i] != b[i] {
 			return true
 		}
 	}
@@ -67,7 +67,7 @@ func differ(e *replication.TableMapEvent, a, b []bool) bool {
 func disagree(e *replication.TableMapEvent, unsigned []bool, now map[string]hint) (n int) {
 	for i, name := range e.ColumnName {
 		h, known := now[string(name)]
-		if known && e.IsNumericColumn(i) && e.ColumnType[i] != mysql.MYSQL_TYPE_YEAR && h.unsigned != unsigned[i] {
+		if known && e.IsNumericColumn(i) && e.ColumnType[i] != binlog.MYSQL_TYPE_YEAR && h.unsigned != unsigned[i] {
 			n++
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -41,7 +42,7 @@ func newStream(r *run, c *catalog) *stream {
 	s := &stream{run: r, source: r.source, catalog: c, parser: replication.NewBinlogParser(),
 		tables: map[uint64]*table{}, known: map[schemas.TableName]*table{}, noted: map[string]bool{}}
 	s.parser.SetFlavor(r.source.cfg.Driver)
-	s.parser.SetVerifyChecksum(false) // the reader did
+	s.parser.SetVerifyChecksum(false) // packet does
 	// Rows are decoded here. What MySQL compresses comes out of the library, which need not decode them.
 	s.parser.SetRowsEventDecodeFunc(func(*replication.RowsEvent, []byte) error { return nil })
 	return s
@@ -69,13 +70,30 @@ func (s *stream) packet(ctx context.Context, p packet) (err error) {
 		}
 		if err != nil {
 			err = fmt.Errorf("%s event of %d bytes at %s: %w", h.EventType, h.EventSize, start, err)
+		} else if s.txn == nil {
+			s.run.reach(s.file.end)
 		}
 	}()
+	if int(h.EventSize) != len(p.raw) {
+		return malformed("the packet has %d bytes", len(p.raw))
+	}
 	body := p.raw[replication.EventHeaderSize:]
-	if s.sums && h.EventType != replication.FORMAT_DESCRIPTION_EVENT {
+	if s.sums && h.EventType != replication.FORMAT_DESCRIPTION_EVENT { // which says itself whether it has one
+		if err := verify(p.raw); err != nil {
+			return err
+		}
 		body = body[:len(body)-checksumBytes]
 	}
 	return s.event(ctx, h, start, p, body)
+}
+
+// verify compares an event's checksum.
+func verify(raw []byte) error {
+	sum := len(raw) - checksumBytes
+	if crc32.ChecksumIEEE(raw[:sum]) != binary.LittleEndian.Uint32(raw[sum:]) {
+		return malformed("its checksum is another one")
+	}
+	return nil
 }
 
 func (s *stream) event(ctx context.Context, h *replication.EventHeader, start position, p packet, body []byte) error {
@@ -123,7 +141,11 @@ func (s *stream) event(ctx context.Context, h *replication.EventHeader, start po
 func (s *stream) parsed(ctx context.Context, e *replication.BinlogEvent, start position, received time.Time) error {
 	switch event := e.Event.(type) {
 	case *replication.FormatDescriptionEvent:
-		s.sums = event.ChecksumAlgorithm == replication.BINLOG_CHECKSUM_ALG_CRC32
+		if s.sums = event.ChecksumAlgorithm == replication.BINLOG_CHECKSUM_ALG_CRC32; s.sums {
+			if err := verify(e.RawData); err != nil {
+				return err
+			}
+		}
 		return s.newFile()
 	case *replication.RotateEvent:
 		if err := s.file.rotate(event); err != nil {
@@ -165,6 +187,9 @@ func (s *stream) inner(ctx context.Context, e *replication.BinlogEvent, start po
 // newFile follows the beginning of a binlog file. A transaction that the last
 // one leaves open was being written when the server crashed: it did not commit.
 func (s *stream) newFile() error {
+	if at, is := s.run.at.pos, s.file.end; at.file == is.file && at.created != 0 && at.created != is.created {
+		return s.source.gap("binlog file %s was begun at %s, but the one that was read at %s: the log was reset", is.file, secondsText(is.created), secondsText(at.created))
+	}
 	if s.txn != nil {
 		s.source.log.Info("the server crashed while it wrote a transaction, which is therefore rolled back", "txn", s.txn.id.String(), "pos", s.txn.pos.String())
 		s.source.counters.rolledBack.Add(int64(s.txn.rows.len()))
@@ -173,6 +198,10 @@ func (s *stream) newFile() error {
 	}
 	clear(s.tables)
 	return nil
+}
+
+func secondsText(seconds uint32) string {
+	return time.Unix(int64(seconds), 0).UTC().Format(time.DateTime)
 }
 
 func (s *stream) begin(t *transaction) error {
@@ -466,6 +495,7 @@ func (s *stream) define(ctx context.Context, p statement, text string) error {
 		}
 	}
 	if altered {
+		clear(s.known)
 		return s.catalog.readColumns(ctx, s.source.cfg.tables())
 	}
 	return nil

@@ -5,7 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 
-	"github.com/go-mysql-org/go-mysql/mysql"
+	binlog "github.com/go-mysql-org/go-mysql/mysql"
 	"github.com/go-mysql-org/go-mysql/replication"
 
 	"github.com/trueup-io/trueup/schemas"
@@ -114,12 +114,13 @@ func (t *table) describe(ctx context.Context, e *replication.TableMapEvent, c *c
 const binaryCollation = 63
 
 // image reads one row image. Present says which columns are in it; the others
-// are unavailable. In an after image of a partial update, those JSON columns
-// are unavailable of which it carries only what changed.
-func (t *table) image(scratch, b, present []byte, partial bool) (row schemas.Row, text []byte, n int) {
+// are unavailable. Before is given for the after image of a partial update: a
+// JSON column of which that carries only what changed is unavailable, unless
+// that is nothing.
+func (t *table) image(scratch, b, present []byte, before schemas.Row) (row schemas.Row, text []byte, n int) {
 	var diffs []byte // one bit for each JSON column
-	if partial {
-		options, _, size := mysql.LengthEncodedInt(b)
+	if before != nil {
+		options, _, size := binlog.LengthEncodedInt(b)
 		n = size
 		if options&1 != 0 {
 			diffs = b[n : n+(t.json+7)/8]
@@ -156,8 +157,11 @@ func (t *table) image(scratch, b, present []byte, partial bool) (row schemas.Row
 			continue
 		}
 		if isDiff {
-			_, size := prefixed(b[n:], 4)
+			diff, size := prefixed(b[n:], 4)
 			row[i].Presence = schemas.Unavailable
+			if len(diff) == 0 {
+				row[i] = before[i]
+			}
 			n += size
 			continue
 		}
@@ -168,7 +172,7 @@ func (t *table) image(scratch, b, present []byte, partial bool) (row schemas.Row
 	}
 	all, start := string(text), 0
 	for i, end := range ends {
-		if row[i].Presence == schemas.Value {
+		if row[i].Presence == schemas.Value && end > start {
 			row[i].Text = all[start:end]
 		}
 		start = end

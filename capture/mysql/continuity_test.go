@@ -1,0 +1,271 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/internal/servers"
+	"github.com/trueup-io/trueup/internal/servers/servertest"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// ownServer is a server that a test may kill and reset.
+type ownServer interface {
+	Kill() error
+	Stop() error
+	Restart(context.Context) error
+}
+
+// TestI2_I7_ServersThatFail runs on a server of its own of each flavour, which
+// is killed, stopped and robbed of its log.
+func TestI2_I7_ServersThatFail(t *testing.T) {
+	run := func(driver string, start func(*testing.T, context.Context) (ownServer, string)) {
+		t.Run(driver, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), patient)
+			defer cancel()
+			server, dsn := start(t, ctx)
+			t.Cleanup(func() {
+				if err := server.Stop(); err != nil {
+					t.Errorf("stop the server: %v", err)
+				}
+			})
+			for i, c := range []struct {
+				name string
+				test func(*testing.T, *lab, ownServer)
+			}{
+				{"no loss when it is killed", testNoLossWhenKilled},
+				{"gap while running", testGapWhileRunning},
+				{"gap is loud", testGapIsLoud},
+			} {
+				name := fmt.Sprintf("test%d", i)
+				createDatabase(t, driver, dsn, name)
+				t.Run(c.name, func(t *testing.T) { c.test(t, newLab(t, driver, dsn+name, name), server) })
+			}
+		})
+	}
+	run(MariaDB, func(t *testing.T, ctx context.Context) (ownServer, string) {
+		servertest.MariaDB(t) // skips or fails where there is none
+		s, err := servers.StartMariaDB(ctx, servers.MariaDBOptions{Dir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s, s.DSN
+	})
+	run(MySQL, func(t *testing.T, ctx context.Context) (ownServer, string) {
+		servertest.MySQL(t)
+		s, err := servers.StartMySQL(ctx, servers.MySQLOptions{Dir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s, s.DSN
+	})
+}
+
+func createDatabase(t *testing.T, driver, dsn, name string) {
+	t.Helper()
+	l := &lab{t: t, driver: driver, db: openSQL(t, dsn)}
+	l.exec("create database " + name)
+}
+
+func (l *lab) restart(server ownServer) {
+	l.t.Helper()
+	ctx, cancel := context.WithTimeout(l.t.Context(), patient)
+	defer cancel()
+	if err := server.Restart(ctx); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// wantGap checks that a start is refused as a gap.
+func (l *lab) wantGap(what string, from capture.Start) {
+	l.t.Helper()
+	_, _, err := l.open(from)
+	var gap *capture.GapError
+	if !errors.As(err, &gap) || gap.Reason == "" || gap.Remedy == "" {
+		l.t.Errorf("%s: open says %v", what, err)
+		return
+	}
+	l.t.Logf("%s: %v", what, gap)
+}
+
+// testGapIsLoud: I7, "if continuity is not *proven* at (re)connect, stop with a
+// gap record".
+func testGapIsLoud(t *testing.T, l *lab, server ownServer) {
+	c := l.capture(capture.Start{})
+	l.exec("insert into a values (1,'x',0)")
+	c.settled()
+	c.stop()
+	saved := capture.Start{Resume: c.lastResume(), Identity: c.start.Identity}
+
+	// The server was stopped and started again, without losing anything.
+	l.restart(server)
+	again := l.capture(saved)
+	l.exec("insert into a values (2,'y',0)")
+	if diff := cmp.Diff([]string{"insert a 2 v=y n=0"}, showAll(again.settled())); diff != "" {
+		t.Errorf("after a restart of the server: -want +got\n%s", diff)
+	}
+
+	// Log that was not read yet is removed while nobody captures.
+	again.stop()
+	l.exec("insert into a values (3,'z',0)")
+	l.exec("flush binary logs")
+	l.exec("insert into a values (4,'w',0)")
+	l.exec("flush binary logs")
+	l.purge()
+	l.wantGap("purged", capture.Start{Resume: again.lastResume(), Identity: c.start.Identity})
+
+	// What was read to its end may be removed.
+	read := l.capture(capture.Start{})
+	l.exec("insert into a values (5,'v',0)")
+	read.settled()
+	read.stop()
+	l.exec("flush binary logs")
+	l.exec("flush binary logs")
+	l.purge()
+	whole := capture.Start{Resume: read.lastResume(), Identity: c.start.Identity}
+	if _, _, err := l.open(whole); err != nil {
+		t.Errorf("after removing log that was read: %v", err)
+	}
+
+	// Another server.
+	other := whole
+	other.Identity = fmt.Sprintf(`{"driver":%q,"server_id":"77"}`, l.driver)
+	l.wantGap("another server", other)
+
+	// The log is reset, first lacking what was read, then with the same GTIDs again.
+	set, err := parseResume(l.driver, whole.Resume)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.exec("reset master")
+	l.wantGap("reset", whole)
+	for i := 0; ; i++ {
+		l.exec(fmt.Sprintf("insert into b values (%d,'r',0)", i))
+		srv, err := readServer(t.Context(), l.db, l.driver)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if executed, err := srv.executed(); err != nil {
+			t.Fatal(err)
+		} else if executed.contains(set.set) {
+			break
+		}
+	}
+	l.exec("insert into b values (-1,'after',0)")
+	l.wantGap("reset and written again", whole)
+}
+
+// purge removes all binlog files but the last. The server may need a moment.
+func (l *lab) purge() {
+	l.t.Helper()
+	s := New(l.cfg)
+	defer s.Close(context.Background())
+	deadline := time.Now().Add(patient)
+	for {
+		end, err := s.endOfLog(l.t.Context())
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		l.exec(fmt.Sprintf("purge binary logs to '%s'", end.file))
+		b, err := s.binlogs(l.t.Context())
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		if len(b.size) == 1 {
+			return
+		}
+		if time.Now().After(deadline) {
+			l.t.Fatal("the server keeps its binlog files")
+		}
+		if err := pause(l.t.Context(), 100*time.Millisecond); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+}
+
+// testGapWhileRunning: I7, a server that loses its log while it is captured.
+func testGapWhileRunning(t *testing.T, l *lab, server ownServer) {
+	c := l.capture(capture.Start{})
+	l.exec("insert into a values (1,'x',0)")
+	c.settled()
+	l.exec("reset master")
+	l.restart(server)
+	l.exec("insert into a values (2,'y',0)")
+	var gap *capture.GapError
+	if err := c.failed(); !errors.As(err, &gap) {
+		t.Fatalf("ended with %v", err)
+	}
+	t.Log(gap)
+	if diff := cmp.Diff([]string{"insert a 1 v=x n=0"}, showAll(c.changes())); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+// testNoLossWhenKilled: I2, "every committed row change in scope
+// appears ≥ 1 time".
+func testNoLossWhenKilled(t *testing.T, l *lab, server ownServer) {
+	c := l.capture(capture.Start{})
+	for round := range 2 {
+		writing := make(chan int)
+		killed := make(chan struct{})
+		go func() { // until the server is gone
+			n := 0
+			defer func() { writing <- n }()
+			for {
+				id := 1000*round + n
+				if _, err := l.db.Exec(fmt.Sprintf("insert into a values (%d,'x',0),(%d,'y',0)", 2*id, 2*id+1)); err != nil {
+					select {
+					case <-killed:
+						return
+					default:
+						t.Errorf("insert: %v", err)
+						return
+					}
+				}
+				n++
+			}
+		}()
+		c.wait("some changes", func(r *recorder) bool { return len(r.got) > 20*(round+1) })
+		close(killed)
+		if err := server.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		<-writing
+		l.restart(server)
+		l.exec(fmt.Sprintf("insert into a values (%d,'after the restart',0)", 100000+round))
+		c.settled()
+	}
+	seen := map[string]int{}
+	var last schemas.EventID
+	for _, change := range c.changes() {
+		seen[change.Key[0]]++
+		last = change.EventID
+	}
+	rows, err := l.db.Query("select id from a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	count := 0
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		count++
+		if seen[id] == 0 {
+			t.Errorf("row %s was not captured", id)
+		}
+		delete(seen, id)
+	}
+	if len(seen) > 0 {
+		t.Errorf("captured rows that are not there: %v", seen)
+	}
+	t.Logf("%d rows, last change %+v, %d connections", count, last, c.source.Stats().Connections)
+}

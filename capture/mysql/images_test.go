@@ -1,0 +1,132 @@
+package mysql
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+func showRow(row schemas.Row) string {
+	var parts []string
+	for _, c := range row {
+		parts = append(parts, c.Name+"="+showColumn(c))
+	}
+	return strings.Join(parts, " ")
+}
+
+// TestI9_UnavailableIsNotNull: "partial row image / missing column is
+// unavailable; never equal to NULL".
+func TestI9_UnavailableIsNotNull(t *testing.T) {
+	flavours(t, func(t *testing.T, l *lab) {
+		l.exec("alter table a add column t text")
+		l.exec("insert into a values (1,'x',10,'long'), (2,'y',null,null), (3,'z',30,'text')")
+		c := l.capture(capture.Start{})
+		l.session("set binlog_row_image=minimal",
+			"update a set n=11 where id=1", "update a set v=null where id=2", "update a set id=4 where id=3", "delete from a where id=4",
+			"insert into a (id,n) values (5,50)")
+		l.session("set binlog_row_image=noblob", "update a set n=12 where id=1", "update a set t='new' where id=1")
+		var got []string
+		for _, change := range c.settled() {
+			got = append(got, change.Op.String()+" "+change.Key[0]+": "+showRow(change.Before)+" -> "+showRow(change.After))
+			if (change.Mapping == "") == (change.Op != schemas.OpDelete && !strings.Contains(showRow(change.After), "v=?")) {
+				t.Errorf("mapping %q of %s", change.Mapping, got[len(got)-1])
+			}
+		}
+		want := []string{
+			"update 1: id=1 v=? n=? t=? -> id=1 v=? n=11 t=?",
+			"update 2: id=2 v=? n=? t=? -> id=2 v=NULL n=? t=?",
+			"delete 3: id=3 v=? n=? t=? -> ",
+			"insert 4:  -> id=4 v=? n=? t=?",
+			"delete 4: id=4 v=? n=? t=? -> ",
+			"insert 5:  -> id=5 v=? n=50 t=?",
+			"update 1: id=1 v=x n=11 t=? -> id=1 v=x n=12 t=?",
+			"update 1: id=1 v=x n=12 t=? -> id=1 v=x n=12 t=new",
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+	})
+}
+
+func TestPartialJSONIsUnavailable(t *testing.T) {
+	flavours(t, func(t *testing.T, l *lab) {
+		if l.driver != MySQL {
+			return // MariaDB has no partial updates
+		}
+		l.exec("alter table a add column j json, add column k json, add column l json")
+		l.exec(`insert into a values (1,'x',0,'{"a":1,"b":2}','{"c":3}','[1]')`)
+		c := l.capture(capture.Start{})
+		l.session("set binlog_row_value_options=PARTIAL_JSON", "update a set n=1, j=json_set(j,'$.a',5), l='[2]' where id=1")
+		changes := c.settled()
+		if len(changes) != 1 {
+			t.Fatalf("%d changes", len(changes))
+		}
+		if got, want := showRow(changes[0].After), `id=1 v=x n=1 j=? k={"c": 3} l=[2]`; got != want {
+			t.Errorf("after: %s, want %s", got, want)
+		}
+		if got, want := showRow(changes[0].Before), `id=1 v=x n=0 j={"a": 1, "b": 2} k={"c": 3} l=[1]`; got != want {
+			t.Errorf("before: %s, want %s", got, want)
+		}
+	})
+}
+
+// TestI7_ChangesWithoutRowsAreAGap: "Gap is loud: if continuity is not proven …
+// stop with a gap record".
+func TestI7_ChangesWithoutRowsAreAGap(t *testing.T) {
+	for name, statements := range map[string][]string{
+		"statement format":  {"set binlog_format=statement", "update a set v='z'"},
+		"statement, joined": {"set binlog_format=statement", "delete elsewhere from elsewhere join a on a.id=elsewhere.id"},
+		"rename away":       {"rename table a to a2"},
+		"rename into":       {"drop table a", "rename table elsewhere to a"},
+		"alter rename":      {"alter table a rename to a2"},
+		"drop partition":    {"create or replace table b (id int primary key, v int) partition by range (id) (partition p0 values less than (10))", "alter table b truncate partition p0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			flavours(t, func(t *testing.T, l *lab) {
+				if l.driver == MySQL {
+					for i, s := range statements {
+						statements[i] = strings.Replace(s, "create or replace table b", "create table if not exists c", 1)
+						statements[i] = strings.Replace(statements[i], "alter table b truncate", "alter table c truncate", 1)
+					}
+					if name == "drop partition" {
+						l.cfg.Rules = rulesOf(t, l.driver, l.name, "a", "c")
+						l.exec(statements[0])
+						statements = statements[1:]
+					}
+				}
+				l.exec("insert into a values (1,'x',0)")
+				c := l.capture(capture.Start{})
+				l.session(statements...)
+				var gap *capture.GapError
+				if err := c.failed(); !errors.As(err, &gap) || gap.Remedy == "" || gap.Source != "maria-new" {
+					t.Errorf("ended with %v", err)
+				}
+				t.Log(gap)
+				for _, change := range c.changes() {
+					if change.Op != schemas.OpTruncate {
+						t.Errorf("captured %s", show(change))
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestStatementsOnOtherTablesAreCounted(t *testing.T) {
+	flavours(t, func(t *testing.T, l *lab) {
+		c := l.capture(capture.Start{})
+		l.session("set binlog_format=statement", "insert into elsewhere values (1,'x')", "update elsewhere set v='y'")
+		l.exec("insert into a values (1,'x',0)")
+		if diff := cmp.Diff([]string{"insert a 1 v=x n=0"}, showAll(c.settled())); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+		if s := c.source.Stats(); s.Statements != 2 {
+			t.Errorf("%d statements", s.Statements)
+		}
+	})
+}
