@@ -25,6 +25,9 @@ type world struct {
 	effects map[string]int
 	writes  []string // compensations in the order in which they were begun
 
+	tails  int // begun so far
+	tailed int // records of the compensations topic that tails have handed on
+
 	steps   int // operations of the Runner so far
 	crashAt int // the operation at which it dies; 0: never
 	crashed bool
@@ -163,6 +166,10 @@ func fakeRecord(p int, offset int64, e schemas.Event) Record {
 
 func (l fakeLog) Tail(ctx context.Context, t Topic, from []int64, fn func(Record) error) error {
 	at := slices.Clone(from)
+	l.mu.Lock()
+	l.tails++
+	l.moved.Broadcast()
+	l.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -188,6 +195,12 @@ func (l fakeLog) Tail(ctx context.Context, t Topic, from []int64, fn func(Record
 		if err := fn(*found); err != nil {
 			return err
 		}
+		if t == Compensations {
+			l.mu.Lock()
+			l.tailed++
+			l.moved.Broadcast()
+			l.mu.Unlock()
+		}
 	}
 }
 
@@ -200,13 +213,11 @@ func (l fakeLog) Publish(_ context.Context, events []schemas.Event) error {
 		if err := l.step(); err != nil {
 			return err
 		}
-		t, key := Compensations, ""
 		if e.Outcome != nil {
-			t, key = Outcomes, e.Outcome.Key[0]
+			l.say(Outcomes, int(e.Outcome.Key[0][0])%fakePartitions, e)
 		} else {
-			key = e.Compensation.Key[0]
+			l.say(Compensations, int(e.Compensation.Key[0][0])%fakePartitions, e)
 		}
-		l.say(t, int(key[0])%fakePartitions, e)
 	}
 	return l.step()
 }

@@ -3,7 +3,7 @@ package compensate_test
 import (
 	"context"
 	"database/sql"
-	"fmt"
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -159,7 +159,7 @@ func (p *pipeline) diverge(id string, sequence uint32, stage schemas.Stage, enti
 // with its record.
 func (p *pipeline) until(divergence string, want schemas.Result) (outcome *schemas.Outcome, found stream.Record) {
 	p.Helper()
-	stop := fmt.Errorf("found")
+	stop := errors.New("found")
 	err := p.log.Tail(p.Context(), p.log.Topics().Outcomes, map[int32]int64{0: 0, 1: 0}, func(r stream.Record) error {
 		o, err := schemas.ParseOutcomeJSON(r.Value)
 		if err != nil {
@@ -171,7 +171,7 @@ func (p *pipeline) until(divergence string, want schemas.Result) (outcome *schem
 		}
 		return nil
 	})
-	if err != stop {
+	if !errors.Is(err, stop) {
 		p.Fatal(err)
 	}
 	return outcome, found

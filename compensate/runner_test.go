@@ -103,8 +103,9 @@ func TestI29_PauseBeforeNextWrite(t *testing.T) {
 	run := startRunner(t, c)
 	<-begun // one is being written
 	w.decide(schemas.Decision{Action: schemas.Pause, By: "ann", At: 5})
-	for !run.Status().Paused {
-		time.Sleep(time.Millisecond)
+	w.until(func() bool { return w.tailed == n+1 }) // the n compensations, and the pause
+	if !run.Status().Paused {
+		t.Error("not paused")
 	}
 	close(release)
 	first := 0
@@ -140,11 +141,11 @@ func TestPauseSurvivesRestart(t *testing.T) {
 	w.decide(schemas.Decision{Action: schemas.Pause, By: "ann", At: 5})
 	w.diverge(event(rules, "d1", 0, schemas.Opened, "order", "1", "a", "b"))
 	w.diverge(event(rules, "d2", 0, schemas.Opened, "invoice", "1", "a", "b"))
-	for range 3 {
+	for i := range 3 {
 		run := startRunner(t, config(w, rules, path))
-		w.until(func() bool { return len(w.compensations("d1")) == 1 && len(w.said("d2")) == 1 })
-		for !run.Status().Paused || run.Status().Live != 2 {
-			time.Sleep(time.Millisecond)
+		w.until(func() bool { return w.tails == 2*(i+1) })
+		if s := run.Status(); !s.Paused || s.Live != 2 || s.Waiting != 1 {
+			t.Errorf("status %+v", s)
 		}
 		run.stop(t)
 	}
@@ -176,6 +177,34 @@ func TestSupersededWhileAway(t *testing.T) {
 	run.stop(t)
 	if got := fmt.Sprint(w.said("d1")); got != "[superseded]" || len(w.writes) > 0 {
 		t.Errorf("said %s, written %v", got, w.writes)
+	}
+}
+
+// TestWrittenThenOvertaken: what was written before the process died is not called
+// superseded, although the log has something newer by then.
+func TestWrittenThenOvertaken(t *testing.T) {
+	rules, w, path := rulesOf(t, bookRules), newWorld(), statePath(t)
+	w.echo = false
+	w.rows["order/1"] = "b"
+	w.diverge(event(rules, "d1", 0, schemas.Opened, "order", "1", "a", "b"))
+	w.apply = func(c *schemas.Compensation) (schemas.Result, error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.crashAt = w.steps + 2 // the answer to this write
+		return "", nil
+	}
+	run := startRunner(t, config(w, rules, path))
+	w.until(func() bool { return w.crashed })
+	run.stop(t)
+	w.revive()
+	w.apply = nil
+	w.diverge(event(rules, "d1", 1, schemas.Updated, "order", "1", "z", "a"))
+	run = startRunner(t, config(w, rules, path))
+	w.until(func() bool { return len(w.compensations("d1")) == 2 && len(w.said(w.compensations("d1")[1].ID)) == 1 })
+	run.stop(t)
+	first := w.compensations("d1")[0].ID
+	if got := fmt.Sprint(w.said(first)); got != "[already_applied]" || w.effects[first] != 1 || w.rows["order/1"] != "z" {
+		t.Errorf("said %s, rows %v", got, w.rows)
 	}
 }
 

@@ -29,7 +29,11 @@ func (r *Runner) start(ctx context.Context) error {
 	if err := r.settle(ctx); err != nil {
 		return err
 	}
-	return r.catchUp(ctx)
+	if err := r.catchUp(ctx); err != nil {
+		return err
+	}
+	r.report()
+	return nil
 }
 
 // bounds are where a topic is read from, a position or its first record, and to.

@@ -72,7 +72,7 @@ func testRaces(t *testing.T, e Engine) {
 // wait gives one of the two a start, mostly by less than a write takes.
 func wait(i int) {
 	if i%2 == 0 {
-		time.Sleep(rand.N(8 * time.Millisecond))
+		time.Sleep(rand.N(8 * time.Millisecond)) //nolint:forbidigo // chance is what this is about; nothing waits for it
 	}
 }
 

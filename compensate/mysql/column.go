@@ -35,7 +35,7 @@ func familyOf(dataType string, charset bool) family {
 		return bits
 	case t == "float":
 		return floating
-	case t == "binary" || t == "varbinary" || strings.HasSuffix(t, "blob"):
+	case t == "binary" || t == "varbinary" || t == "vector" || strings.HasSuffix(t, "blob"):
 		return binary
 	case t == "geometry" || t == "geometrycollection" || strings.HasSuffix(t, "point") ||
 		strings.HasSuffix(t, "linestring") || strings.HasSuffix(t, "polygon"):

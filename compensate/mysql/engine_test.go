@@ -147,7 +147,7 @@ func (e *engine) Waiting(t testing.TB) {
 		if len(rows) > 0 {
 			return
 		}
-		time.Sleep(120 * time.Millisecond) // the server renews that table only when it was not read for 0.1 s
+		time.Sleep(120 * time.Millisecond) //nolint:forbidigo // another process, which renews that table when it was not read for 0.1 s
 	}
 }
 

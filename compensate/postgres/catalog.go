@@ -26,13 +26,14 @@ type column struct {
 	typ       string // qualified and quoted, without a modifier
 	equal     string // the operator that its index knows, qualified
 	generated bool   // computed from other columns: nothing of its own to compare or to write
+	object    bool   // regclass and the like, whose text depends on the search path: compared as numbers
 }
 
 // describeSQL asks for the columns, in order. The operator is that of the type's
 // default btree class, which an extension may keep in its own schema; varchar and
 // the like have none and use another type's.
 const describeSQL = `
-SELECT a.attname, a.attgenerated <> '',
+SELECT a.attname, a.attgenerated <> '', tn.nspname = 'pg_catalog' AND t.typname LIKE 'reg%',
   pg_catalog.quote_ident(tn.nspname) || '.' || pg_catalog.quote_ident(t.typname),
   pg_catalog.quote_ident(coalesce((
     SELECT opn.nspname FROM pg_catalog.pg_opclass oc
@@ -75,7 +76,7 @@ func describe(ctx context.Context, conn *pgconn.PgConn, allowed compensate.Table
 		return nil, fmt.Errorf("ask for the columns of %s.%s: %w", allowed.Schema, allowed.Name, err)
 	}
 	for _, r := range rows {
-		t.columns[r[0]] = column{generated: r[1] == "t", typ: r[2], equal: "OPERATOR(" + r[3] + ".=)"}
+		t.columns[r[0]] = column{generated: r[1] == "t", object: r[2] == "t", typ: r[3], equal: "OPERATOR(" + r[4] + ".=)"}
 	}
 	if rows, err = query(ctx, conn, uniquesSQL, oid); err != nil {
 		return nil, fmt.Errorf("ask for the indexes of %s.%s: %w", allowed.Schema, allowed.Name, err)

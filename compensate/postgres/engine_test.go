@@ -38,7 +38,7 @@ func newEngine(t testing.TB) *engine {
 	e := &engine{dsn: dsn}
 	e.admin = e.Session(t).(*session)
 	e.texts = e.Session(t).(*session)
-	if err := e.texts.Exec(`SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 3; SET bytea_output = 'hex'`); err != nil {
+	if err := e.texts.Exec(`SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 3; SET bytea_output = 'hex'; SET lc_monetary = 'C'; SET search_path = ''`); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -66,7 +66,11 @@ func (e *engine) Session(t testing.TB) compensatetest.Session {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	return &session{conn}
+	s := &session{conn}
+	if err := s.Exec("SET synchronous_commit = off"); err != nil { // the application's own writes need not survive
+		t.Fatal(err)
+	}
+	return s
 }
 
 func (e *engine) Open(t testing.TB, address string, tables compensate.Tables, o compensatetest.Options) compensatetest.Applier {
@@ -88,7 +92,7 @@ func (e *engine) Open(t testing.TB, address string, tables compensate.Tables, o 
 
 func (e *engine) Row(t testing.TB, table, where string) schemas.Row {
 	t.Helper()
-	r, err := e.texts.conn.Exec(t.Context(), "SELECT * FROM "+table+" WHERE "+where).ReadAll()
+	r, err := e.texts.conn.Exec(t.Context(), "SELECT * FROM public."+table+" WHERE "+where).ReadAll()
 	if err != nil || len(r[0].Rows) > 1 {
 		t.Fatalf("row of %s: %v, %v", table, r, err)
 	}
@@ -118,7 +122,7 @@ func (e *engine) Waiting(t testing.TB) {
 		if len(rows) > 0 {
 			return
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // another process
 	}
 }
 
@@ -190,6 +194,8 @@ func (e *engine) Types() []compensatetest.Type {
 		{Name: "composite", Column: "pair", Value: "'(1,x)'", Near: "'(1,\"x \")'",
 			Set: "DO $$ BEGIN CREATE TYPE pair AS (a int, b text); EXCEPTION WHEN duplicate_object THEN END $$"},
 		{Name: "composite of nulls", Column: "pair", Value: "'(,)'", Near: `'(,"")'`},
+		{Name: "regclass", Column: "regclass", Value: "'effects'", Near: "'pg_class'", Set: "CREATE TABLE IF NOT EXISTS effects ()"},
+		{Name: "regtype", Column: "regtype", Value: "'int4'", Near: "'int8'"},
 		{Name: "domain", Column: "short", Value: "'ab'", Near: "'AB'",
 			Set: "DO $$ BEGIN CREATE DOMAIN short AS varchar(3) CHECK (length(VALUE) > 1); EXCEPTION WHEN duplicate_object THEN END $$"},
 	}

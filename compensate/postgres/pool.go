@@ -46,7 +46,7 @@ func (p *pool) with(ctx context.Context, use func(*pgconn.PgConn) error) error {
 	}
 	defer func() { p.slots <- s }()
 	if s.conn != nil && time.Since(s.used) > idleTrust && s.conn.Ping(ctx) != nil {
-		discard(s.conn)
+		_ = discard(s.conn)
 		s.conn = nil
 	}
 	if s.conn == nil {
@@ -59,7 +59,7 @@ func (p *pool) with(ctx context.Context, use func(*pgconn.PgConn) error) error {
 	err := use(s.conn)
 	s.used = time.Now()
 	if s.conn.IsClosed() || s.conn.TxStatus() != 'I' {
-		discard(s.conn)
+		_ = discard(s.conn)
 		s.conn = nil
 	}
 	return err

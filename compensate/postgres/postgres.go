@@ -103,6 +103,7 @@ func settings(c *Config) map[string]string {
 		"TimeZone":                            "UTC",
 		"extra_float_digits":                  "3",
 		"bytea_output":                        "hex",
+		"lc_monetary":                         "C",
 		"search_path":                         strings.Join(append(path, "pg_temp"), ", "),
 		"application_name":                    "trueup compensate",
 		"default_transaction_isolation":       "read committed",

@@ -122,6 +122,8 @@ func (s *statement) where(t *table, c *schemas.Compensation) error {
 		case col.Presence == schemas.Null:
 			// Unlike IS NULL, not true of a row of NULLs.
 			fmt.Fprintf(&s.text, " AND %s IS NOT DISTINCT FROM NULL", name)
+		case known.object:
+			fmt.Fprintf(&s.text, " AND %s::pg_catalog.oid OPERATOR(pg_catalog.=) (%s)::pg_catalog.oid", name, s.bind(text(col), known.typ))
 		default:
 			fmt.Fprintf(&s.text, ` AND %s IS DISTINCT FROM NULL AND pg_catalog.format('%%s', %s) COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) %s`,
 				name, name, s.bind(text(col), textType))
