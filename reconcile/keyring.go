@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -106,7 +107,7 @@ func (r *keyring) load(k *keyState) (found bool, err error) {
 
 // flush saves what changed, and forgets settled keys.
 func (r *keyring) flush() error {
-	for id, k := range r.cache {
+	for id, k := range r.cache { // any order: each key is written by itself
 		if k.dirty {
 			if err := r.save(k); err != nil {
 				return fmt.Errorf("write state of key %q: %w", id, err)
@@ -117,7 +118,7 @@ func (r *keyring) flush() error {
 		}
 	}
 	if len(r.cache) > maxCached {
-		for id, k := range r.cache {
+		for id, k := range r.cache { // any order: all that can go do
 			if !k.touched {
 				delete(r.cache, id)
 			}
@@ -179,7 +180,7 @@ func (r *keyring) eachBetween(lower, upper []byte, fn func(*keyState) error) err
 			}
 			return nil
 		})
-		if err != nil && err != errPage {
+		if err != nil && !errors.Is(err, errPage) {
 			return err
 		}
 		for _, id := range ids {

@@ -9,7 +9,7 @@ func (c *Core) Totals() schemas.Summary {
 	s := schemas.Summary{Equal: t[classEqual], Diverged: t[classDiverged],
 		Unknown: map[schemas.Reason]int64{}, ByKind: map[schemas.Kind]int64{}}
 	s.Compared = s.Equal + s.Diverged
-	for class, reason := range reasonOf {
+	for class, reason := range reasonOf { // any order: a map is filled
 		if n := t[class]; n != 0 {
 			s.Unknown[reason] = n
 		}

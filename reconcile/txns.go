@@ -81,7 +81,7 @@ func (t *txns) torn(v *version) bool {
 
 // flush writes what changed and forgets what has ended.
 func (t *txns) flush() error {
-	for pos, x := range t.open {
+	for pos, x := range t.open { // any order: each entry is written by itself
 		var err error
 		if x.applied+x.other >= x.rows {
 			err = t.state.Delete(txnKey(pos))

@@ -120,16 +120,16 @@ func verdictStatus(s schemas.Summary) error {
 func printVerdicts(to io.Writer, found []schemas.Divergence, sum schemas.Summary, asJSON bool) error {
 	w := bufio.NewWriter(to)
 	for i := range found {
-		if asJSON {
-			w.Write(append(schemas.AppendDivergenceJSON(nil, &found[i]), '\n'))
-		} else {
-			printDivergence(w, &found[i])
-		}
+		writeDivergence(w, &found[i], asJSON)
 	}
 	if asJSON {
-		w.Write(append(schemas.AppendSummaryJSON(nil, &sum), '\n'))
+		writeLine(w, schemas.AppendSummaryJSON(nil, &sum))
 	} else {
 		printSummary(w, &sum)
 	}
-	return w.Flush()
+	return w.Flush() // says also what failed before
 }
+
+// writeLine writes a line to a buffered writer or to standard output, whose
+// failure (a closed pipe) ends the process by a signal.
+func writeLine(w io.Writer, line []byte) { fmt.Fprintf(w, "%s\n", line) }

@@ -144,7 +144,11 @@ func TestRunRefusesAServerThatCannotBeCaptured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer pg.Stop()
+	defer func() {
+		if err := pg.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
 	path := writeMigration(t, ordersMigration, pg.DSN, pg.DSN)
 	_, _, err = execute(soon(t), "run", "-f", path)
 	if exitCode(err) != exitError || !strings.Contains(err.Error(), "wal_level") || !strings.Contains(err.Error(), "logical") {

@@ -46,7 +46,7 @@ otherwise it goes on until it is stopped.`,
 	return cmd
 }
 
-func captureToStdout(cmd *cobra.Command, file string, side schemas.Side, until string) error {
+func captureToStdout(cmd *cobra.Command, file string, side schemas.Side, until string) (err error) {
 	m, err := loadMigration(file)
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func captureToStdout(cmd *cobra.Command, file string, side schemas.Side, until s
 	if err != nil {
 		return err
 	}
-	defer dir.Release()
+	defer func() { err = errors.Join(err, dir.Release()) }()
 	src, err := newSource(m, rules, side, "_stdout", newLogger(cmd.ErrOrStderr()))
 	if err != nil {
 		return err

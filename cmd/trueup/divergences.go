@@ -163,7 +163,7 @@ func listDivergences(cmd *cobra.Command, file string, f *divergenceFilter, asJSO
 
 func writeDivergence(w io.Writer, d *schemas.Divergence, asJSON bool) {
 	if asJSON {
-		w.Write(append(schemas.AppendDivergenceJSON(nil, d), '\n'))
+		writeLine(w, schemas.AppendDivergenceJSON(nil, d))
 		return
 	}
 	printDivergence(w, d)
@@ -240,7 +240,7 @@ func showDivergence(cmd *cobra.Command, file, id string, asJSON bool) error {
 func writeEvent(w io.Writer, e *schemas.Event, asJSON bool) {
 	switch {
 	case asJSON:
-		w.Write(append(schemas.AppendEventJSON(nil, e), '\n'))
+		writeLine(w, schemas.AppendEventJSON(nil, e))
 	case e.Compensation != nil:
 		c := e.Compensation
 		fmt.Fprintf(w, "compensation %s (%s, %s): %s %s in %s.%s\n", short(c.ID), c.Mode, c.Policy, c.Statement, keyText(c.Key),

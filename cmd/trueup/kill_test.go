@@ -132,7 +132,7 @@ func (k *killed) awaitStatus() error {
 		if s, err := readStatus(k.migration.DataDir); err == nil && s != nil && s.PID == pid {
 			return nil
 		}
-		time.Sleep(50 * time.Millisecond)
+		pause(k.t.Context(), 50*time.Millisecond)
 	}
 	return fmt.Errorf("trueup run did not start:\n%s", k.tail())
 }

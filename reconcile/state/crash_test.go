@@ -205,7 +205,16 @@ func TestScanMergesWhatIsPending(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
+	defer func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	set := func(p *state.Partition, k, v string) {
+		if err := p.Set([]byte(k), []byte(v)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	p, other := db.Partition(7), db.Partition(8)
 	model := map[string]string{}
 	r := rand.New(rand.NewPCG(1, 2))
@@ -213,11 +222,13 @@ func TestScanMergesWhatIsPending(t *testing.T) {
 		k := fmt.Sprint(r.IntN(60))
 		switch r.IntN(4) {
 		case 0:
-			p.Delete([]byte(k))
+			if err := p.Delete([]byte(k)); err != nil {
+				t.Fatal(err)
+			}
 			delete(model, k)
 		case 1, 2:
 			v := fmt.Sprint(i)
-			p.Set([]byte(k), []byte(v))
+			set(p, k, v)
 			model[k] = v
 		case 3:
 			if r.IntN(5) == 0 {
@@ -226,7 +237,7 @@ func TestScanMergesWhatIsPending(t *testing.T) {
 				}
 			}
 		}
-		other.Set([]byte(k), []byte("other"))
+		set(other, k, "other")
 		lower, upper := fmt.Sprint(r.IntN(60)), fmt.Sprint(r.IntN(60))
 		var got, want []string
 		if err := p.Scan([]byte(lower), []byte(upper), func(k, v []byte) error {
