@@ -1,13 +1,16 @@
 package postgres
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // TextSettings are the session settings under which the server's text of a
@@ -30,8 +33,8 @@ func TextSettings() map[string]string {
 // says nothing.
 const connectWait = 10 * time.Second
 
-// connect opens a connection whose texts are the same for everybody.
-func (c *Config) connect(ctx context.Context, replication bool) (*pgconn.PgConn, error) {
+// connection says how to connect so that texts are the same for everybody.
+func (c *Config) connection(replication bool) (*pgconn.Config, error) {
 	config, err := pgconn.ParseConfig(c.DSN)
 	if err != nil {
 		return nil, err
@@ -51,11 +54,44 @@ func (c *Config) connect(ctx context.Context, replication bool) (*pgconn.PgConn,
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectWait
 	}
+	return config, nil
+}
+
+// connect opens a connection for statements, and for commands of the
+// replication protocol if so said.
+func (c *Config) connect(ctx context.Context, replication bool) (*pgconn.PgConn, error) {
+	config, err := c.connection(replication)
+	if err != nil {
+		return nil, err
+	}
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connect %s: %w", c.Source, err)
 	}
 	return conn, nil
+}
+
+// readBytes is what is read from the socket at once: the server sends small
+// pieces fast, and a system call for each would cost more than reading them.
+const readBytes = 128 << 10
+
+// connectStream opens a connection to stream over. The reader holds what was
+// received from the socket and not yet looked at.
+func (c *Config) connectStream(ctx context.Context) (*pgconn.PgConn, *bufio.Reader, error) {
+	config, err := c.connection(true)
+	if err != nil {
+		return nil, nil, err
+	}
+	var received *bufio.Reader
+	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		received = bufio.NewReaderSize(r, readBytes)
+		return pgproto3.NewFrontend(received, w)
+	}
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect %s: %w", c.Source, err)
+	}
+	return conn, received, nil
 }
 
 // closeWait bounds how long a connection may take to say goodbye.

@@ -400,3 +400,38 @@ func TestFirstStartRefuses(t *testing.T) {
 		t.Error("a position without the identity of its log was accepted")
 	}
 }
+
+// A first start waits for the transactions that are open; one that is given up
+// leaves no slot behind.
+func TestFirstStartGivenUpLeavesNoSlot(t *testing.T) {
+	d := newDB(t, createOrders)
+	other := d.connect()
+	if _, err := other.PgConn().Exec(t.Context(), "begin; insert into orders values (1)").ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	cfg := d.config(orderEntity)
+	ctx, cancel := context.WithCancel(t.Context())
+	opened := make(chan error, 1)
+	go func() {
+		_, err := New(cfg).Open(ctx, "", "")
+		opened <- err
+	}()
+	count := func() int {
+		return get[int](d, "select count(*) from pg_replication_slots where slot_name = $1", cfg.Slot)
+	}
+	await := func(n int) {
+		t.Helper()
+		for deadline := time.Now().Add(patience); count() != n; {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d slots, want %d", count(), n)
+			}
+			time.Sleep(10 * time.Millisecond) // the catalog sends no signal
+		}
+	}
+	await(1) // in the making
+	cancel()
+	if err := <-opened; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	await(0)
+}

@@ -31,15 +31,18 @@ func (s *Source) Run(ctx context.Context, start capture.Start, epoch uint32, sin
 		delivery: &delivery{cfg: &s.cfg, epoch: epoch, sink: sink, bounds: b, stats: &s.counters, where: where, reached: at},
 		sampler:  &sampler{source: s, bounds: b, sampled: make(chan struct{}, 1), log: id}}
 
-	ctx, cancel := context.WithCancelCause(ctx)
+	inner, cancel := context.WithCancelCause(ctx)
 	var sampling sync.WaitGroup
-	sampling.Go(func() { cancel(r.sampler.run(ctx)) })
-	defer sampling.Wait()
-	defer cancel(nil)
-	err = r.connections(ctx)
-	if ctx.Err() != nil && !lasting(err) {
-		err = context.Cause(ctx)
+	sampling.Go(func() { cancel(r.sampler.run(inner)) })
+	err = r.connections(inner)
+	switch {
+	case ctx.Err() != nil && !lasting(err):
+		err = ctx.Err()
+	case ctx.Err() == nil && inner.Err() != nil:
+		err = context.Cause(inner) // the gap that the sampler found
 	}
+	cancel(nil)
+	sampling.Wait()
 	return err
 }
 
@@ -73,6 +76,14 @@ func (r *run) connections(ctx context.Context) error {
 			retry.reset()
 			attempts = 0
 		}
+		if stubborn(err) {
+			attempts++
+		} else {
+			attempts = 0
+		}
+		if attempts == attemptsMax {
+			return fmt.Errorf("%d attempts: %w", attempts, err)
+		}
 		busy := isBusy(err)
 		switch {
 		case busy && busySince.IsZero():
@@ -81,9 +92,6 @@ func (r *run) connections(ctx context.Context) error {
 			return fmt.Errorf("slot %s stays in use: %w; only one capture may use it: stop the other one, or name another slot", r.source.cfg.Slot, err)
 		case !busy:
 			busySince = time.Time{}
-		}
-		if attempts++; stubborn(err) && attempts >= attemptsMax {
-			return fmt.Errorf("%d attempts: %w", attempts, err)
 		}
 		log.Warn("stream broken; connecting again", "pos", posText(r.delivery.reached), "err", err)
 		if err := retry.wait(ctx); err != nil {
@@ -96,7 +104,7 @@ func (r *run) connections(ctx context.Context) error {
 // done.
 func (r *run) connection(ctx context.Context) error {
 	s, d := r.source, r.delivery
-	conn, err := s.cfg.connect(ctx, true)
+	conn, received, err := s.cfg.connectStream(ctx)
 	if err != nil {
 		return err
 	}
@@ -116,7 +124,7 @@ func (r *run) connection(ctx context.Context) error {
 	r.sampler.follow(r.log)
 	d.bounds.setLag(f.server.writerLag())
 
-	stream, err := startStream(ctx, conn, &s.cfg, d.reached)
+	stream, err := startStream(ctx, conn, received, &s.cfg, d.reached)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -24,17 +25,18 @@ const (
 // stream is a replication connection that streams. One goroutine receives,
 // one confirms.
 type stream struct {
-	conn *pgconn.PgConn
+	conn     *pgconn.PgConn
+	received *bufio.Reader // between the socket and conn
 
 	reply chan struct{} // of capacity 1: the server wants a status
 	ping  chan struct{} // of capacity 1: we want to know how far the server is
 
 	mu      sync.Mutex
-	stopped bool // under mu: nothing is received any more
+	stopped bool // under mu: nobody waits for messages any more
 }
 
 // startStream asks the server to stream from a position.
-func startStream(ctx context.Context, conn *pgconn.PgConn, c *Config, from lsn) (*stream, error) {
+func startStream(ctx context.Context, conn *pgconn.PgConn, received *bufio.Reader, c *Config, from lsn) (*stream, error) {
 	err := pglogrepl.StartReplication(ctx, conn, c.Slot, from, pglogrepl.StartReplicationOptions{
 		Mode: pglogrepl.LogicalReplication,
 		PluginArgs: []string{"proto_version '1'", "messages 'true'",
@@ -43,7 +45,7 @@ func startStream(ctx context.Context, conn *pgconn.PgConn, c *Config, from lsn) 
 	if err != nil {
 		return nil, fmt.Errorf("stream from %s: %w", from, err)
 	}
-	return &stream{conn: conn, reply: make(chan struct{}, 1), ping: make(chan struct{}, 1)}, nil
+	return &stream{conn: conn, received: received, reply: make(chan struct{}, 1), ping: make(chan struct{}, 1)}, nil
 }
 
 // errStreamEnded says that the server ended the stream in good order: it is
@@ -57,7 +59,7 @@ func (s *stream) receive(ctx context.Context, q *queue) error {
 	frontend := s.conn.Frontend()
 	var b batch
 	for {
-		if frontend.ReadBufferLen() == 0 || b.bytes >= batchBytes {
+		if b.bytes >= batchBytes || frontend.ReadBufferLen() == 0 && s.received.Buffered() == 0 {
 			if len(b.messages) > 0 {
 				b.received = time.Now()
 				if err := q.put(ctx, b); err != nil {
@@ -126,8 +128,10 @@ func (s *stream) extend() {
 func (s *stream) interrupt() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stopped = true
-	s.conn.Conn().SetReadDeadline(time.Unix(1, 0))
+	if !s.stopped {
+		s.stopped = true
+		s.conn.Conn().SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // status tells the server how far we are: written is what was received, and
@@ -145,7 +149,9 @@ func (s *stream) status(written, flushed lsn, answer bool) error {
 // farewell tells the server how far we are for the last time, and waits until
 // it has read that.
 func (s *stream) farewell(written, flushed lsn) error {
-	s.conn.Conn().SetReadDeadline(time.Now().Add(closeWait))
+	s.mu.Lock()
+	s.stopped = true // an interruption that comes late changes nothing
+	s.mu.Unlock()
 	if err := s.status(written, flushed, false); err != nil {
 		return err
 	}
