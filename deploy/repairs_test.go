@@ -46,8 +46,11 @@ func repair(t *testing.T, a compensate.Applier, side schemas.Side, schema string
 		c.KeyColumns = schemas.Row{{Name: names[0], Text: c.Key[0], Presence: schemas.Value}}
 		for _, want := range []schemas.Result{schemas.Applied, schemas.AlreadyApplied} {
 			o, err := a.Apply(t.Context(), c)
-			if err != nil || o.Result != want {
-				return fmt.Errorf("%s: %s %s, %v; want %s", c.ID, o.Result, o.Detail, err, want)
+			if err != nil {
+				return fmt.Errorf("%s: %w", c.ID, err)
+			}
+			if o.Result != want {
+				return fmt.Errorf("%s: %s %s, want %s", c.ID, o.Result, o.Detail, want)
 			}
 		}
 	}

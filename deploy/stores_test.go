@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trueup-io/trueup/capture"
+	mysqlcapture "github.com/trueup-io/trueup/capture/mysql"
 	"github.com/trueup-io/trueup/internal/servers"
 	"github.com/trueup-io/trueup/internal/servers/servertest"
 	"github.com/trueup-io/trueup/schemas"
@@ -89,37 +90,58 @@ func pgExec(t *testing.T, conn *pgx.Conn, statements string) {
 	}
 }
 
-// targetStore starts MariaDB with the settings of docker-compose.yml and runs
-// what its container runs on a new volume, without the rights to repair.
-func targetStore(t *testing.T) (server *servers.MariaDB, admin *sql.DB) {
+// target is a server that the target store can be on.
+type target struct {
+	driver string
+	start  func(t *testing.T) (stop func() error, dsn string)
+	client string // how the server shows the right REPLICATION CLIENT
+}
+
+// targets are MariaDB with the settings of docker-compose.yml, and MySQL.
+var targets = []target{
+	{mysqlcapture.MariaDB, func(t *testing.T) (func() error, string) {
+		settings := map[string]string{}
+		for _, word := range service(t, composed(t), "mariadb").Command[1:] {
+			name, value, _ := strings.Cut(strings.TrimPrefix(word, "--"), "=")
+			settings[name] = value
+		}
+		server, err := servers.StartMariaDB(t.Context(), servers.MariaDBOptions{Settings: settings})
+		servertest.Check(t, err)
+		return server.Stop, server.DSN
+	}, "BINLOG MONITOR"},
+	{mysqlcapture.MySQL, func(t *testing.T) (func() error, string) {
+		server, err := servers.StartMySQL(t.Context(), servers.MySQLOptions{})
+		servertest.Check(t, err)
+		return server.Stop, server.DSN
+	}, "REPLICATION CLIENT"},
+}
+
+// store starts the server and runs what the container of docker-compose.yml runs
+// on a new volume, without the rights to repair. It returns the administrator's
+// connection and the connection string of Trueup's user.
+func (s *target) store(t *testing.T) (admin *sql.DB, dsn string) {
 	t.Helper()
-	settings := map[string]string{}
-	for _, word := range service(t, composed(t), "mariadb").Command[1:] {
-		name, value, _ := strings.Cut(strings.TrimPrefix(word, "--"), "=")
-		settings[name] = value
-	}
-	server, err := servers.StartMariaDB(t.Context(), servers.MariaDBOptions{Settings: settings})
-	servertest.Check(t, err)
+	stop, root := s.start(t)
 	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
+		if err := stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	admin = myConnect(t, server.DSN)
+	admin = myConnect(t, root)
 	myExec(t, admin, readFile(t, "../examples/orders/target.sql"))
 	myExec(t, admin, "CREATE TABLE shop.customers (id bigint PRIMARY KEY, secret text); INSERT INTO shop.customers VALUES (1, 's')")
 	myExec(t, admin, readFile(t, "grants/mariadb-capture.sql"))
-	if _, err := myOpen(t, myDSN(t, server, "", "shop")); err == nil {
+	if _, err := myOpen(t, myDSN(t, root, "", "shop")); err == nil {
 		t.Error("the user can log in before it has a password")
 	}
 	myExec(t, admin, "ALTER USER 'trueup'@'%' IDENTIFIED BY 'sesame' ACCOUNT UNLOCK")
-	return server, admin
+	return admin, myDSN(t, root, "sesame", "shop")
 }
 
 // myDSN is of Trueup's user.
-func myDSN(t *testing.T, server *servers.MariaDB, password, database string) string {
+func myDSN(t *testing.T, root, password, database string) string {
 	t.Helper()
-	c, err := mysql.ParseDSN(server.DSN)
+	c, err := mysql.ParseDSN(root)
 	if err != nil {
 		t.Fatal(err)
 	}
