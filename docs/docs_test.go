@@ -225,15 +225,15 @@ type command struct{ page, text string }
 // commandsIn finds commands in code, inline and in blocks. A pipe ends one.
 func commandsIn(t *testing.T) (found []command) {
 	t.Helper()
-	inline := regexp.MustCompile("`(trueup [a-z][^`]*)`")
+	inline := regexp.MustCompile("`(trueup\\s+[a-z][^`]*)`")
 	line := regexp.MustCompile(`(?m)^\$ (trueup .*)$`)
 	for _, page := range pages(t) {
-		text := strings.ReplaceAll(read(t, page), "\n", "\n ")
+		text := read(t, page)
 		var all []string
-		for _, m := range inline.FindAllStringSubmatch(strings.ReplaceAll(text, "\n ", " "), -1) {
-			all = append(all, m[1])
+		for _, m := range inline.FindAllStringSubmatch(text, -1) {
+			all = append(all, strings.Join(strings.Fields(m[1]), " "))
 		}
-		for _, m := range line.FindAllStringSubmatch(strings.ReplaceAll(text, "\n ", "\n"), -1) {
+		for _, m := range line.FindAllStringSubmatch(text, -1) {
 			all = append(all, m[1])
 		}
 		for _, c := range all {
