@@ -3,7 +3,6 @@ package mysql
 import (
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -298,7 +297,9 @@ func parseHint(dataType, columnType string, scale, datetimePrecision *int) hint 
 	columnType = strings.ToLower(columnType)
 	var width int
 	if _, arguments, ok := strings.Cut(columnType, "("); ok {
-		fmt.Sscanf(arguments, "%d", &width)
+		for i := 0; i < len(arguments) && arguments[i] >= '0' && arguments[i] <= '9'; i++ {
+			width = 10*width + int(arguments[i]-'0')
+		}
 	}
 	switch h.dataType {
 	case "float", "double":

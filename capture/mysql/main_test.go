@@ -167,8 +167,9 @@ type capturing struct {
 	l      *lab
 	source *Source
 	start  capture.Start
-	stop   func() error // ends it; gives what Run returned
+	stop   func() // ends it as its owner does
 	ended  chan struct{}
+	result error // of Run, once ended is closed
 }
 
 // capture runs a source from a start, the zero Start being the present.
@@ -186,18 +187,19 @@ func (l *lab) captureInto(from capture.Start, into *recorder) *capturing {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &capturing{recorder: into, l: l, source: source, start: start, ended: make(chan struct{})}
 	into.changed, into.fail = make(chan struct{}), l.t.Errorf
-	var result error
 	go func() {
 		defer close(c.ended)
-		result = source.Run(ctx, start, 1, into, func() (capture.Resume, bool) { return "", false })
+		c.result = source.Run(ctx, start, 1, into, func() (capture.Resume, bool) { return "", false })
 		into.wake()
 	}()
-	c.stop = sync.OnceValue(func() error {
+	c.stop = func() {
 		cancel()
 		<-c.ended
-		return result
-	})
-	l.t.Cleanup(func() { c.stop() })
+		if c.result == nil {
+			l.t.Error("a run that was stopped says nothing of it")
+		}
+	}
+	l.t.Cleanup(c.stop)
 	return c
 }
 
@@ -218,7 +220,7 @@ func (c *capturing) failed() error {
 	c.l.t.Helper()
 	select {
 	case <-c.ended:
-		return c.stop()
+		return c.result
 	case <-time.After(patient):
 		c.l.t.Fatal("capture goes on")
 		return nil
@@ -239,7 +241,7 @@ func (c *capturing) wait(what string, holds func(*recorder) bool) {
 		select {
 		case <-changed:
 		case <-c.ended:
-			c.l.t.Fatalf("capture ended before %s: %v", what, c.stop())
+			c.l.t.Fatalf("capture ended before %s: %v", what, c.result)
 		case <-timeout:
 			c.l.t.Fatalf("no %s", what)
 		}

@@ -197,7 +197,7 @@ func (s *Source) prove(ctx context.Context, srv server, point resumePoint, ident
 // provePurged makes sure that nothing was removed from the log that was not
 // read.
 func (s *Source) provePurged(ctx context.Context, srv server, point resumePoint, files binlogs) (err error) {
-	purged := gtids{}
+	var purged gtids
 	if s.cfg.Driver == MariaDB {
 		var known bool
 		if purged, known, err = s.gtidsAt(ctx, files.first); err == nil && !known {

