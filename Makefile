@@ -40,6 +40,7 @@ test:
 lint: $(TOOL)
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "gofmt -w:" $$unformatted; exit 1; }
 	$(GO) vet ./...
+	cd tools && $(GO) test ./...
 	$(GO) vet -vettool=$(CURDIR)/$(TOOLS)/purecore ./reconcile
 	$(TOOLS)/staticcheck ./...
 	$(TOOLS)/golangci-lint run ./...
@@ -58,7 +59,7 @@ generate: $(TOOL)
 clean:
 	rm -rf bin .cache
 
-$(TOOL): tools/go.mod tools/go.sum $(wildcard tools/*/*.go)
+$(TOOL): tools/go.mod tools/go.sum $(wildcard tools/*/*.go tools/*/*/*.go)
 	@mkdir -p $(TOOLS)
 	cd tools && GOBIN=$(CURDIR)/$(TOOLS) $(GO) install tool ./...
 	@touch $@
