@@ -32,6 +32,8 @@ type Config struct {
 	StateDir string
 	// Instance names this process in the consumer group, over restarts; empty: "reconcile-1".
 	Instance string
+	// MaxBatch bounds the records of a batch; 0: the group's default.
+	MaxBatch int
 	Logger   *slog.Logger
 }
 
@@ -92,7 +94,7 @@ func New(cfg Config) (*Runner, error) {
 	}
 	r := &Runner{cfg: cfg, db: db, parts: map[int32]*part{}}
 	r.status.Stopped = map[int32]string{}
-	if r.group, err = cfg.Log.Group(stream.GroupConfig{Name: "reconcile", Instance: cfg.Instance}, r); err != nil {
+	if r.group, err = cfg.Log.Group(stream.GroupConfig{Name: "reconcile", Instance: cfg.Instance, MaxPollRecords: cfg.MaxBatch}, r); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return r, nil
