@@ -57,7 +57,7 @@ if something is not.`,
 // finding is a capture.Finding and where it was made.
 type finding struct {
 	Kind  string `json:"kind"`
-	Where string `json:"where"` // legacy, target, log, data directory
+	Where string `json:"where"` // legacy, target, log, data
 	capture.Finding
 }
 
@@ -84,18 +84,18 @@ func checkAll(ctx context.Context, m *schemas.Migration) ([]finding, error) {
 		add(side.String(), found...)
 	}
 	add("log", checkLog(ctx, m))
-	add("data directory", checkDataDir(m))
+	add("data", checkDataDir(m))
 	return out, nil
 }
 
 func checkDataDir(m *schemas.Migration) capture.Finding {
-	f := capture.Finding{Severity: capture.OK, Subject: "data directory", Detail: m.DataDir + " is free or this migration's"}
+	f := capture.Finding{Severity: capture.OK, Subject: "directory", Detail: m.DataDir + " is free or this migration's"}
 	owner, err := datadir.Owner(m.DataDir)
 	switch {
 	case err != nil:
-		f = capture.Finding{Severity: capture.Fail, Subject: "data directory", Detail: err.Error()}
+		f = capture.Finding{Severity: capture.Fail, Subject: "directory", Detail: err.Error()}
 	case owner != "" && owner != m.Name:
-		f = capture.Finding{Severity: capture.Fail, Subject: "data directory",
+		f = capture.Finding{Severity: capture.Fail, Subject: "directory",
 			Detail: fmt.Sprintf("%s belongs to migration %q", m.DataDir, owner), Remedy: "point dataDir elsewhere"}
 	}
 	return f
@@ -103,17 +103,17 @@ func checkDataDir(m *schemas.Migration) capture.Finding {
 
 func checkLog(ctx context.Context, m *schemas.Migration) capture.Finding {
 	if len(m.Log.Brokers) == 0 {
-		return capture.Finding{Severity: capture.OK, Subject: "log", Detail: "embedded broker, a single copy on this machine's disk"}
+		return capture.Finding{Severity: capture.OK, Subject: "broker", Detail: "embedded broker, a single copy on this machine's disk"}
 	}
 	log, err := stream.Connect(ctx, logConfig(m, nil))
 	switch {
 	case errors.Is(err, stream.ErrNoTopic):
-		return capture.Finding{Severity: capture.OK, Subject: "log", Detail: "brokers answer; the topics will be created"}
+		return capture.Finding{Severity: capture.OK, Subject: "broker", Detail: "brokers answer; the topics will be created"}
 	case err != nil:
-		return capture.Finding{Severity: capture.Fail, Subject: "log", Detail: err.Error()}
+		return capture.Finding{Severity: capture.Fail, Subject: "broker", Detail: err.Error()}
 	}
 	defer log.Close()
-	return capture.Finding{Severity: capture.OK, Subject: "log", Detail: fmt.Sprintf("%s, %d partitions", log.Describe(), log.Partitions())}
+	return capture.Finding{Severity: capture.OK, Subject: "broker", Detail: fmt.Sprintf("%s, %d partitions", log.Describe(), log.Partitions())}
 }
 
 func printFinding(w io.Writer, f finding, asJSON bool) error {

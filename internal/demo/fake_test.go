@@ -216,9 +216,7 @@ func (f *fakePipeline) heal(key shop.Key) error {
 		args = append(args, key.Key[1])
 	}
 	at := make([]any, len(args))
-	for i, a := range args {
-		at[i] = a
-	}
+	copy(at, args)
 	rows, err := f.legacy.Query(f.ctx, fmt.Sprintf("select "+columns+" from public."+table+" where "+where, at...))
 	if err != nil {
 		return err

@@ -74,7 +74,7 @@ func (p *pty) resize(t *testing.T, columns, rows uint16) {
 // await waits until the terminal was sent a text.
 func (p *pty) await(t *testing.T, text string) {
 	t.Helper()
-	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) { //nolint:forbidigo // a terminal says nothing when it was written to
 		p.mu.Lock()
 		seen := p.seen.String()
 		p.mu.Unlock()
@@ -129,7 +129,12 @@ func TestLiveViewWithoutColours(t *testing.T) {
 	t.Setenv("TERM", "xterm")
 	t.Setenv("NO_COLOR", "1")
 	d := newDemo(Options{Out: p.terminal, Err: io.Discard, Log: newTestLog(t)}, 2*time.Second)
-	defer d.view.begin()()
+	end := d.view.begin()
+	defer func() {
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	}()
 	d.say("starting")
 	p.await(t, "starting")
 	p.mu.Lock()

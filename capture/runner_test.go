@@ -1,0 +1,271 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/trueup-io/trueup/schemas"
+	"github.com/trueup-io/trueup/stream"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const partitions = 3
+
+// fakeSource is a source of numbered one-row transactions: position n is
+// change n. It remembers what it was allowed to forget.
+type fakeSource struct {
+	last     int // changes that exist
+	gap      *GapError
+	opened   Resume
+	allowed  []Resume
+	finished chan struct{} // closed when everything was handed over and may be forgotten
+}
+
+func (f *fakeSource) Open(_ context.Context, from Resume, identity string) (Start, error) {
+	f.opened = from
+	if f.gap != nil {
+		return Start{}, f.gap
+	}
+	if from == "" {
+		return Start{Resume: "0", Identity: "fake"}, nil
+	}
+	if identity != "fake" {
+		return Start{}, fmt.Errorf("identity %q", identity)
+	}
+	return Start{Resume: from, Identity: identity}, nil
+}
+
+func (f *fakeSource) Run(ctx context.Context, start Start, epoch uint32, sink Sink, acked func() (Resume, bool)) error {
+	var n int
+	if _, err := fmt.Sscan(string(start.Resume), &n); err != nil {
+		return err
+	}
+	for n++; n <= f.last; n++ {
+		if err := sink.Change(ctx, f.change(n, epoch)); err != nil {
+			return err
+		}
+		p := schemas.Progress{Side: schemas.Legacy, Source: "fake", Epoch: epoch, Pos: pos(n), TS: schemas.Micros(n)}
+		if err := sink.Progress(ctx, p, Resume(fmt.Sprint(n))); err != nil {
+			return err
+		}
+		f.note(acked)
+	}
+	for ctx.Err() == nil {
+		if r := f.note(acked); r == Resume(fmt.Sprint(f.last)) && f.finished != nil {
+			close(f.finished)
+			f.finished = nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return ctx.Err()
+}
+
+func (f *fakeSource) note(acked func() (Resume, bool)) Resume {
+	r, ok := acked()
+	if ok && (len(f.allowed) == 0 || f.allowed[len(f.allowed)-1] != r) {
+		f.allowed = append(f.allowed, r)
+	}
+	return r
+}
+
+func (f *fakeSource) Close(context.Context) error { return nil }
+
+func pos(n int) string { return fmt.Sprintf("%016X", n) }
+
+func (f *fakeSource) change(n int, epoch uint32) *schemas.Change {
+	return &schemas.Change{EventID: schemas.EventID{Source: "fake", Epoch: epoch, Pos: pos(n)}, Side: schemas.Legacy, Entity: "order",
+		Key: []string{fmt.Sprint(n % 17)}, Op: schemas.OpUpdate, CommitTS: schemas.Micros(n),
+		After: schemas.Row{{Name: "id", Text: fmt.Sprint(n % 17)}, {Name: "v", Text: fmt.Sprint(n)}}}
+}
+
+func testRules(t *testing.T) *schemas.Rules {
+	t.Helper()
+	m, err := schemas.ParseMigration([]byte(`
+apiVersion: trueup/v1
+kind: Migration
+metadata: {name: orders, owner: team-orders}
+entities:
+  - name: order
+    key: [id]
+    legacy: {table: public.orders}
+    target: {table: shop.orders}
+    fields:
+      id: {type: integer}
+      v:  {type: text}
+`), "test.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := m.Rules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func testLog(t *testing.T) *stream.Log {
+	t.Helper()
+	log, err := stream.Open(t.Context(), stream.Config{Migration: "orders", DataDir: t.TempDir(), Partitions: partitions})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return log
+}
+
+func testRunner(t *testing.T, log *stream.Log, path string, newEpoch bool) *Runner {
+	t.Helper()
+	r, err := NewRunner(RunnerConfig{Side: schemas.Legacy, Source: "fake", Rules: testRules(t), StatePath: path,
+		SaveEvery: time.Millisecond, NewEpoch: newEpoch}, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// records returns what the log has, by partition.
+func records(t *testing.T, log *stream.Log) [][]*schemas.Record {
+	t.Helper()
+	out := make([][]*schemas.Record, partitions)
+	for p := range int32(partitions) {
+		_, err := log.Read(t.Context(), log.Topics().Changes, p, 0, stream.End, func(r stream.Record) error {
+			rec, err := schemas.UnmarshalRecord(r.Value)
+			out[p] = append(out[p], rec)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// I1: "position sent to slot / saved GTID <= min over partitions of contiguous
+// acked prefix"; I2: "every committed row change in scope appears"; I4, I5:
+// a key's changes are in one partition, in commit order, and a progress stands
+// behind what it completes in every partition.
+func TestI1_I2_I4_I5_WhatIsConfirmedIsInTheLog(t *testing.T) {
+	const changes = 500
+	log, path := testLog(t), filepath.Join(t.TempDir(), "capture.json")
+	seen := map[string]int32{}
+	next := 1
+	for _, last := range []int{200, changes} { // stopped gracefully in between
+		r := testRunner(t, log, path, false)
+		src := &fakeSource{last: last, finished: make(chan struct{})}
+		done := src.finished
+		start, err := r.Prepare(t.Context(), src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := Resume(fmt.Sprint(next - 1)); start.Resume != want {
+			t.Fatalf("goes on after %s, want %s", start.Resume, want)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ended := make(chan error, 1)
+		go func() { ended <- r.Run(ctx, src, start) }()
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		if s, err := readSaved(path); err != nil || s.Resume != Resume(fmt.Sprint(last)) {
+			t.Fatalf("saved %+v, %v", s, err)
+		}
+		next = last + 1
+	}
+	count := 0
+	for p, part := range records(t, log) {
+		latest := ""
+		for _, rec := range part {
+			switch {
+			case rec.Change != nil:
+				c := rec.Change
+				count++
+				if was, ok := seen[c.Key[0]]; ok && was != int32(p) {
+					t.Fatalf("key %s is in partitions %d and %d", c.Key, was, p)
+				}
+				seen[c.Key[0]] = int32(p)
+				if c.Pos <= latest {
+					t.Fatalf("change at %s behind %s", c.Pos, latest)
+				}
+				latest = c.Pos
+				if c.Mapping == "" || c.Digest == (schemas.Digest{}) {
+					t.Fatal("the digest was not computed at capture")
+				}
+			case rec.Progress != nil:
+				if rec.Progress.Pos < latest {
+					t.Fatalf("progress to %s behind a change at %s", rec.Progress.Pos, latest)
+				}
+				latest = rec.Progress.Pos
+			}
+		}
+		if want := pos(changes); latest != want {
+			t.Fatalf("partition %d is complete up to %s, want %s", p, latest, want)
+		}
+	}
+	if count != changes {
+		t.Fatalf("%d changes are in the log, want %d", count, changes)
+	}
+}
+
+// I7: "if continuity is not proven at (re)connect, stop with a gap record";
+// the side stays stopped until an operator accepts it, under a new epoch.
+func TestI7_GapIsLoudAndKept(t *testing.T) {
+	log, path := testLog(t), filepath.Join(t.TempDir(), "capture.json")
+	if _, err := testRunner(t, log, path, false).Prepare(t.Context(), &fakeSource{}); err != nil {
+		t.Fatal(err)
+	}
+	lost := &GapError{Source: "fake", Reason: "the slot is gone", Remedy: "…"}
+	for i := range 2 { // the second time without asking the source
+		src := &fakeSource{}
+		if i == 0 {
+			src.gap = lost
+		}
+		r := testRunner(t, log, path, false)
+		_, err := r.Prepare(t.Context(), src)
+		var gap *GapError
+		if !errors.As(err, &gap) || !strings.Contains(err.Error(), "the slot is gone") || r.Status().Gap == "" {
+			t.Fatalf("start %d: %v", i, err)
+		}
+	}
+	for p, part := range records(t, log) {
+		if len(part) != 1 || part[0].Gap == nil || part[0].Gap.Epoch != 2 || part[0].Gap.Reason != lost.Reason {
+			t.Fatalf("partition %d has %d records", p, len(part))
+		}
+	}
+	r := testRunner(t, log, path, true)
+	src := &fakeSource{}
+	if _, err := r.Prepare(t.Context(), src); err != nil || src.opened != "" || r.Status().Epoch != 2 {
+		t.Fatalf("new epoch: %v, opened from %q, status %+v", err, src.opened, r.Status())
+	}
+}
+
+func TestDamagedStateFileIsNamed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "capture.json")
+	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := testRunner(t, testLog(t), path, false).Prepare(t.Context(), &fakeSource{})
+	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "new epoch") {
+		t.Fatal(err)
+	}
+}
