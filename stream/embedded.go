@@ -55,6 +55,8 @@ type EmbeddedConfig struct {
 //   - When it starts it cuts off whatever it cannot read, wherever that is. Here the
 //     files are looked through first: a torn tail that was never acknowledged is cut,
 //     anything else is refused with ErrDataLoss.
+//   - It aborts what was open when it was killed, but forgets that at the next kill. Here
+//     the abort is written to the log before anybody can connect.
 //   - Killed in the middle of a commit, it may repeat an output of a transaction, with
 //     the same content. Readers drop repeats by id.
 type Embedded struct {
@@ -124,7 +126,8 @@ func (e *Embedded) start() error {
 		return fmt.Errorf("data directory %s: %w", dir, err)
 	}
 	data := filepath.Join(dir, logDir)
-	if err := repair(data, e.cfg.Log); err != nil {
+	open, err := repair(data, e.cfg.Log)
+	if err != nil {
 		return err
 	}
 	if e.disk, err = openDisk(data, e.cfg.MinFree); err != nil {
@@ -149,6 +152,10 @@ func (e *Embedded) start() error {
 	if err := e.Err(); err != nil { // damage that only the broker's own loading saw
 		return e.abandon(err)
 	}
+	if err := e.abort(open); err != nil {
+		return e.abandon(fmt.Errorf("start the embedded broker in %s: %w", dir, err))
+	}
+	e.network.letIn()
 	if err := writeFileAtomically(filepath.Join(dir, addrFile), []byte(e.addr+"\n")); err != nil {
 		return e.abandon(fmt.Errorf("data directory %s: %w", dir, err))
 	}

@@ -292,6 +292,25 @@ func TestGroup_AssignError(t *testing.T) {
 	}
 }
 
+// With the assignment left to the brokers (KIP-848) a member does the same.
+func TestGroup_ServerSide(t *testing.T) {
+	_, l := faulty(t)
+	streamtest.Fill(t, l, 0, 300)
+	store := streamtest.NewStore()
+	cfg := quick()
+	cfg.ServerSide = true
+	cfg.SessionTimeout, cfg.HeartbeatInterval = 0, 0 // the brokers' to say
+	for range 2 {
+		m := streamtest.Join(t, l, cfg, streamtest.NewModel(store, l.Topics().Divergences))
+		ends := streamtest.Ends(t, l)
+		m.Await(t, "all is applied", func() bool { return streamtest.Reached(store, ends) })
+		if err := m.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		streamtest.Fill(t, l, 300, 300)
+	}
+}
+
 func TestGroup_Config(t *testing.T) {
 	_, l := faulty(t)
 	for _, cfg := range []stream.GroupConfig{{}, {Name: "reconcile"}, {Name: "re concile", Instance: "a"}, {Name: "reconcile", Instance: "a", MaxPollRecords: -1}} {

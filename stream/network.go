@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"net"
 	"sync"
 )
@@ -13,9 +14,31 @@ type network struct {
 	conns     map[*brokerConn]struct{}
 	down      bool
 	open      sync.WaitGroup // connections that the broker has not closed
+
+	private chan net.Conn // of who prepares the broker, until it is ready for others
+	ready   chan struct{}
+	once    sync.Once
 }
 
-func newNetwork() *network { return &network{conns: make(map[*brokerConn]struct{})} }
+func newNetwork() *network {
+	return &network{conns: make(map[*brokerConn]struct{}), private: make(chan net.Conn), ready: make(chan struct{})}
+}
+
+// dialPrivately connects to the broker before others can.
+func (n *network) dialPrivately(ctx context.Context, _, _ string) (net.Conn, error) {
+	here, there := net.Pipe()
+	select {
+	case n.private <- there:
+		return here, nil
+	case <-n.ready:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// letIn lets others connect; who came before has waited.
+func (n *network) letIn() { n.once.Do(func() { close(n.ready) }) }
 
 // listen is net.Listen with the connections kept in sight.
 func (n *network) listen(kind, address string) (net.Listener, error) {
@@ -40,6 +63,7 @@ func (n *network) shut() {
 	for c := range n.conns {
 		c.Conn.Close()
 	}
+	n.letIn() // to be refused
 }
 
 // wait returns when the broker has closed every connection that it got.
@@ -50,9 +74,18 @@ type brokerListener struct {
 	n *network
 }
 
+func (l *brokerListener) next() (net.Conn, error) {
+	select {
+	case conn := <-l.n.private:
+		return conn, nil
+	case <-l.n.ready:
+		return l.Listener.Accept()
+	}
+}
+
 // Accept returns the next connection.
 func (l *brokerListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
+	conn, err := l.next()
 	if err != nil {
 		return nil, err
 	}

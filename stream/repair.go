@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,36 +32,87 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// repair cuts torn tails and refuses everything else that is not as it was written.
-func repair(data string, log *slog.Logger) error {
-	parts, err := os.ReadDir(filepath.Join(data, "partitions"))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("look through the log: %w", err)
-	}
-	for _, part := range parts {
-		if err := repairPartition(filepath.Join(data, "partitions", part.Name()), log); err != nil {
-			return err
-		}
-	}
-	return nil
+// openTxn is a transaction that has records in a partition, and no end there.
+type openTxn struct {
+	topic     string
+	partition int32
+	producer  int64
+	epoch     int16
 }
 
-func repairPartition(dir string, log *slog.Logger) error {
+// repair cuts torn tails, refuses everything else that is not as it was written, and
+// returns the transactions that were open when the broker was killed. (One that is
+// closed writes its open transactions down, and goes on with them.)
+func repair(data string, log *slog.Logger) ([]openTxn, error) {
+	parts, err := os.ReadDir(filepath.Join(data, "partitions"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look through the log: %w", err)
+	}
+	var open []openTxn
+	for _, part := range parts {
+		txns, err := repairPartition(filepath.Join(data, "partitions", part.Name()), log)
+		if err != nil {
+			return nil, err
+		}
+		open = append(open, txns...)
+	}
+	if _, err := os.Stat(filepath.Join(data, "session_state.json")); err == nil {
+		return nil, nil
+	}
+	return open, nil
+}
+
+func repairPartition(dir string, log *slog.Logger) ([]openTxn, error) {
 	bases, err := segments(dir)
 	if err != nil {
-		return fmt.Errorf("look through the log: %w", err)
+		return nil, fmt.Errorf("look through the log: %w", err)
 	}
+	open := make(map[int64]int16) // epoch, by producer
 	for i, base := range bases {
 		newest := i == len(bases)-1
 		path := filepath.Join(dir, strconv.FormatInt(base, 10))
-		if err := repairSegment(path, newest, log); err != nil {
-			return err
+		kept, err := repairSegment(path, newest, log)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range kept {
+			switch {
+			case b.control():
+				delete(open, b.producer)
+			case b.transactional():
+				open[b.producer] = b.epoch
+			}
 		}
 	}
-	return nil
+	if len(open) == 0 {
+		return nil, nil
+	}
+	topic, partition, err := partitionOf(filepath.Base(dir))
+	if err != nil {
+		return nil, fmt.Errorf("look through the log: %s: %w", dir, err)
+	}
+	var txns []openTxn
+	for producer, epoch := range open {
+		txns = append(txns, openTxn{topic, partition, producer, epoch})
+	}
+	return txns, nil
+}
+
+// partitionOf reads the name of a partition's directory.
+func partitionOf(name string) (topic string, partition int32, err error) {
+	dash := strings.LastIndexByte(name, '-')
+	if dash < 0 {
+		return "", 0, errors.New("not the name of a partition")
+	}
+	n, err := strconv.ParseInt(name[dash+1:], 10, 32)
+	if err != nil {
+		return "", 0, err
+	}
+	topic, err = url.PathUnescape(name[:dash])
+	return topic, int32(n), err
 }
 
 // segments returns the base offsets of a partition's segments, in order.
@@ -80,60 +132,69 @@ func segments(dir string) ([]int64, error) {
 	return bases, nil
 }
 
-func repairSegment(path string, newest bool, log *slog.Logger) error {
+// repairSegment returns the batches that the segment has, or is left with.
+func repairSegment(path string, newest bool, log *slog.Logger) ([]batch, error) {
 	got, err := scanSegment(path+".dat", newest)
 	if err != nil {
-		return fmt.Errorf("look through the log: %w", err)
+		return nil, fmt.Errorf("look through the log: %w", err)
 	}
 	idx, err := os.Stat(path + ".idx")
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("look through the log: %w", err)
+		return nil, fmt.Errorf("look through the log: %w", err)
 	}
 	entries := 0
 	if err == nil {
 		entries = int(idx.Size() / idxEntry)
 	}
-	batches := len(got.ends)
+	batches := len(got.batches)
 	damaged := entries > batches+1 || batches > entries+1
 	if !newest {
 		damaged = damaged || entries != batches || got.size != got.end()
 	}
 	if damaged {
-		return fmt.Errorf("%s.dat: %w: %d batches can be read, up to byte %d of %d, and %d were written: restore the data directory from a backup, or run a new baseline in a new one",
+		return nil, fmt.Errorf("%s.dat: %w: %d batches can be read, up to byte %d of %d, and %d were written: restore the data directory from a backup, or run a new baseline in a new one",
 			path, ErrDataLoss, batches, got.end(), got.size, entries)
 	}
-	keep := got.end()
 	if batches > entries { // written, but never acknowledged
-		keep = 0
-		if entries > 0 {
-			keep = got.ends[entries-1]
-		}
+		got.batches = got.batches[:entries]
 	}
+	keep := got.end()
 	if keep == got.size {
-		return nil
+		return got.batches, nil
 	}
 	log.Warn("the newest batch of the log was torn, and had not been acknowledged: cut", "file", path+".dat", "kept_bytes", keep, "cut_bytes", got.size-keep)
 	if err := truncate(path+".dat", keep); err != nil {
-		return fmt.Errorf("cut the torn end of the log: %w", err)
+		return nil, fmt.Errorf("cut the torn end of the log: %w", err)
 	}
-	return nil
+	return got.batches, nil
 }
 
 // scanned is what of a segment can be read.
 type scanned struct {
-	size int64
-	ends []int64 // where each batch ends
+	size    int64
+	batches []batch
 }
 
 func (s *scanned) end() int64 {
-	if len(s.ends) == 0 {
+	if len(s.batches) == 0 {
 		return 0
 	}
-	return s.ends[len(s.ends)-1]
+	return s.batches[len(s.batches)-1].end
 }
 
+// batch is what matters here of a batch's header.
+type batch struct {
+	end        int64 // where it ends in the file
+	attributes uint16
+	producer   int64
+	epoch      int16
+}
+
+func (b batch) transactional() bool { return b.attributes&0x10 != 0 }
+func (b batch) control() bool       { return b.attributes&0x20 != 0 }
+
 // scanSegment follows the batches of a segment to the first that is not whole. With
-// check it reads them and compares checksums; without, it only reads their lengths.
+// check it reads them and compares checksums; without, it only reads their headers.
 func scanSegment(path string, check bool) (scanned, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -146,7 +207,7 @@ func scanSegment(path string, check bool) (scanned, error) {
 	}
 	s := scanned{size: info.Size()}
 	r := bufio.NewReaderSize(f, 1<<16)
-	var header [batchCRC + 4]byte
+	var header [batchHeader]byte
 	for at := int64(0); ; {
 		if _, err := io.ReadFull(r, header[:]); err != nil {
 			return s, ignoreEnd(err)
@@ -155,9 +216,10 @@ func scanSegment(path string, check bool) (scanned, error) {
 		if length < batchHeader || at+length > s.size {
 			return s, nil
 		}
-		rest := length - int64(len(header))
+		rest := length - batchHeader
 		if check {
 			sum := crc32.New(castagnoli)
+			sum.Write(header[batchCRC+4:])
 			if _, err := io.CopyN(sum, r, rest); err != nil {
 				return s, ignoreEnd(err)
 			}
@@ -168,7 +230,12 @@ func scanSegment(path string, check bool) (scanned, error) {
 			return s, ignoreEnd(err)
 		}
 		at += length
-		s.ends = append(s.ends, at)
+		s.batches = append(s.batches, batch{
+			end:        at,
+			attributes: binary.BigEndian.Uint16(header[21:]),
+			producer:   int64(binary.BigEndian.Uint64(header[43:])),
+			epoch:      int16(binary.BigEndian.Uint16(header[51:])),
+		})
 	}
 }
 

@@ -125,11 +125,11 @@ func TestEmbedded_OlderSegmentIsWhole(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := repair(filepath.Join(dir, logDir), openLog(t)); err != nil {
+	if _, err := repair(filepath.Join(dir, logDir), openLog(t)); err != nil {
 		t.Fatalf("a new, empty segment: %v", err)
 	}
 	resize(t, path+".dat", -5)
-	if err := repair(filepath.Join(dir, logDir), openLog(t)); !errors.Is(err, ErrDataLoss) {
+	if _, err := repair(filepath.Join(dir, logDir), openLog(t)); !errors.Is(err, ErrDataLoss) {
 		t.Fatalf("got %v", err)
 	}
 }

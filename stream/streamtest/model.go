@@ -51,6 +51,13 @@ func (s *Store) Set(p int32, st State) {
 	s.parts[p] = st
 }
 
+// All returns a copy of the state of every partition that has one.
+func (s *Store) All() map[int32]State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.parts)
+}
+
 // Model is a handler whose answers can be checked: its state is a digest, and its
 // outputs are one record per input, with the input's place as key. Its fields are set
 // before it runs.
@@ -60,6 +67,8 @@ type Model struct {
 	// Crash, if set, is asked in Committed before the state is stored; an error is a
 	// process that is killed there.
 	Crash func(*stream.Batch) error
+	// Saved, if set, is called when the state was stored: to put it on a disk.
+	Saved func(*Store) error
 	// Work, if set, is called in Process before anything else.
 	Work func(context.Context, *stream.Batch) error
 	// Refuse, if set, is asked in Assigned; an error is a state that cannot be used.
@@ -162,6 +171,9 @@ func (m *Model) Committed(_ context.Context, b *stream.Batch) error {
 		m.Store.Set(p, st)
 	}
 	m.pending = nil
+	if m.Saved != nil {
+		return m.Saved(m.Store)
+	}
 	return nil
 }
 
