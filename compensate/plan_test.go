@@ -251,6 +251,28 @@ func effect(c schemas.Compensation) schemas.Row {
 	return nil
 }
 
+// TestEvidenceReadOtherwise: evidence that the rules in force read otherwise than
+// those that it was judged under is not acted upon.
+func TestEvidenceReadOtherwise(t *testing.T) {
+	rules := rulesOf(t, bookRules)
+	e, _ := rules.Entity("order")
+	for name, spoil := range map[string]func(d *schemas.Divergence){
+		"value":         func(d *schemas.Divergence) { d.Authority.Row[1].Text = "forged" },
+		"missing field": func(d *schemas.Divergence) { delete(d.Authority.Values, "v") },
+		"null":          func(d *schemas.Divergence) { d.Follower.Values["v"] = nil },
+		"side":          func(d *schemas.Divergence) { d.Follower.Side = schemas.Legacy },
+		"entity":        func(d *schemas.Divergence) { d.Entity = "invoice" },
+		"no authority":  func(d *schemas.Divergence) { d.Side = 0 },
+	} {
+		d := event(rules, "d1", 0, schemas.Opened, "order", "1", "a", "b")
+		spoil(d)
+		var no *NotPlannable
+		if c, err := Plan(*d, e, AuthorityWins); !errors.As(err, &no) {
+			t.Errorf("%s: planned %s, %v", name, show(c), err)
+		}
+	}
+}
+
 const propertyRules = `
 apiVersion: trueup/v1
 kind: Migration

@@ -470,6 +470,9 @@ func check(t *testing.T, w *world, at int) {
 			}
 		}
 	}
+	if n := len(w.compensations("n")); n != 1 {
+		t.Errorf("crash at %d: %d compensations were reported", at, n)
+	}
 	if got := fmt.Sprint(w.said("n"), w.said("r")); got != "[reported] [refused]" {
 		t.Errorf("crash at %d: said %s", at, got)
 	}
