@@ -257,13 +257,9 @@ func TestI7_GapIsLoud(t *testing.T) {
 // awaitFree waits until nobody streams from a slot.
 func awaitFree(d *db, slot string) {
 	d.t.Helper()
-	deadline := time.Now().Add(patience)
-	for get[bool](d, "select active from pg_replication_slots where slot_name = $1", slot) {
-		if time.Now().After(deadline) {
-			d.t.Fatal("the slot stays in use")
-		}
-		time.Sleep(10 * time.Millisecond) // the catalog sends no signal
-	}
+	until(d.t, "slot "+slot+" is free", func() bool {
+		return !get[bool](d, "select active from pg_replication_slots where slot_name = $1", slot)
+	})
 }
 
 // A gap that opens while the stream runs is found without a new connection,
@@ -416,17 +412,11 @@ func TestFirstStartGivenUpLeavesNoSlot(t *testing.T) {
 		_, err := New(cfg).Open(ctx, "", "")
 		opened <- err
 	}()
-	count := func() int {
-		return get[int](d, "select count(*) from pg_replication_slots where slot_name = $1", cfg.Slot)
-	}
 	await := func(n int) {
 		t.Helper()
-		for deadline := time.Now().Add(patience); count() != n; {
-			if time.Now().After(deadline) {
-				t.Fatalf("%d slots, want %d", count(), n)
-			}
-			time.Sleep(10 * time.Millisecond) // the catalog sends no signal
-		}
+		until(t, fmt.Sprintf("%d slots", n), func() bool {
+			return get[int](d, "select count(*) from pg_replication_slots where slot_name = $1", cfg.Slot) == n
+		})
 	}
 	await(1) // in the making
 	cancel()

@@ -369,11 +369,16 @@ func (r *running) caughtUp(d *db) []schemas.Change {
 // untilConfirmed waits until the slot has moved to at least a position.
 func untilConfirmed(t testing.TB, d *db, slot string, at lsn) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	for d.confirmed(slot) < at {
+	until(t, "slot "+slot+" at "+at.String(), func() bool { return d.confirmed(slot) >= at })
+}
+
+// until waits for something that the server shows and does not signal.
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("slot %s stays at %s, before %s", slot, d.confirmed(slot), at)
+			t.Fatalf("%s: not within %s", what, patience)
 		}
-		time.Sleep(10 * time.Millisecond) // the catalog sends no signal
+		time.Sleep(10 * time.Millisecond) //nolint:forbidigo // the server's catalog sends no signal
 	}
 }

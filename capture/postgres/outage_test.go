@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -103,13 +102,9 @@ func (o *outages) slowSink(t *testing.T) {
 	}
 	o.r.sink.mu.Unlock()
 	o.d.exec("insert into orders select i, repeat('x', 1000) from generate_series(5000, 29999) i") // three times the queue
-	const more = "select extract(epoch from now() - backend_start) > 5 from pg_stat_replication"
-	for deadline := time.Now().Add(patience); !get[bool](o.d, more); {
-		if time.Now().After(deadline) {
-			t.Fatal("the connection does not live long enough")
-		}
-		time.Sleep(100 * time.Millisecond) // only time shows that it lives
-	}
+	until(t, "a connection that is older than the timeout", func() bool {
+		return get[bool](o.d, "select extract(epoch from now() - backend_start) > 5 from pg_stat_replication")
+	})
 	close(release)
 	if got := len(o.fresh(t, n)); got != 25000 {
 		t.Errorf("%d changes", got)
@@ -211,12 +206,7 @@ func (o *outages) promoted(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.again(t)
-	for deadline := time.Now().Add(patience); get[bool](o.d, "select pg_is_in_recovery()"); {
-		if time.Now().After(deadline) {
-			t.Fatal("the server stays a standby")
-		}
-		time.Sleep(50 * time.Millisecond) // the server sends no signal
-	}
+	until(t, "a primary", func() bool { return !get[bool](o.d, "select pg_is_in_recovery()") })
 	o.d.exec("insert into orders values (71)")
 	want(t, o.fresh(t, n), "0 insert [70]: - -> id=70 status=NULL amount=NULL note=NULL", "0 insert [71]: - -> id=71 status=NULL amount=NULL note=NULL")
 	o.r.stop()
@@ -242,14 +232,12 @@ func (o *outages) lost(t *testing.T) {
 	resume, _ := o.r.sink.ack()
 	o.d.exec("alter system set max_slot_wal_keep_size = '16MB'")
 	o.d.exec("select pg_reload_conf()")
-	for deadline := time.Now().Add(patience); get[string](o.d, "select wal_status from pg_replication_slots where slot_name = 'outages'") != "lost"; {
-		if time.Now().After(deadline) {
-			t.Fatal("the slot is not lost")
-		}
+	until(t, "a lost slot", func() bool {
 		o.d.exec("insert into orders select max(id) + 1 from orders")
 		o.d.exec("select pg_switch_wal()")
 		o.d.exec("checkpoint")
-	}
+		return get[string](o.d, "select wal_status from pg_replication_slots where slot_name = 'outages'") == "lost"
+	})
 	var gap *capture.GapError
 	if _, err := o.r.source.Open(t.Context(), resume, o.r.start.Identity); !errors.As(err, &gap) || !strings.Contains(gap.Reason, "is lost") {
 		t.Error(err)

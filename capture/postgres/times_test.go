@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -73,8 +74,11 @@ func TestTimesBoundCommits(t *testing.T) {
 	var late, wide schemas.Micros
 	for _, c := range got[:600] {
 		status, _ := c.After.Get("status")
-		var began schemas.Micros
-		fmt.Sscan(status.Text, &began)
+		said, err := strconv.ParseInt(status.Text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := schemas.Micros(said)
 		ended := done[c.Key[0]]
 		if c.CommitTS < began || c.CommitTSMin > ended {
 			t.Errorf("row %s committed between %d and %d, said are %d to %d", c.Key[0], began, ended, c.CommitTSMin, c.CommitTS)
