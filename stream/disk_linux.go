@@ -14,6 +14,10 @@ func freeBytes(dir string) (int64, error) {
 	return int64(s.Bavail) * s.Bsize, nil
 }
 
-// syncFilesystem returns an error if any write to the file system failed since the
-// file was opened or last asked (Linux 5.8 and later).
-func syncFilesystem(f *os.File) error { return unix.Syncfs(int(f.Fd())) }
+// writeFailed returns an error if something written to the file, by whomever, could not
+// be put on the disk since the file was opened here or last asked about. It waits for
+// what is being written, and writes nothing out itself. What fsync said to another
+// descriptor is said here again.
+func writeFailed(f *os.File) error {
+	return unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WAIT_BEFORE)
+}

@@ -12,4 +12,4 @@ import (
 
 func freeBytes(string) (int64, error) { return math.MaxInt64, nil }
 
-func syncFilesystem(f *os.File) error { return f.Sync() }
+func writeFailed(*os.File) error { return nil }

@@ -43,10 +43,10 @@ type EmbeddedConfig struct {
 // A record is acknowledged after it was written and fsync'ed. kfake's own gaps are
 // closed here as far as they can be from outside:
 //
-//   - It ignores what fsync returns. The file system is asked every syncPeriod, and at
-//     Close, whether any write to it failed (syncfs); if so the broker stops, and what
-//     was acknowledged since the last good answer may be lost. Closing that window
-//     needs a second copy, which is what Kafka is for.
+//   - It ignores what fsync returns. The kernel is asked every writtenPeriod, and at
+//     Close, whether everything could be written (on Linux); if not the broker stops. What
+//     was acknowledged within that period may be lost; closing that window needs a second
+//     copy, which is what Kafka is for.
 //   - It goes on after a failed write. Here the first one stops the broker, before its
 //     answer reaches a client: Failed is closed, Err says why, and every producer of
 //     this process fails with it.
@@ -258,7 +258,7 @@ func (e *Embedded) stop() error {
 	e.cluster.Close()
 	e.network.shut()
 	e.network.wait()
-	err := e.disk.sync()
+	err := e.disk.written()
 	e.disk.close()
 	return err
 }

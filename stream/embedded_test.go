@@ -274,6 +274,43 @@ func TestEmbedded_FullDiskPauses(t *testing.T) {
 	close(e.watched)
 }
 
+// kfake ignores what fsync says. The kernel says it again, and the broker stops.
+func TestEmbedded_FailedSyncStops(t *testing.T) {
+	dir := t.TempDir()
+	l := openEmbedded(t, dir)
+	write(t, l, Record{Partition: 2, Value: []byte("x")})
+	p := newProducer(t, l, ProducerConfig{})
+	e := l.embedded
+	close(e.stopWatch) // the test asks the kernel, and answers for it
+	<-e.watched
+	if err := e.disk.written(); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(map[string]bool)
+	e.disk.failed = func(f *os.File) error {
+		asked[strings.TrimPrefix(f.Name(), filepath.Join(dir, logDir)+"/")] = true
+		return writeFailed(f)
+	}
+	if err := e.disk.written(); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"pids.log", "partitions/" + l.Topics().Changes + "-2/0.dat", "partitions/" + l.Topics().Changes + "-2/0.idx"} {
+		if !asked[want] {
+			t.Errorf("not asked about %s, but about %v", want, asked)
+		}
+	}
+	e.disk.failed = func(*os.File) error { return errors.New("input/output error") }
+	e.stopWatch, e.watched = make(chan struct{}), make(chan struct{})
+	go e.watch()
+	<-l.Failed()
+	if err := p.Err(); err == nil || !strings.Contains(err.Error(), "input/output error") {
+		t.Errorf("producer: %v", err)
+	}
+	if err := l.Close(); err == nil || !strings.Contains(err.Error(), "input/output error") {
+		t.Errorf("close: %v", err)
+	}
+}
+
 func TestEmbedded_NoRoomToStart(t *testing.T) {
 	_, err := Open(soon(t), Config{Migration: "orders", DataDir: t.TempDir(), MinFree: 1 << 60})
 	if err == nil || !strings.Contains(err.Error(), "make room") {
