@@ -23,10 +23,11 @@ func Check(ctx context.Context, cfg Config) []capture.Finding {
 	}
 	findings := []capture.Finding{{Severity: capture.OK, Subject: "connection", Detail: fmt.Sprintf("%s at %s", srv.variables["version"], s.dsn.Addr)}}
 	findings = append(findings, srv.settings()...)
-	findings = append(findings, s.checkServerID(srv), s.checkStatus(ctx))
-	if srv.variables["log_bin"] == "ON" {
-		findings = append(findings, s.checkReplication(ctx, srv))
+	findings = append(findings, s.checkServerID(srv))
+	if srv.variables["log_bin"] != "ON" {
+		return findings
 	}
+	findings = append(findings, s.checkStatus(ctx), s.checkReplication(ctx, srv))
 	tables, err := s.lookAtTables(ctx)
 	if err != nil {
 		tables = []capture.Finding{{Severity: capture.Fail, Subject: "tables", Detail: err.Error(), Remedy: "GRANT SELECT on the mapped tables to the user of the DSN"}}
@@ -48,7 +49,7 @@ func (s *Source) checkServerID(srv server) capture.Finding {
 // checkStatus tries to read where the log ends.
 func (s *Source) checkStatus(ctx context.Context) capture.Finding {
 	f := capture.Finding{Severity: capture.OK, Subject: "right to read the log's state", Detail: "is there"}
-	_, err := s.endOfLog(ctx)
+	_, err := s.logStatus(ctx)
 	if err == nil {
 		_, err = s.binlogs(ctx)
 	}

@@ -54,6 +54,14 @@ func TestCheckFindsWhatStandsAgainstCapture(t *testing.T) {
 			t.Errorf("tables that are fit: %q", bad)
 		}
 
+		// What a foreign key does to rows is not logged.
+		l.exec("create table p (id int primary key)")
+		l.exec("alter table b add constraint kin foreign key (n) references p (id) on delete cascade")
+		if bad := worst(Check(t.Context(), cfg)); len(bad) != 1 || !strings.Contains(bad[0], "warn table "+l.name+".b: foreign key kin") {
+			t.Errorf("a table with a cascading foreign key: %q", bad)
+		}
+		l.exec("alter table b drop foreign key kin")
+
 		// The rights that the documentation gives are enough, for everything.
 		least := []string{"replication slave on *.*", "replication client on *.*", "select on " + l.name + ".*"}
 		cfg.DSN = l.user("least", least...)
@@ -167,6 +175,23 @@ func TestSettingsThatCannotWorkAreRefused(t *testing.T) {
 		}
 		if err := unusable(srv.settings()); (err != nil) != (c.severity == capture.Fail) {
 			t.Errorf("%s with %s = %q: %v", c.driver, c.name, c.value, err)
+		}
+	}
+}
+
+func TestDatabasesThatAreNotLogged(t *testing.T) {
+	for _, c := range []struct {
+		status logStatus
+		logs   bool
+	}{
+		{logStatus{}, true},
+		{logStatus{only: []string{"x", "shop"}}, true},
+		{logStatus{only: []string{"x"}}, false},
+		{logStatus{not: []string{"shop"}}, false},
+		{logStatus{not: []string{"x"}}, true},
+	} {
+		if c.status.logs("shop") != c.logs {
+			t.Errorf("%+v: logged is %v", c.status, !c.logs)
 		}
 	}
 }

@@ -27,6 +27,7 @@ type ownServer interface {
 func TestI2_I7_ServersThatFail(t *testing.T) {
 	run := func(driver string, start func(*testing.T, context.Context) (ownServer, string)) {
 		t.Run(driver, func(t *testing.T) {
+			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), patient)
 			defer cancel()
 			server, dsn := start(t, ctx)
@@ -168,11 +169,11 @@ func (l *lab) purge() {
 	defer s.Close(context.Background())
 	deadline := time.Now().Add(patient)
 	for {
-		end, err := s.endOfLog(l.t.Context())
+		status, err := s.logStatus(l.t.Context())
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		l.exec(fmt.Sprintf("purge binary logs to '%s'", end.file))
+		l.exec(fmt.Sprintf("purge binary logs to '%s'", status.end.file))
 		b, err := s.binlogs(l.t.Context())
 		if err != nil {
 			l.t.Fatal(err)

@@ -16,6 +16,11 @@
 // types which the log does not tell apart (UUID and BINARY(16), FLOAT and
 // FLOAT(M,D)) have not changed between an event and its reading.
 //
+// It does not see what is not in the log: sessions with sql_log_bin=0, databases
+// that binlog_do_db leaves out (refused), rows that a foreign key deletes or
+// changes on its own (Check warns), statements that reach a mapped table through
+// a view or a trigger in statement format (counted and logged).
+//
 //	Open:  settings, identity, GTIDs, binlog ── proven ──► Start
 //
 //	Run:   replication connection                    ordinary connection

@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,20 +85,15 @@ func TestI7_ChangesWithoutRowsAreAGap(t *testing.T) {
 		"rename away":       {"rename table a to a2"},
 		"rename into":       {"drop table a", "rename table elsewhere to a"},
 		"alter rename":      {"alter table a rename to a2"},
-		"drop partition":    {"create or replace table b (id int primary key, v int) partition by range (id) (partition p0 values less than (10))", "alter table b truncate partition p0"},
+		"drop partition":    {"create table c (id int primary key, v int) partition by range (id) (partition p0 values less than (10))", "alter table c truncate partition p0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			flavours(t, func(t *testing.T, l *lab) {
-				if l.driver == MySQL {
-					for i, s := range statements {
-						statements[i] = strings.Replace(s, "create or replace table b", "create table if not exists c", 1)
-						statements[i] = strings.Replace(statements[i], "alter table b truncate", "alter table c truncate", 1)
-					}
-					if name == "drop partition" {
-						l.cfg.Rules = rulesOf(t, l.driver, l.name, "a", "c")
-						l.exec(statements[0])
-						statements = statements[1:]
-					}
+				statements := slices.Clone(statements)
+				if name == "drop partition" { // of a table that is mapped before capture begins
+					l.cfg.Rules = rulesOf(t, l.driver, l.name, "a", "c")
+					l.exec(statements[0])
+					statements = statements[1:]
 				}
 				l.exec("insert into a values (1,'x',0)")
 				c := l.capture(capture.Start{})

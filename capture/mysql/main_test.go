@@ -25,14 +25,16 @@ func TestMain(m *testing.M) { servertest.Main(m) }
 // patient is how long a test waits for a signal on a busy machine.
 const patient = 90 * time.Second
 
-// flavours runs a test on the shared server of each flavour.
+// flavours runs a test on the shared server of each flavour, both at once.
 func flavours(t *testing.T, test func(t *testing.T, l *lab)) {
 	t.Helper()
 	t.Run(MariaDB, func(t *testing.T) {
+		t.Parallel()
 		dsn, name := servertest.MariaDBDatabase(t)
 		test(t, newLab(t, MariaDB, dsn, name))
 	})
 	t.Run(MySQL, func(t *testing.T) {
+		t.Parallel()
 		dsn, name := servertest.MySQLDatabase(t)
 		test(t, newLab(t, MySQL, dsn, name))
 	})

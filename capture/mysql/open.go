@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,11 @@ func (s *Source) Open(ctx context.Context, from capture.Resume, ident string) (c
 	tables, err := s.lookAtTables(ctx)
 	if err != nil {
 		return capture.Start{}, err
+	}
+	for _, f := range tables {
+		if f.Severity == capture.Warn {
+			s.log.Warn("a table is captured with a reservation", "subject", f.Subject, "detail", f.Detail, "remedy", f.Remedy)
+		}
 	}
 	if err := unusable(tables); err != nil {
 		return capture.Start{}, err
@@ -58,7 +64,7 @@ const (
 func (s *Source) present(ctx context.Context) (resumePoint, error) {
 	var waiting []string
 	for range presentAttempts {
-		pos, err := s.endOfLog(ctx)
+		status, err := s.logStatus(ctx)
 		if err != nil {
 			return resumePoint{}, err
 		}
@@ -74,7 +80,7 @@ func (s *Source) present(ctx context.Context) (resumePoint, error) {
 			return resumePoint{}, err
 		}
 		if len(waiting) == 0 {
-			return s.anchored(ctx, resumePoint{set: set, pos: pos})
+			return s.anchored(ctx, resumePoint{set: set, pos: status.end})
 		}
 		if err := pause(ctx, presentPause); err != nil {
 			return resumePoint{}, err
@@ -121,45 +127,55 @@ func (s *Source) prepared(ctx context.Context) (names []string, err error) {
 	return names, nil
 }
 
-// endOfLog returns where the server writes next.
-func (s *Source) endOfLog(ctx context.Context) (position, error) {
-	status := "show master status"
-	var file string
-	var offset uint64
-	found := false
-	read := func(rows *sql.Rows) error {
-		defer rows.Close()
-		columns, err := rows.Columns()
-		if err != nil {
-			return err
-		}
-		into := make([]any, len(columns))
-		for i := range into {
-			into[i] = new(sql.RawBytes)
-		}
-		into[0], into[1] = &file, &offset
-		for rows.Next() {
-			found = true
-			if err := rows.Scan(into...); err != nil {
-				return err
-			}
-		}
-		return rows.Err()
-	}
-	rows, err := s.db.QueryContext(ctx, status)
+// logStatus is what the server says of its binary log.
+type logStatus struct {
+	end       position // where it writes next
+	only, not []string // databases that it logs, or does not: binlog_do_db, binlog_ignore_db
+}
+
+// logs says whether changes of a database are logged.
+func (l logStatus) logs(database string) bool {
+	return !slices.Contains(l.not, database) && (len(l.only) == 0 || slices.Contains(l.only, database))
+}
+
+func (s *Source) logStatus(ctx context.Context) (l logStatus, err error) {
+	rows, err := s.db.QueryContext(ctx, "show master status")
 	if isSyntax(err) { // MySQL 8.4 has another name for it
 		rows, err = s.db.QueryContext(ctx, "show binary log status")
 	}
-	if err == nil {
-		err = read(rows)
-	}
-	if err == nil && !found {
-		err = errors.New("the server has none")
-	}
 	if err != nil {
-		return position{}, fmt.Errorf("read the end of the binary log: %w", err)
+		return l, fmt.Errorf("read the state of the binary log: %w", err)
 	}
-	return positionIn(file, offset)
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return l, fmt.Errorf("read the state of the binary log: %w", err)
+	}
+	var file, only, not string
+	var offset uint64
+	into := []any{&file, &offset, &only, &not}
+	for len(into) < len(columns) {
+		into = append(into, new(sql.RawBytes))
+	}
+	found := false
+	for rows.Next() {
+		found = true
+		if err := rows.Scan(into[:len(columns)]...); err != nil {
+			return l, fmt.Errorf("read the state of the binary log: %w", err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return l, fmt.Errorf("read the state of the binary log: %w", err)
+	}
+	if !found {
+		return l, errors.New("read the state of the binary log: the server has none")
+	}
+	list := func(text string) []string {
+		return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+	}
+	l.only, l.not = list(only), list(not)
+	l.end, err = positionIn(file, offset)
+	return l, err
 }
 
 // prove makes sure that the server's log continues what was read of it.

@@ -220,7 +220,7 @@ func (r *run) handOver(ctx context.Context, t *transaction, received time.Time) 
 	// What was not in the log at the frontier committed after it, whatever its stamp says.
 	commit = max(commit, r.frontier+1)
 	earliest = min(max(earliest, r.frontier), commit)
-	pos, txn, count := t.pos.text(), t.id.String(), uint32(t.rows.len())
+	pos, txn, count := t.at, t.id.String(), uint32(t.rows.len())
 	if t.rows.spilled > 0 {
 		r.source.counters.setAside.Add(1)
 	}

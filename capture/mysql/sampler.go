@@ -11,8 +11,13 @@ import (
 	"github.com/trueup-io/trueup/schemas"
 )
 
-// sampleWait bounds a sample: a slower one would say too little.
-const sampleWait = 5 * time.Second
+const (
+	// sampleWait bounds a sample: a slower one would say too little.
+	sampleWait = 5 * time.Second
+	// inspectEvery is how often the settings are looked at while the stream runs: sessions that begin under other ones
+	// write events that cannot be read, and that is better known before.
+	inspectEvery = 15 * time.Second
+)
 
 // sampler asks the server for its clock and GTIDs, on an ordinary connection of
 // its own. While it gets no answer the frontier stands still.
@@ -20,6 +25,9 @@ type sampler struct {
 	run   *run
 	first chan struct{} // closed after the first sample
 	asked bool          // it is
+
+	inspected time.Time
+	warned    string // what was wrong then
 }
 
 // sample runs until ctx is done.
@@ -53,6 +61,9 @@ func (s *sampler) connected(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		if err := s.ask(ctx, conn); err != nil {
+			return err
+		}
+		if err := s.inspect(ctx); err != nil {
 			return err
 		}
 		select {
@@ -96,6 +107,29 @@ func (s *sampler) ask(ctx context.Context, conn *sql.Conn) error {
 		s.asked = true
 		close(s.first)
 	}
+	return nil
+}
+
+// inspect warns when the server's settings are no longer fit.
+func (s *sampler) inspect(ctx context.Context) error {
+	source := s.run.source
+	now := source.cfg.Clock()
+	if now.Sub(s.inspected) < inspectEvery {
+		return nil
+	}
+	s.inspected = now
+	srv, err := readServer(ctx, source.db, source.cfg.Driver)
+	if err != nil {
+		return err
+	}
+	wrong := ""
+	if err := unusable(srv.settings()); err != nil {
+		wrong = err.Error()
+	}
+	if wrong != s.warned && wrong != "" {
+		source.log.Error("the server's settings were changed; new sessions write what cannot be captured", "err", wrong)
+	}
+	s.warned = wrong
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	binlog "github.com/go-mysql-org/go-mysql/mysql"
 	"github.com/go-mysql-org/go-mysql/replication"
 
 	"github.com/trueup-io/trueup/schemas"
@@ -111,9 +112,14 @@ func (s *stream) event(ctx context.Context, h *replication.EventHeader, start po
 		return s.commit(ctx, p.received)
 	case replication.XA_PREPARE_LOG_EVENT:
 		return s.prepare(ctx, body, p.received)
+	case replication.TRANSACTION_PAYLOAD_EVENT:
+		if size := payloadSize(body); size > maxInflated {
+			return malformed("a compressed transaction that inflates to %d bytes", size)
+		}
+		fallthrough
 	case replication.FORMAT_DESCRIPTION_EVENT, replication.ROTATE_EVENT, replication.MARIADB_GTID_EVENT,
 		replication.GTID_EVENT, replication.GTID_TAGGED_LOG_EVENT, replication.QUERY_EVENT,
-		replication.MARIADB_QUERY_COMPRESSED_EVENT, replication.TRANSACTION_PAYLOAD_EVENT:
+		replication.MARIADB_QUERY_COMPRESSED_EVENT:
 		e, err := s.parser.Parse(p.raw)
 		if err != nil {
 			return &malformedError{err}
@@ -171,6 +177,20 @@ func (s *stream) parsed(ctx context.Context, e *replication.BinlogEvent, start p
 	return malformed("the library decoded %T", e.Event)
 }
 
+// payloadSize returns what a compressed transaction says it inflates to, 0 if
+// it does not: fields of a type, a length and a value, each of one byte but the
+// last.
+func payloadSize(body []byte) (size uint64) {
+	for body[0] != replication.OTW_PAYLOAD_HEADER_END_MARK {
+		value := body[2 : 2+int(body[1])]
+		if body[0] == replication.OTW_PAYLOAD_UNCOMPRESSED_SIZE_FIELD {
+			size = binlog.FixedLengthInt(value)
+		}
+		body = body[2+len(value):]
+	}
+	return size
+}
+
 // inner takes an event out of a compressed transaction of MySQL: it has no
 // checksum and no place of its own.
 func (s *stream) inner(ctx context.Context, e *replication.BinlogEvent, start position, received time.Time) error {
@@ -211,6 +231,7 @@ func (s *stream) begin(t *transaction) error {
 	if t.pos.before(s.run.at.pos) {
 		return s.source.gap("the log goes backwards: transaction %s stands at %s, and the one before it ended at %s; the log was reset", t.id, t.pos, s.run.at.pos)
 	}
+	t.at = t.pos.text()
 	t.rows = rowBuffer{limit: s.source.cfg.TxnMemory, dir: s.source.cfg.SpillDir}
 	s.txn = t
 	return nil
@@ -386,7 +407,7 @@ func equalKeys(a, b []string) bool {
 // the row that its key is of.
 func (s *stream) change(t *table, op schemas.Op, before, after, keyed schemas.Row) error {
 	cfg := &s.source.cfg
-	id := schemas.EventID{Source: cfg.Source, Epoch: s.run.epoch, Pos: s.txn.pos.text(), Ordinal: uint32(s.txn.rows.len() + len(s.txn.refused))}
+	id := schemas.EventID{Source: cfg.Source, Epoch: s.run.epoch, Pos: s.txn.at, Ordinal: uint32(s.txn.rows.len() + len(s.txn.refused))}
 	key, err := t.entity.Key(cfg.Side, keyed)
 	if err != nil {
 		if len(s.txn.refused) == refusedMax {
@@ -491,7 +512,7 @@ func (s *stream) define(ctx context.Context, p statement, text string) error {
 			case effectMove:
 				return s.source.gap("transaction %s moved rows of table %s without logging them (%s)", s.txn.id, name, tagOrBegin(text))
 			case effectEmpty:
-				c := &schemas.Change{EventID: schemas.EventID{Source: s.source.cfg.Source, Epoch: s.run.epoch, Pos: s.txn.pos.text()},
+				c := &schemas.Change{EventID: schemas.EventID{Source: s.source.cfg.Source, Epoch: s.run.epoch, Pos: s.txn.at},
 					Side: s.source.cfg.Side, Entity: e.Name, Op: schemas.OpTruncate, Tag: tagOf(text)}
 				if err := s.txn.rows.add(c); err != nil {
 					return &lastingError{err}

@@ -42,17 +42,7 @@ var recordedStatements = []string{
 // -record it asks them anew; then review what has changed.
 func TestRecordedLogsAreReadAsBefore(t *testing.T) {
 	if *record {
-		flavours(t, func(t *testing.T, l *lab) {
-			file := filepath.Join("testdata", l.driver+".events")
-			events := l.record()
-			if err := os.WriteFile(file, events, 0o644); err != nil {
-				t.Fatal(err)
-			}
-			got := replay(t, l.driver, l.name, events)
-			if err := os.WriteFile(filepath.Join("testdata", l.driver+".txt"), []byte(l.name+"\n"+got), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		})
+		t.Run("record", func(t *testing.T) { flavours(t, func(_ *testing.T, l *lab) { l.record() }) })
 	}
 	for _, driver := range []string{MariaDB, MySQL} {
 		database, want, events := recorded(t, driver)
@@ -76,9 +66,9 @@ func recorded(t testing.TB, driver string) (database, want string, events []byte
 	return database, want, events
 }
 
-// record returns the events of recordedStatements, each with its length before
-// it.
-func (l *lab) record() (events []byte) {
+// record writes the events of recordedStatements, each with its length before
+// it, and what becomes of them.
+func (l *lab) record() {
 	l.t.Helper()
 	s := New(l.cfg)
 	defer s.Close(context.Background())
@@ -97,6 +87,7 @@ func (l *lab) record() (events []byte) {
 	defer r.close()
 	l.session(recordedStatements...)
 	l.exec("insert into elsewhere values (99,'the end')")
+	var events []byte
 	var packets []packet
 	for !bytes.Contains(events, []byte("the end")) {
 		if packets, err = r.queue.take(l.t.Context(), nil, packets); err != nil {
@@ -108,7 +99,12 @@ func (l *lab) record() (events []byte) {
 			}
 		}
 	}
-	return events
+	text := l.name + "\n" + replay(l.t, l.driver, l.name, events)
+	for file, content := range map[string][]byte{l.driver + ".events": events, l.driver + ".txt": []byte(text)} {
+		if err := os.WriteFile(filepath.Join("testdata", file), content, 0o644); err != nil {
+			l.t.Fatal(err)
+		}
+	}
 }
 
 func split(events []byte) (packets []packet) {
@@ -154,7 +150,7 @@ func (o offline) stream(t testing.TB) (*stream, *recorder) {
 }
 
 // replay returns what becomes of recorded events.
-func replay(t testing.TB, driver, database string, events []byte) (said string) {
+func replay(t testing.TB, driver, database string, events []byte) string {
 	t.Helper()
 	s, sink := newOffline(t, driver, database).stream(t)
 	defer s.close()
@@ -163,6 +159,10 @@ func replay(t testing.TB, driver, database string, events []byte) (said string) 
 			t.Fatalf("%s: %v", driver, err)
 		}
 	}
+	return told(sink, s)
+}
+
+func told(sink *recorder, s *stream) (said string) {
 	for _, c := range sink.changes() {
 		said += fmt.Sprintf("%s/%d %s of %d: %s | %s | %s\n", c.Pos, c.Ordinal, c.Txn, c.TxnRows, show(c), showRow(c.Before), c.Tag.WriteID)
 	}

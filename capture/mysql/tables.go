@@ -12,6 +12,10 @@ import (
 
 // lookAtTables says whether the mapped tables can be captured.
 func (s *Source) lookAtTables(ctx context.Context) (findings []capture.Finding, err error) {
+	status, err := s.logStatus(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, e := range s.cfg.Rules.Entities() {
 		name := e.Table(s.cfg.Side)
 		if name == (schemas.TableName{}) {
@@ -22,6 +26,11 @@ func (s *Source) lookAtTables(ctx context.Context) (findings []capture.Finding, 
 			return nil, fmt.Errorf("look at table %s: %w", name, err)
 		}
 		found := t.problems(e, s.cfg.Side)
+		if !status.logs(name.Schema) {
+			found = append(found, capture.Finding{Severity: capture.Fail, Subject: "table " + name.String(),
+				Detail: "is in a database that the server does not log: binlog_do_db or binlog_ignore_db leaves it out",
+				Remedy: "start the server without binlog_do_db and binlog_ignore_db"})
+		}
 		if len(found) == 0 {
 			found = []capture.Finding{{Severity: capture.OK, Subject: "table " + name.String(), Detail: "is there, with a unique key and every mapped column"}}
 		}
@@ -37,6 +46,7 @@ type described struct {
 	engine  string
 	columns map[string]describedColumn
 	unique  map[string][]string // the columns of its unique indexes
+	cascade []string            // foreign keys that change its rows when others change
 	broken  []string            // columns in a character set that cannot be read
 }
 
@@ -85,6 +95,18 @@ func (s *Source) describeTable(ctx context.Context, name schemas.TableName) (des
 	if err != nil {
 		return t, err
 	}
+	err = each(ctx, s.db, `select constraint_name from information_schema.referential_constraints
+		where constraint_schema = ? and table_name = ? and (delete_rule in ('CASCADE', 'SET NULL', 'SET DEFAULT')
+		or update_rule in ('CASCADE', 'SET NULL', 'SET DEFAULT')) order by constraint_name`, args,
+		func(scan func(...any) error) error {
+			var name string
+			err := scan(&name)
+			t.cascade = append(t.cascade, name)
+			return err
+		})
+	if err != nil {
+		return t, err
+	}
 	for column, c := range t.columns {
 		if c.charset == "" || c.charset == "binary" {
 			continue
@@ -119,6 +141,10 @@ func (t *described) problems(e *schemas.Entity, side schemas.Side) (findings []c
 	if !strings.EqualFold(t.engine, "InnoDB") {
 		add(capture.Warn, fmt.Sprintf("ALTER TABLE %s ENGINE = InnoDB", quoted(t.name)),
 			"has engine %s: where that knows no transactions, a write is logged even if it failed halfway", t.engine)
+	}
+	for _, name := range t.cascade {
+		add(capture.Warn, fmt.Sprintf("ALTER TABLE %s DROP FOREIGN KEY %s, and let the application or a trigger do what it does", quoted(t.name), name),
+			"foreign key %s changes rows when those that they refer to change, and the storage engine logs nothing of it: such changes are not seen", name)
 	}
 	var key []string
 	for i := range e.Fields {

@@ -10,6 +10,7 @@ import (
 type transaction struct {
 	id         gtid
 	pos        position       // of its GTID event
+	at         string         // the same, as its changes say it
 	stamp      schemas.Micros // what the log says of its time
 	committed  schemas.Micros // when it committed, where the log says that (MySQL 8); 0: it does not
 	standalone bool           // one statement, without an end of its own
