@@ -20,7 +20,7 @@ func Check(ctx context.Context, cfg Config) []capture.Finding {
 		k.fail("configuration", err.Error(), "correct migration.yaml")
 		return k.findings
 	}
-	conn, err := k.cfg.connect(ctx, false)
+	conn, err := k.cfg.connect(ctx)
 	if err != nil {
 		k.fail("connection", err.Error(), "correct the DSN, or let this host and role in (pg_hba.conf)")
 		return k.findings
@@ -107,7 +107,7 @@ func (k *check) functions(ctx context.Context, conn *pgconn.PgConn) {
 // replication tries a logical replication connection, and one that could copy
 // the whole cluster, which nobody needs.
 func (k *check) replication(ctx context.Context) {
-	conn, err := k.cfg.connect(ctx, true)
+	conn, _, err := k.cfg.connectStream(ctx)
 	if err != nil {
 		k.fail("replication connection", err.Error(), "let the role in with a line for this database in pg_hba.conf")
 		return

@@ -47,6 +47,7 @@ func as(t *testing.T, dsn, role string) string {
 // Everything that capture needs is looked at, and what is wrong comes with the
 // SQL that mends it.
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	d := newDB(t, createOrders,
 		`create table nokey (id int, v text)`,
 		`create table nothing (id int primary key, v text); alter table nothing replica identity nothing`,
@@ -116,6 +117,7 @@ func TestCheck(t *testing.T) {
 // A role with what the grants guide gives works, and one with less is told
 // what it lacks.
 func TestCheckRights(t *testing.T) {
+	t.Parallel()
 	d := newDB(t, createOrders)
 	name := get[string](d, "select current_database()")
 	weak, strong := "weak_"+name, "strong_"+name
@@ -163,7 +165,7 @@ func dropRoles(t *testing.T, dsn string, roles ...string) {
 	// The database, and what the roles may do in it, is dropped before them or after: they own nothing.
 	cfg := Config{DSN: dsn}
 	ctx := context.Background() // the test's is done
-	conn, err := cfg.connect(ctx, false)
+	conn, err := cfg.connect(ctx)
 	if err == nil {
 		defer hangUp(conn)
 		_, err = conn.Exec(ctx, "drop role "+strings.Join(roles, ", ")).ReadAll()

@@ -57,10 +57,9 @@ func (c *Config) connection(replication bool) (*pgconn.Config, error) {
 	return config, nil
 }
 
-// connect opens a connection for statements, and for commands of the
-// replication protocol if so said.
-func (c *Config) connect(ctx context.Context, replication bool) (*pgconn.PgConn, error) {
-	config, err := c.connection(replication)
+// connect opens a connection for queries.
+func (c *Config) connect(ctx context.Context) (*pgconn.PgConn, error) {
+	config, err := c.connection(false)
 	if err != nil {
 		return nil, err
 	}
@@ -111,8 +110,7 @@ func hangUp(conn *pgconn.PgConn) {
 }
 
 // query runs a SELECT and reads its rows into values of T by the columns'
-// names. It speaks the simple protocol, the only one that a replication
-// connection knows, so values stand in the text, quoted by literal.
+// names. Values stand in its text, quoted by literal.
 func query[T any](ctx context.Context, conn *pgconn.PgConn, sql string) ([]T, error) {
 	results, err := conn.Exec(ctx, "select coalesce(json_agg(q), '[]') from ("+sql+") q").ReadAll()
 	if err != nil {

@@ -45,6 +45,7 @@ func workload(d *db, rounds int) {
 // I3: "same change ⇒ same EventID after any restart". The same log is read
 // again from every kind of position that a progress gave.
 func TestI3_SameIdentityFromEveryPosition(t *testing.T) {
+	t.Parallel()
 	d := newDB(t, createOrders)
 	s, start := openFirst(t, d.config(orderEntity))
 	whole := newSink()
@@ -92,6 +93,7 @@ func TestI3_SameIdentityFromEveryPosition(t *testing.T) {
 // A lost connection is one more: continuity is proven again, and what was
 // handed over of a half transaction comes again with the same ids.
 func TestI3_SameIdentityAfterLostConnection(t *testing.T) {
+	t.Parallel()
 	d := newDB(t, createOrders)
 	cfg := d.config(orderEntity)
 	r := first(t, cfg)
@@ -119,6 +121,7 @@ func TestI3_SameIdentityAfterLostConnection(t *testing.T) {
 
 // I1: "position sent to slot ≤ … contiguous acked prefix, at a txn boundary".
 func TestI1_AckAfterDurable(t *testing.T) {
+	t.Parallel()
 	d := newDB(t, createOrders)
 	cfg := d.config(orderEntity)
 	s, start := openFirst(t, cfg)
@@ -169,6 +172,7 @@ func TestI1_AckAfterDurable(t *testing.T) {
 // "Ack keepalive ServerWALEnd iff every commit received is durable": an idle
 // database lets the server forget what its neighbours write.
 func TestIdleDatabaseKeepsNoLog(t *testing.T) {
+	t.Parallel()
 	d := newDB(t, createOrders)
 	neighbour := newDB(t, `create table noise (x text)`)
 	cfg := d.config(orderEntity)
@@ -183,6 +187,7 @@ func TestIdleDatabaseKeepsNoLog(t *testing.T) {
 
 // I7, zoo Z4: "if continuity is not proven at (re)connect, stop with a gap".
 func TestI7_GapIsLoud(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		breaks func(d *db, slot string)
 		says   string
@@ -223,6 +228,7 @@ func TestI7_GapIsLoud(t *testing.T) {
 		"table gone": {func(d *db, slot string) { d.exec("drop table orders") }, "table public.orders is gone"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			d := newDB(t, createOrders)
 			cfg := d.config(orderEntity)
 			s, start := openFirst(t, cfg)
@@ -329,6 +335,7 @@ func TestIdentityBreaks(t *testing.T) {
 
 // "Slot active elsewhere: wait/fail with PID; never kill the other's backend".
 func TestSlotInUse(t *testing.T) {
+	t.Parallel()
 	d := newDB(t, createOrders)
 	cfg := d.config(orderEntity)
 	s, start := openFirst(t, cfg)

@@ -15,7 +15,7 @@
 //
 //	Open:  system, slot, publication ── proven ──► Start
 //
-//	Run:   replication connection                    ordinary connection
+//	Run:   replication connection, never queried     ordinary connection
 //	         receive ─► queue (bytes) ─► deliver         sampler: clock, WAL position
 //	         confirm ◄─ acked               │ ▲               │
 //	                                        ▼ └── bounds ◄────┘

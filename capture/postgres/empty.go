@@ -13,7 +13,7 @@ const emptyWait = time.Minute
 func (s *Source) Empty(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, emptyWait)
 	defer cancel()
-	conn, err := s.cfg.connect(ctx, false)
+	conn, err := s.cfg.connect(ctx)
 	if err != nil {
 		return false, err
 	}

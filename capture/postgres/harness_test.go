@@ -37,10 +37,15 @@ func openDB(t testing.TB, dsn string, setup ...string) *db {
 	t.Helper()
 	d := &db{t: t, dsn: dsn}
 	d.conn = d.connect()
-	for _, sql := range setup {
+	d.setup(setup...)
+	return d
+}
+
+func (d *db) setup(statements ...string) {
+	d.t.Helper()
+	for _, sql := range statements {
 		d.exec(sql)
 	}
-	return d
 }
 
 func (d *db) connect() *pgx.Conn {

@@ -18,20 +18,20 @@ func (s *Source) Open(ctx context.Context, from capture.Resume, id string) (capt
 	if (from == "") != (id == "") {
 		return capture.Start{}, fmt.Errorf("open %s: a position and the identity of its log belong together, one is missing", s.cfg.Source)
 	}
-	conn, err := s.cfg.connect(ctx, true)
+	l, err := s.cfg.dial(ctx)
 	if err != nil {
 		return capture.Start{}, err
 	}
-	defer hangUp(conn)
+	defer l.close()
 	if from == "" {
-		return s.begin(ctx, conn)
+		return s.begin(ctx, l)
 	}
 	start := capture.Start{Resume: from, Identity: id}
 	was, at, err := parseStart(start)
 	if err != nil {
 		return capture.Start{}, err
 	}
-	f, err := s.prove(ctx, conn, was, at)
+	f, err := s.prove(ctx, l, was, at)
 	if err != nil {
 		return capture.Start{}, err
 	}
@@ -52,8 +52,8 @@ func parseStart(s capture.Start) (identity, lsn, error) {
 
 // begin takes the present position: from the slot's consistent point on
 // everything that commits is in the stream, and nothing else is.
-func (s *Source) begin(ctx context.Context, conn *pgconn.PgConn) (capture.Start, error) {
-	f, err := s.look(ctx, conn)
+func (s *Source) begin(ctx context.Context, l *link) (capture.Start, error) {
+	f, err := s.look(ctx, l)
 	if err != nil {
 		return capture.Start{}, err
 	}
@@ -65,7 +65,7 @@ func (s *Source) begin(ctx context.Context, conn *pgconn.PgConn) (capture.Start,
 		return capture.Start{}, err
 	}
 	if !f.hasPublication {
-		if f, err = s.publish(ctx, conn, f); err != nil {
+		if f, err = s.publish(ctx, l, f); err != nil {
 			return capture.Start{}, err
 		}
 	}
@@ -74,7 +74,7 @@ func (s *Source) begin(ctx context.Context, conn *pgconn.PgConn) (capture.Start,
 	}
 	// The server waits for the transactions that are open now to end.
 	s.log.Info("creating replication slot", "slot", s.cfg.Slot)
-	made, err := pglogrepl.CreateReplicationSlot(ctx, conn, s.cfg.Slot, "pgoutput",
+	made, err := pglogrepl.CreateReplicationSlot(ctx, l.stream, s.cfg.Slot, "pgoutput",
 		pglogrepl.CreateReplicationSlotOptions{Mode: pglogrepl.LogicalReplication, SnapshotAction: "NOEXPORT_SNAPSHOT"})
 	if err != nil {
 		return capture.Start{}, fmt.Errorf("create replication slot %s: %w", s.cfg.Slot, explain(err))
@@ -88,13 +88,13 @@ func (s *Source) begin(ctx context.Context, conn *pgconn.PgConn) (capture.Start,
 
 // publish creates the publication. It has to be there before the slot: the
 // server looks for it as of each change's position.
-func (s *Source) publish(ctx context.Context, conn *pgconn.PgConn, f found) (found, error) {
+func (s *Source) publish(ctx context.Context, l *link, f found) (found, error) {
 	sql := createPublicationSQL(s.cfg.Publication, f.tables)
-	if _, err := conn.Exec(ctx, sql).ReadAll(); err != nil {
+	if _, err := l.sql.Exec(ctx, sql).ReadAll(); err != nil {
 		return f, fmt.Errorf("create publication %s: %w; have an owner of the tables run: %s", s.cfg.Publication, explain(err), sql)
 	}
 	s.log.Info("publication created", "publication", s.cfg.Publication, "tables", len(f.tables))
-	return s.look(ctx, conn)
+	return s.look(ctx, l)
 }
 
 // mappingProblems returns everything that keeps the mapping from being applied

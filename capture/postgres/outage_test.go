@@ -21,6 +21,7 @@ import (
 // A server of the test's own goes through what servers go through, and one
 // capture lives through it all.
 func TestOutages(t *testing.T) {
+	t.Parallel()
 	server, err := servers.StartPostgres(t.Context(), servers.PostgresOptions{Dir: t.TempDir(), Settings: map[string]string{
 		"max_prepared_transactions": "5", "restore_command": "/bin/false", "wal_sender_timeout": "2s", "min_wal_size": "80MB"}})
 	servertest.Check(t, err)

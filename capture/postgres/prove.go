@@ -11,7 +11,7 @@ import (
 	"github.com/trueup-io/trueup/capture"
 )
 
-// found is everything that a connection says of its server.
+// found is everything that a server says of itself.
 type found struct {
 	system         pglogrepl.IdentifySystemResult
 	server         server
@@ -25,21 +25,19 @@ type found struct {
 
 // look reads everything that captures depend on, and says what makes them
 // impossible on this server.
-func (s *Source) look(ctx context.Context, conn *pgconn.PgConn) (f found, err error) {
-	if f.system, err = pglogrepl.IdentifySystem(ctx, conn); err != nil {
-		return f, fmt.Errorf("identify system: %w", err)
-	}
-	if f.server, err = readServer(ctx, conn); err != nil {
+func (s *Source) look(ctx context.Context, l *link) (f found, err error) {
+	f.system = l.system
+	if f.server, err = readServer(ctx, l.sql); err != nil {
 		return f, err
 	}
 	if err := f.server.problem(); err != nil {
 		return f, err
 	}
-	if f.slot, f.hasSlot, err = readSlot(ctx, conn, s.cfg.Slot); err != nil {
+	if f.slot, f.hasSlot, err = readSlot(ctx, l.sql, s.cfg.Slot); err != nil {
 		return f, err
 	}
 	f.names = [3]string{f.server.Database, s.cfg.Slot, s.cfg.Publication}
-	return f, s.lookTables(ctx, conn, &f)
+	return f, s.lookTables(ctx, l.sql, &f)
 }
 
 // lookTables reads the publication and the mapped tables.
@@ -111,14 +109,14 @@ func (f *found) identity() identity {
 
 // prove shows that what follows position at, which belongs to was, is all in
 // the stream. What cannot be shown is a *capture.GapError.
-func (s *Source) prove(ctx context.Context, conn *pgconn.PgConn, was identity, at lsn) (found, error) {
-	f, err := s.look(ctx, conn)
+func (s *Source) prove(ctx context.Context, l *link, was identity, at lsn) (found, error) {
+	f, err := s.look(ctx, l)
 	if err != nil {
 		return f, err
 	}
 	var forks []fork
 	if f.system.Timeline != was.Timeline && f.system.SystemID == was.SystemID && f.system.Timeline > 1 {
-		if forks, err = readForks(ctx, conn, f.system.Timeline); err != nil {
+		if forks, err = readForks(ctx, l.stream, f.system.Timeline); err != nil {
 			return f, err
 		}
 	}

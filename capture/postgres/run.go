@@ -104,12 +104,12 @@ func (r *run) connections(ctx context.Context) error {
 // done.
 func (r *run) connection(ctx context.Context) error {
 	s, d := r.source, r.delivery
-	conn, received, err := s.cfg.connectStream(ctx)
+	l, err := s.cfg.dial(ctx)
 	if err != nil {
 		return err
 	}
-	defer hangUp(conn)
-	f, err := s.prove(ctx, conn, r.log, d.reached)
+	defer l.close()
+	f, err := s.prove(ctx, l, r.log, d.reached)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,8 @@ func (r *run) connection(ctx context.Context) error {
 	r.sampler.follow(r.log)
 	d.bounds.setLag(f.server.writerLag())
 
-	stream, err := startStream(ctx, conn, received, &s.cfg, d.reached)
+	l.streamOnly()
+	stream, err := startStream(ctx, l, &s.cfg, d.reached)
 	if err != nil {
 		return err
 	}

@@ -92,7 +92,7 @@ const sampleSQL = `select (extract(epoch from clock_timestamp()) * 1000000)::big
 
 // connected samples on one connection until something fails.
 func (s *sampler) connected(ctx context.Context) error {
-	conn, err := s.source.cfg.connect(ctx, false)
+	conn, err := s.source.cfg.connect(ctx)
 	if err != nil {
 		return err
 	}
@@ -158,10 +158,6 @@ func parseSample(rows [][][]byte) (s sample, err error) {
 	return s, errors.Join(errs[:]...)
 }
 
-// whoSQL reads which log a connection without the replication protocol is of.
-const whoSQL = `select (select system_identifier from pg_control_system())::text as system_id,
-	('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int as timeline`
-
 // inspect makes sure that the samples are of the streaming server's log, and
 // that the stream still carries every mapped table whole. It returns the
 // timeline of what this connection shows.
@@ -169,12 +165,9 @@ func (s *sampler) inspect(ctx context.Context, conn *pgconn.PgConn) (timeline in
 	ctx, cancel := context.WithTimeout(ctx, sampleWait)
 	defer cancel()
 	was := s.followed()
-	who, err := one[struct {
-		SystemID string `json:"system_id"`
-		Timeline int32  `json:"timeline"`
-	}](ctx, conn, whoSQL)
+	who, err := readWho(ctx, conn)
 	if err != nil {
-		return 0, fmt.Errorf("identify server: %w", err)
+		return 0, err
 	}
 	if who.SystemID != was.SystemID || who.Timeline != was.Timeline {
 		return 0, fmt.Errorf("this connection leads to another server than the stream: system identifier %s, timeline %d; the stream's are %s, %d",

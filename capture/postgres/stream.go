@@ -36,8 +36,8 @@ type stream struct {
 }
 
 // startStream asks the server to stream from a position.
-func startStream(ctx context.Context, conn *pgconn.PgConn, received *bufio.Reader, c *Config, from lsn) (*stream, error) {
-	err := pglogrepl.StartReplication(ctx, conn, c.Slot, from, pglogrepl.StartReplicationOptions{
+func startStream(ctx context.Context, l *link, c *Config, from lsn) (*stream, error) {
+	err := pglogrepl.StartReplication(ctx, l.stream, c.Slot, from, pglogrepl.StartReplicationOptions{
 		Mode: pglogrepl.LogicalReplication,
 		PluginArgs: []string{"proto_version '1'", "messages 'true'",
 			"publication_names " + literal(identifier(c.Publication))},
@@ -45,7 +45,7 @@ func startStream(ctx context.Context, conn *pgconn.PgConn, received *bufio.Reade
 	if err != nil {
 		return nil, fmt.Errorf("stream from %s: %w", from, err)
 	}
-	return &stream{conn: conn, received: received, reply: make(chan struct{}, 1), ping: make(chan struct{}, 1)}, nil
+	return &stream{conn: l.stream, received: l.received, reply: make(chan struct{}, 1), ping: make(chan struct{}, 1)}, nil
 }
 
 // errStreamEnded says that the server ended the stream in good order: it is

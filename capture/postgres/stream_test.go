@@ -16,8 +16,10 @@ const createOrders = `create table orders (id bigint primary key, status text, a
 
 // Decision 7: "values travel as the server's canonical text", whatever the
 // database's own settings are.
-func TestValuesEqualTheServersText(t *testing.T) {
-	d := newDB(t, `create type mood as enum ('sad', 'très heureux')`,
+func TestValuesEqualTheServersText(t *testing.T) { valuesEqualTheServersText(t, newDB(t)) }
+
+func valuesEqualTheServersText(t *testing.T, d *db) {
+	d.setup(`create type mood as enum ('sad', 'très heureux')`,
 		`create table kinds (id int primary key, i2 smallint, i8 bigint, num numeric, f4 real, f8 double precision, b boolean,
 			txt text, vc varchar(20), ch char(8), raw bytea, day date, tim time(6), ts timestamp, tz timestamptz, span interval,
 			u uuid, j json, jb jsonb, arr int[], m mood, ip inet, cost money, rng tsrange, cls regclass); alter table kinds replica identity full`)
@@ -46,7 +48,7 @@ func TestValuesEqualTheServersText(t *testing.T) {
 		t.Fatalf("%d changes", len(got))
 	}
 	// The same rows as the server prints them on a connection of ours.
-	conn, err := r.source.cfg.connect(t.Context(), false)
+	conn, err := r.source.cfg.connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,8 +111,10 @@ func TestI6_CommittedOnly(t *testing.T) {
 }
 
 // What a table does besides inserting.
-func TestEveryKindOfChange(t *testing.T) {
-	d := newDB(t, createOrders, `create table plain (like orders including all)`, `alter table orders alter note set storage external`,
+func TestEveryKindOfChange(t *testing.T) { everyKindOfChange(t, newDB(t)) }
+
+func everyKindOfChange(t *testing.T, d *db) {
+	d.setup(createOrders, `create table plain (like orders including all)`, `alter table orders alter note set storage external`,
 		`alter table plain alter note set storage external`)
 	r := first(t, d.config(orderEntity+`
   - name: plain
@@ -183,8 +187,10 @@ func TestTagsFromTheServer(t *testing.T) {
 
 // I8: "each event decoded with the schema valid at its position": the table
 // changes while nobody reads, and again while somebody does.
-func TestI8_SchemaAtItsPosition(t *testing.T) {
-	d := newDB(t, createOrders)
+func TestI8_SchemaAtItsPosition(t *testing.T) { schemaAtItsPosition(t, newDB(t)) }
+
+func schemaAtItsPosition(t *testing.T, d *db) {
+	d.setup(createOrders)
 	s, start := openFirst(t, d.config(orderEntity))
 	change := func() {
 		d.exec(`insert into orders values (1, 'a', 1, 'n')`)

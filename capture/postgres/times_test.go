@@ -16,6 +16,7 @@ import (
 // passed it. Writers say in the row when it was certainly not committed yet,
 // and note when it certainly was; some do not wait for their flush.
 func TestTimesBoundCommits(t *testing.T) {
+	t.Parallel()
 	d := newDB(t, `create table orders (id bigint primary key, status text, amount numeric, note text); alter table orders replica identity full`)
 	cfg := d.config(orderEntity)
 	cfg.ProgressEvery = 20 * time.Millisecond // many samples
