@@ -73,9 +73,13 @@ type Runner struct {
 	state    saved
 	durable  atomic.Pointer[Resume] // in the state file: what may be confirmed to the source
 
-	changes atomic.Int64
-	mu      sync.Mutex
-	status  Status // guarded by mu
+	// Of the source's goroutine: when progress was written last, and what was left out since.
+	progressed time.Time
+	held       *schemas.Progress
+	heldResume Resume
+	changes    atomic.Int64
+	mu         sync.Mutex
+	status     Status // guarded by mu
 }
 
 // NewRunner returns a runner that writes to log.
@@ -220,10 +224,12 @@ func (r *Runner) Run(ctx context.Context, src Source, start Start) error {
 func (r *Runner) finish(producer *stream.Producer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if err := producer.Flush(ctx); err != nil {
-		return err
+	if r.held != nil {
+		if err := r.writeProgress(ctx, *r.held, r.heldResume); err != nil {
+			return err
+		}
 	}
-	return nil
+	return producer.Flush(ctx)
 }
 
 // acked is the largest position that may be confirmed to the source: durable
@@ -320,8 +326,23 @@ func digestOnly(c *schemas.Change) schemas.Change {
 	return small
 }
 
+// progressEvery bounds how often progress is written, which costs a record in
+// every partition. A source says it again within its own interval, so one that
+// is left out is only late.
+const progressEvery = 20 * time.Millisecond
+
 // Progress implements Sink: in every partition, behind the changes that it completes.
 func (r *Runner) Progress(ctx context.Context, p schemas.Progress, resume Resume) error {
+	now := time.Now()
+	if now.Sub(r.progressed) < progressEvery {
+		r.held, r.heldResume = &p, resume
+		return nil
+	}
+	r.progressed, r.held = now, nil
+	return r.writeProgress(ctx, p, resume)
+}
+
+func (r *Runner) writeProgress(ctx context.Context, p schemas.Progress, resume Resume) error {
 	if err := r.everywhere(ctx, &schemas.Record{Progress: &p}); err != nil {
 		return err
 	}

@@ -53,13 +53,15 @@ func (f *fakeSource) Run(ctx context.Context, start Start, epoch uint32, sink Si
 		if err := sink.Change(ctx, f.change(n, epoch)); err != nil {
 			return err
 		}
-		p := schemas.Progress{Side: schemas.Legacy, Source: "fake", Epoch: epoch, Pos: pos(n), TS: schemas.Micros(n)}
-		if err := sink.Progress(ctx, p, Resume(fmt.Sprint(n))); err != nil {
+		if err := f.progress(ctx, sink, n, epoch); err != nil {
 			return err
 		}
 		f.note(acked)
 	}
 	for ctx.Err() == nil {
+		if err := f.progress(ctx, sink, f.last, epoch); err != nil {
+			return err
+		}
 		if r := f.note(acked); r == Resume(fmt.Sprint(f.last)) && f.finished != nil {
 			close(f.finished)
 			f.finished = nil
@@ -70,6 +72,11 @@ func (f *fakeSource) Run(ctx context.Context, start Start, epoch uint32, sink Si
 		}
 	}
 	return ctx.Err()
+}
+
+func (f *fakeSource) progress(ctx context.Context, sink Sink, n int, epoch uint32) error {
+	return sink.Progress(ctx, schemas.Progress{Side: schemas.Legacy, Source: "fake", Epoch: epoch, Pos: pos(n), TS: schemas.Micros(n)},
+		Resume(fmt.Sprint(n)))
 }
 
 func (f *fakeSource) note(acked func() (Resume, bool)) Resume {

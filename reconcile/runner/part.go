@@ -22,7 +22,7 @@ type part struct {
 	state  *state.Partition
 	core   *reconcile.Core
 	out    reconcile.Effects
-	recent map[int64]*schemas.Change // changes of the batch in hand, by offset
+	recent recent // the newest changes, so that most evidence needs no reading back
 
 	// said holds the events that stood at the end of the divergences topic when the partition was opened, until the
 	// records that were there then have been taken: a broker that is killed in the middle of a commit can keep the
@@ -67,7 +67,7 @@ func eventID(d *schemas.Divergence) string { return fmt.Sprintf("%s/%d", d.ID, d
 // openPart opens a partition on its state. State of other rules or of a format
 // gone by is dropped: the log has everything, and it is compared anew.
 func openPart(number int32, rules *schemas.Rules, log *stream.Log, db *state.DB) (p *part, rebuilt bool, err error) {
-	p = &part{number: number, rules: rules, log: log, state: db.Partition(number), recent: map[int64]*schemas.Change{}}
+	p = &part{number: number, rules: rules, log: log, state: db.Partition(number), recent: recent{values: map[int64][]byte{}}}
 	err = p.reopen()
 	if errors.Is(err, reconcile.ErrForeignState) {
 		if err := p.state.Drop(); err != nil {
@@ -92,7 +92,6 @@ func (p *part) reopen() error {
 // take steps through records in offset order and returns the divergence events
 // that follow.
 func (p *part) take(ctx context.Context, records []stream.Record) ([]stream.Record, []reconcile.Alarm, error) {
-	clear(p.recent)
 	var outputs []stream.Record
 	var alarms []reconcile.Alarm
 	for i := range records {
@@ -130,7 +129,7 @@ func (p *part) step(r *stream.Record) error {
 		return p.core.Quarantine(r.Offset, entity, key, detail, &p.out)
 	}
 	if rec.Change != nil {
-		p.recent[r.Offset] = rec.Change
+		p.recent.add(r.Offset, r.Value)
 	}
 	return p.core.Step(r.Offset, rec, &p.out)
 }
@@ -173,8 +172,12 @@ type rows struct {
 
 // Change implements reconcile.Rows.
 func (r rows) Change(offset int64) (*schemas.Change, error) {
-	if c, ok := r.p.recent[offset]; ok {
-		return c, nil
+	if value, ok := r.p.recent.values[offset]; ok {
+		rec, err := schemas.UnmarshalRecord(value)
+		if err != nil {
+			return nil, err // it was read before
+		}
+		return rec.Change, nil
 	}
 	var found *schemas.Change
 	_, err := r.p.log.Read(r.ctx, r.p.log.Topics().Changes, r.p.number, offset, offset+1, func(rec stream.Record) error {
