@@ -140,7 +140,15 @@ func (k *killed) awaitStatus() error {
 // kill kills the process at random moments, also while it starts, and starts it again.
 func (k *killed) kill(ctx context.Context) {
 	defer close(k.calm)
-	for pause(ctx, time.Duration(200+k.rng.IntN(2300))*time.Millisecond) {
+	for {
+		// Once in five it dies while it starts; otherwise it works for a while before.
+		if k.rng.IntN(5) > 0 && k.awaitStatus() != nil {
+			k.t.Errorf("it did not start again\n%s", k.tail())
+			return
+		}
+		if !pause(ctx, time.Duration(50+k.rng.IntN(1500))*time.Millisecond) {
+			return
+		}
 		k.mu.Lock()
 		child, left := k.child, k.left
 		k.mu.Unlock()
