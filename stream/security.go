@@ -79,7 +79,7 @@ func (s *SASL) mechanism() sasl.Mechanism {
 	}
 }
 
-// LogValue keeps the password out of logs.
+// String keeps the password out of logs.
 func (s SASL) String() string {
 	if s.Mechanism == "" {
 		return "none"

@@ -145,7 +145,7 @@ func offsetsByTime(t *testing.T, l *stream.Log) {
 	Fill(t, l, 0, 30)
 	records := Read(t, l, l.Topics().Changes)
 	last := records[0][len(records[0])-1].Time
-	Fill2(t, l, last)
+	fillLater(t, l, last)
 	offsets, err := l.OffsetsAt(Soon(t), l.Topics().Changes, last.Add(time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
@@ -163,8 +163,8 @@ func offsetsByTime(t *testing.T, l *stream.Log) {
 	}
 }
 
-// Fill2 writes records that are later than a time, to the millisecond.
-func Fill2(t testing.TB, l *stream.Log, than time.Time) {
+// fillLater writes records that are later than a time, to the millisecond.
+func fillLater(t testing.TB, l *stream.Log, than time.Time) {
 	t.Helper()
 	timer := time.NewTimer(time.Until(than.Add(2 * time.Millisecond)))
 	<-timer.C
