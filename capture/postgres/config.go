@@ -37,10 +37,9 @@ type Config struct {
 	// little more than the server's usual wal_sender_timeout, after which it
 	// gives up a client that is gone.
 	SlotWait time.Duration
-	// Quarantine takes a row that has no canonical key: nothing about its table
-	// is known to be right from there on, and the change is not handed over. An
-	// error from it ends Run. Nil: Run ends with the RowError. It is called
-	// between the transaction's changes, in their order.
+	// Quarantine takes a row that has no canonical key, of which no change can be
+	// made, between the changes around it. An error from it ends Run. Nil: Run
+	// ends with the RowError.
 	Quarantine func(ctx context.Context, e *RowError) error
 
 	Logger *slog.Logger     // nil: nothing is logged

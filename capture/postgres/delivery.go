@@ -41,10 +41,10 @@ type delivery struct {
 
 // change hands a change of the transaction that commits at p over.
 func (d *delivery) change(ctx context.Context, p lsn, c *schemas.Change) error {
+	d.handed = p // whether the sink takes it or not
 	if err := d.sink.Change(ctx, c); err != nil {
 		return &sinkError{fmt.Errorf("hand over change at %s: %w", c.Pos, err)}
 	}
-	d.handed = p
 	d.stats.changes.Add(1)
 	return nil
 }
@@ -103,14 +103,19 @@ func (d *delivery) tell(ctx context.Context) (time.Duration, error) {
 	return d.due().Sub(now), nil
 }
 
-// run delivers what comes through the queue until it is closed.
-func (d *delivery) run(ctx context.Context, q *queue, a *assembler, sampled <-chan struct{}, s *stream) error {
+// run delivers what comes through the queue until that is closed or the
+// connection ends. Ctx is the sink's: a connection that is lost cuts no call
+// to the sink short.
+func (d *delivery) run(ctx, connection context.Context, q *queue, a *assembler, sampled <-chan struct{}, s *stream) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		b, ok, err := q.take()
 		if err != nil {
 			return err
+		}
+		if connection.Err() != nil {
+			return context.Cause(connection)
 		}
 		if ok {
 			if err := d.batch(ctx, a, b); err != nil {
@@ -126,8 +131,7 @@ func (d *delivery) run(ctx context.Context, q *queue, a *assembler, sampled <-ch
 		}
 		timer.Reset(wait)
 		select {
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-connection.Done():
 		case <-q.ready:
 		case <-timer.C:
 		case <-sampled:
@@ -141,9 +145,6 @@ func (d *delivery) run(ctx context.Context, q *queue, a *assembler, sampled <-ch
 
 // batch delivers what was received together.
 func (d *delivery) batch(ctx context.Context, a *assembler, b batch) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	for _, m := range b.messages {
 		if m.body == "" {
 			// Within a transaction it says nothing: that one commits earlier and is not complete.

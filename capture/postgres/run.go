@@ -150,8 +150,8 @@ func (r *run) streaming(ctx context.Context, stream *stream, catalog map[string]
 	a := &assembler{cfg: &s.cfg, log: s.log, epoch: d.epoch, bounds: d.bounds, stats: &s.counters,
 		from:      d.reached,
 		relations: relations{rules: s.cfg.Rules, side: s.cfg.Side, known: map[uint32]*mapped{}, catalog: catalog}}
-	a.emit = func(c *schemas.Change) error { return d.change(inner, a.memory.commit, c) }
-	a.refuse = func(e *RowError) error { return s.quarantine(inner, e) }
+	a.emit = func(c *schemas.Change) error { return d.change(ctx, a.memory.commit, c) }
+	a.refuse = func(e *RowError) error { return s.quarantine(ctx, e) }
 
 	var running sync.WaitGroup
 	running.Go(func() { q.close(stream.receive(inner, q)) })
@@ -160,10 +160,7 @@ func (r *run) streaming(ctx context.Context, stream *stream, catalog map[string]
 			cancel(err)
 		}
 	})
-	err := d.run(inner, q, a, r.sampler.sampled, stream)
-	if inner.Err() != nil && ctx.Err() == nil {
-		err = context.Cause(inner) // why confirming ended
-	}
+	err := d.run(ctx, inner, q, a, r.sampler.sampled, stream)
 	cancel(nil)
 	running.Wait()
 

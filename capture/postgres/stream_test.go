@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -236,5 +238,30 @@ func copyRows(d *db, from, to int) {
 	}
 	if _, err := d.conn.CopyFrom(d.t.Context(), pgx.Identifier{"orders"}, []string{"id", "status"}, pgx.CopyFromRows(rows)); err != nil {
 		d.t.Fatal(err)
+	}
+}
+
+// "A poison event blocks the key, not the partition; nothing is skipped
+// without a record holding position, digest and reason" (I23): a row without a
+// canonical key goes to the quarantine, and without one ends the run.
+func TestI23_RowWithoutKeyIsNotSkipped(t *testing.T) {
+	d := newDB(t, `create table orders (id bigint unique, status text, amount numeric, note text); alter table orders replica identity full`)
+	cfg := d.config(orderEntity)
+	s, start := openFirst(t, cfg)
+	d.exec(`begin; insert into orders values (1); insert into orders values (null, 'lost'); insert into orders values (2); commit`)
+	var refused *RowError
+	if err := capturing(t, s, start, newSink()).failed(); !errors.As(err, &refused) || refused.Ordinal != 1 || refused.Pos == "" || refused.Digest == (schemas.Digest{}) {
+		t.Fatal(err)
+	}
+	var got []*RowError
+	cfg.Quarantine = func(_ context.Context, e *RowError) error {
+		got = append(got, e)
+		return nil
+	}
+	r := capturing(t, New(cfg), start, newSink())
+	want(t, r.caughtUp(d), "0 insert [1]: - -> id=1 status=NULL amount=NULL note=NULL", "2 insert [2]: - -> id=2 status=NULL amount=NULL note=NULL")
+	r.stop()
+	if len(got) != 1 || got[0].EventID != refused.EventID || got[0].Digest != refused.Digest || got[0].Entity != "order" {
+		t.Errorf("quarantined %v, refused before %v", got, refused)
 	}
 }
