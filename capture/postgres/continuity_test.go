@@ -135,8 +135,7 @@ func TestI1_AckAfterDurable(t *testing.T) {
 	resume, _ := to.ack()
 	acked := lsnOf(t, resume)
 	untilConfirmed(t, d, cfg.Slot, acked)
-	workload2 := "insert into orders values (100000)"
-	d.exec(workload2)
+	d.exec("insert into orders values (100000)")
 	r.caughtUp(d)
 	// Several statuses have gone out by now and more go: none is ahead.
 	for range 20 {
