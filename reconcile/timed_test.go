@@ -286,6 +286,7 @@ func TestI11_I12_I15_RandomTimedLogs(t *testing.T) {
 	cases := 0
 	for seed := first; seed <= last; seed++ {
 		cases += judgeTimedLog(t, seed, opened)
+		judgeUncoveredLog(t, seed)
 		if t.Failed() {
 			t.Fatalf("replay with -timed.seed=%d", seed)
 		}
@@ -295,6 +296,81 @@ func TestI11_I12_I15_RandomTimedLogs(t *testing.T) {
 		opened[schemas.Reordered] == 0 || opened[schemas.Rogue] == 0 || opened[schemas.Resurrected] == 0) {
 		t.Fatal("the logs are too tame: a kind never occurred")
 	}
+}
+
+// judgeUncoveredLog judges a log that begins without a baseline: a key is
+// judged once both sides' current values were read, by what they are; before,
+// nothing is said of it.
+func judgeUncoveredLog(t *testing.T, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 23))
+	keys := 1 + r.IntN(4)
+	h := newHistory(t, "1s")
+	state := h.core.state
+	type side struct {
+		v    byte // the latest complete version, 0 for none
+		next []timedEvent
+	}
+	seen := make([][3]side, keys)
+	touched := make([]bool, keys)
+	ordinal := uint32(0)
+	for _, e := range randomLog(r, keys) {
+		h.pos[e.side] = e.pos
+		if e.v == 0 {
+			h.progress(e.side, e.ts)
+			for k := range seen {
+				s := &seen[k][e.side]
+				s.next = slices.DeleteFunc(s.next, func(n timedEvent) bool {
+					if n.pos <= e.pos {
+						s.v = n.v
+					}
+					return n.pos <= e.pos
+				})
+			}
+			h.saysNothingOfTheUnread(seed, func(key int) bool { return seen[key][1].v != 0 && seen[key][2].v != 0 })
+		} else {
+			c := h.make(e.side, fmt.Sprint(e.key), e.v, e.at)
+			ordinal++
+			c.Ordinal = ordinal
+			h.step(schemas.Record{Change: c})
+			touched[e.key] = true
+			seen[e.key][e.side].next = append(seen[e.key][e.side].next, e)
+		}
+		if r.IntN(12) == 0 {
+			h.reopen(state)
+		}
+	}
+	for k := range seen {
+		l, f := &seen[k][1], &seen[k][2]
+		st, err := h.core.keys.get(h.core.cfg.Rules.Entities()[0], []string{fmt.Sprint(k)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pending := len(l.next)+len(f.next) > 0
+		switch {
+		case !touched[k] || pending:
+		case l.v == 0 || f.v == 0:
+			if st.class != classNoData {
+				t.Errorf("seed %d key %d: one side was never read, class %d", seed, k, st.class)
+			}
+		case st.class == classDiverged && l.v == f.v && st.open == nil, st.class == classEqual && l.v != f.v, st.class == classNoData:
+			t.Errorf("seed %d key %d: class %d with %c and %c", seed, k, st.class, l.v, f.v)
+		}
+	}
+}
+
+// saysNothingOfTheUnread checks the verdicts since it was called last.
+func (h *history) saysNothingOfTheUnread(seed uint64, read func(key int) bool) {
+	h.t.Helper()
+	for i := range h.out.Verdicts {
+		var key int
+		if _, err := fmt.Sscan(h.out.Verdicts[i].Key[0], &key); err != nil {
+			h.t.Fatal(err)
+		}
+		if !read(key) {
+			h.t.Errorf("seed %d: a verdict on key %d, of which a side was never read", seed, key)
+		}
+	}
+	h.out.Reset()
 }
 
 func judgeTimedLog(t *testing.T, seed uint64, opened map[schemas.Kind]int) int {
