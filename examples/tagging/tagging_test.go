@@ -90,6 +90,9 @@ func TestCommentsReachTheLog(t *testing.T) {
 	for i, l := range languages {
 		t.Run(l.name, func(t *testing.T) {
 			if _, err := exec.LookPath(l.command[0]); err != nil {
+				if os.Getenv("TRUEUP_REQUIRE_ALL") == "1" {
+					t.Fatalf("%s is not installed", l.command[0])
+				}
 				t.Skipf("%s is not installed", l.command[0])
 			}
 			_, block, found := strings.Cut(page, "\n```"+l.name+"\n")
