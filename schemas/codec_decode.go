@@ -114,18 +114,23 @@ func tagFromWire(m *pb.Tag) Tag {
 }
 
 // rowFromWire converts an image; no image is a nil row. It is false where a
-// presence is not known.
-func rowFromWire(m *pb.Image) (Row, bool) {
+// presence is not known, or not of the log.
+func rowFromWire(m *pb.Image) (Row, bool) { return imageFromWire(m, pb.Presence_PRESENCE_UNAVAILABLE) }
+
+// eventRowFromWire is rowFromWire for a derived event.
+func eventRowFromWire(m *pb.Image) (Row, bool) { return imageFromWire(m, pb.Presence_PRESENCE_MASKED) }
+
+func imageFromWire(m *pb.Image, last pb.Presence) (Row, bool) {
 	if m == nil {
 		return nil, true
 	}
 	row := make(Row, len(m.Columns))
 	for i, c := range m.Columns {
-		if c.Presence < 0 || c.Presence > pb.Presence_PRESENCE_UNAVAILABLE {
+		if c.Presence < 0 || c.Presence > last {
 			return nil, false
 		}
 		row[i] = Column{Name: c.Name, Presence: Presence(c.Presence)}
-		if row[i].Presence == Value {
+		if row[i].Presence == Value || row[i].Presence == Masked {
 			row[i].Text = textOf(c.Text)
 		}
 	}

@@ -150,7 +150,7 @@ func (s *changeScratch) release() {
 
 func fillColumn(m *pb.Column, c *Column) {
 	m.Name, m.Presence, m.Text = c.Name, pb.Presence(c.Presence), nil
-	if c.Presence == Value {
+	if c.Presence == Value || c.Presence == Masked {
 		m.Text = bytesOf(c.Text)
 	}
 }

@@ -46,6 +46,11 @@ func checkEvidence(e *Evidence) error {
 	if e.Op < OpInsert || e.Op > OpTruncate {
 		return fmt.Errorf("op %d: not known", e.Op)
 	}
+	if e.Place != nil {
+		if err := checkPlaces(*e.Place); err != nil {
+			return err
+		}
+	}
 	return errors.Join(checkSide(e.Side), checkTimes(e.CommitTS))
 }
 
@@ -53,7 +58,19 @@ func checkCompensation(c *Compensation) error {
 	return errors.Join(
 		oneOf("mode", c.Mode, "report", "propose", "apply"),
 		oneOf("statement", c.Statement, InsertRow, UpdateRow, DeleteRow),
-		checkSide(c.Side), checkEntity(c.Entity), checkTimes(c.CreatedAt))
+		checkSide(c.Side), checkEntity(c.Entity), checkTimes(c.CreatedAt, c.ExpiresAt), checkPlaces(c.Rows...))
+}
+
+func checkPlaces(places ...RowPlace) error {
+	for _, p := range places {
+		if err := checkSide(p.Side); err != nil {
+			return err
+		}
+		if p.Partition < 0 || p.Offset < 0 {
+			return fmt.Errorf("a row at partition %d, offset %d: not a place", p.Partition, p.Offset)
+		}
+	}
+	return nil
 }
 
 func checkOutcome(o *Outcome) error {
@@ -63,11 +80,17 @@ func checkOutcome(o *Outcome) error {
 }
 
 func checkDecision(d *Decision) error {
-	all := d.Action == Pause || d.Action == Resume
+	all := d.Action == Pause || d.Action == Resume || d.Action == Trip
+	switch scoped := d.Scope != ""; {
+	case scoped && d.Action != Resume && d.Action != Trip:
+		return fmt.Errorf("%s of breaker %q: only a breaker's own trip and a resume name one", d.Action, d.Scope)
+	case !scoped && d.Action == Trip:
+		return errors.New("trip names no breaker")
+	}
 	if all != (d.CompensationID == "") {
 		return fmt.Errorf("%s of compensation %q: approve, reject and undo name one, pause and resume none", d.Action, d.CompensationID)
 	}
-	return errors.Join(oneOf("action", d.Action, Approve, Reject, Undo, Pause, Resume), checkTimes(d.At))
+	return errors.Join(oneOf("action", d.Action, Approve, Reject, Undo, Pause, Resume, Trip), checkTimes(d.At))
 }
 
 // oneOf says that got is none of the words that may stand there.

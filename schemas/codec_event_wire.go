@@ -62,7 +62,7 @@ func eventFromWire(m *pb.Event) (*Event, string) {
 	case *pb.Event_Decision:
 		d := k.Decision
 		return &Event{Decision: &Decision{
-			Action: Action(d.Action), CompensationID: d.CompensationId, By: d.By, Why: d.Why, At: Micros(d.At),
+			Action: Action(d.Action), CompensationID: d.CompensationId, Scope: d.Scope, By: d.By, Why: d.Why, At: Micros(d.At),
 		}}, ""
 	}
 	return &Event{}, ""
@@ -108,6 +108,9 @@ func evidenceToWire(e *Evidence) *pb.Evidence {
 		m.Tag = new(pb.Tag)
 		fillTag(m.Tag, &e.Tag)
 	}
+	if e.Place != nil {
+		m.Place = placeToWire(*e.Place)
+	}
 	if e.Values != nil {
 		m.Values = new(pb.Values)
 	}
@@ -127,13 +130,17 @@ func evidenceFromWire(m *pb.Evidence) (*Evidence, bool) {
 	if m == nil {
 		return nil, true
 	}
-	row, ok := rowFromWire(m.Row)
+	row, ok := eventRowFromWire(m.Row)
 	e := &Evidence{
 		EventID: EventID{Source: m.Source, Epoch: m.Epoch, Pos: m.Pos, Ordinal: m.Ordinal},
 		Side:    sideFromWire(m.Side), Op: opFromWire(m.Op), Txn: m.Txn, CommitTS: Micros(m.CommitTs), Row: row,
 	}
 	if m.Tag != nil {
 		e.Tag = tagFromWire(m.Tag)
+	}
+	if m.Place != nil {
+		place := placeFromWire(m.Place)
+		e.Place = &place
 	}
 	if m.Values == nil {
 		return e, ok
@@ -150,15 +157,31 @@ func evidenceFromWire(m *pb.Evidence) (*Evidence, bool) {
 }
 
 func compensationToWire(c *Compensation) *pb.Compensation {
-	return &pb.Compensation{
+	m := &pb.Compensation{
 		Id: c.ID, DivergenceId: c.DivergenceID, Sequence: c.Sequence, Entity: c.Entity, Key: textsToWire(c.Key),
 		Side: pb.Side(c.Side), Policy: c.Policy, Mode: c.Mode, Statement: string(c.Statement),
 		Schema: c.Schema, Table: c.Table,
-		KeyColumns: rowToWire(c.KeyColumns), Expect: rowToWire(c.Expect), Set: rowToWire(c.Set),
+		KeyColumns: rowToWire(c.KeyColumns), Expect: rowToWire(c.Expect), Set: rowToWire(c.Set), Add: rowToWire(c.Add),
 		DerivedOfSource: c.DerivedOf.Source, DerivedOfEpoch: c.DerivedOf.Epoch,
 		DerivedOfPos: c.DerivedOf.Pos, DerivedOfOrdinal: c.DerivedOf.Ordinal,
-		Rules: c.Rules, CreatedAt: int64(c.CreatedAt),
+		Rules: c.Rules, CreatedAt: int64(c.CreatedAt), Rule: c.Rule, Undoes: c.Undoes, ExpiresAt: int64(c.ExpiresAt),
+		Signature: c.Signature,
 	}
+	for _, s := range c.Sources {
+		m.Sources = append(m.Sources, &pb.FieldSource{Field: s.Field, Source: s.Source, Epoch: s.Epoch, Pos: s.Pos, Ordinal: s.Ordinal})
+	}
+	for _, p := range c.Rows {
+		m.Rows = append(m.Rows, placeToWire(p))
+	}
+	return m
+}
+
+func placeToWire(p RowPlace) *pb.RowPlace {
+	return &pb.RowPlace{Side: pb.Side(p.Side), Partition: p.Partition, Offset: p.Offset}
+}
+
+func placeFromWire(m *pb.RowPlace) RowPlace {
+	return RowPlace{Side: sideFromWire(m.Side), Partition: m.Partition, Offset: m.Offset}
 }
 
 func compensationFromWire(m *pb.Compensation) (*Event, string) {
@@ -169,13 +192,21 @@ func compensationFromWire(m *pb.Compensation) (*Event, string) {
 		DerivedOf: EventID{
 			Source: m.DerivedOfSource, Epoch: m.DerivedOfEpoch, Pos: m.DerivedOfPos, Ordinal: m.DerivedOfOrdinal,
 		},
-		Rules: m.Rules, CreatedAt: Micros(m.CreatedAt),
+		Rules: m.Rules, CreatedAt: Micros(m.CreatedAt), Rule: m.Rule, Undoes: m.Undoes, ExpiresAt: Micros(m.ExpiresAt),
+		Signature: m.Signature,
 	}
-	var ok [3]bool
-	c.KeyColumns, ok[0] = rowFromWire(m.KeyColumns)
-	c.Expect, ok[1] = rowFromWire(m.Expect)
-	c.Set, ok[2] = rowFromWire(m.Set)
-	if ok != [3]bool{true, true, true} {
+	for _, s := range m.Sources {
+		c.Sources = append(c.Sources, FieldSource{s.Field, EventID{Source: s.Source, Epoch: s.Epoch, Pos: s.Pos, Ordinal: s.Ordinal}})
+	}
+	for _, p := range m.Rows {
+		c.Rows = append(c.Rows, placeFromWire(p))
+	}
+	var ok [4]bool
+	c.KeyColumns, ok[0] = eventRowFromWire(m.KeyColumns)
+	c.Expect, ok[1] = eventRowFromWire(m.Expect)
+	c.Set, ok[2] = eventRowFromWire(m.Set)
+	c.Add, ok[3] = eventRowFromWire(m.Add)
+	if ok != [4]bool{true, true, true, true} {
 		return nil, "a column with a presence that is not known"
 	}
 	return &Event{Compensation: c}, ""
@@ -190,7 +221,7 @@ func outcomeToWire(o *Outcome) *pb.Outcome {
 
 func decisionToWire(d *Decision) *pb.Decision {
 	return &pb.Decision{
-		Action: string(d.Action), CompensationId: d.CompensationID, By: d.By, Why: d.Why, At: int64(d.At),
+		Action: string(d.Action), CompensationId: d.CompensationID, Scope: d.Scope, By: d.By, Why: d.Why, At: int64(d.At),
 	}
 }
 

@@ -31,12 +31,19 @@ func genTexts(t *rapid.T, label string, least int) []string {
 }
 
 func genRow(t *rapid.T, label string, absent bool) Row {
+	return genRowOf(t, label, absent, Unavailable)
+}
+
+// genEventRow is a row of a derived event, whose values may be masked.
+func genEventRow(t *rapid.T, label string) Row { return genRowOf(t, label, true, Masked) }
+
+func genRowOf(t *rapid.T, label string, absent bool, last Presence) Row {
 	if absent && rapid.Bool().Draw(t, label+" absent") {
 		return nil
 	}
 	columns := rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) Column {
-		c := Column{Name: genText.Draw(t, "column"), Presence: Presence(rapid.IntRange(0, 2).Draw(t, "presence"))}
-		if c.Presence == Value {
+		c := Column{Name: genText.Draw(t, "column"), Presence: Presence(rapid.IntRange(0, int(last)).Draw(t, "presence"))}
+		if c.Presence == Value || c.Presence == Masked {
 			c.Text = genText.Draw(t, "text")
 		}
 		return c
@@ -136,7 +143,11 @@ func genEvidence(t *rapid.T, label string) *Evidence {
 	}
 	e := &Evidence{
 		EventID: genEventID(t), Side: genSide.Draw(t, "side"), Op: Op(rapid.IntRange(1, 5).Draw(t, "op")),
-		Txn: genText.Draw(t, "txn"), CommitTS: genTime.Draw(t, "commit_ts"), Tag: genTag(t), Row: genRow(t, "row", true),
+		Txn: genText.Draw(t, "txn"), CommitTS: genTime.Draw(t, "commit_ts"), Tag: genTag(t), Row: genEventRow(t, "row"),
+	}
+	if rapid.Bool().Draw(t, "placed") {
+		place := genPlace.Draw(t, "place")
+		e.Place = &place
 	}
 	if rapid.Bool().Draw(t, "values") {
 		e.Values = maps.Collect(func(yield func(string, *string) bool) {
@@ -169,17 +180,35 @@ func genCompensation(t *rapid.T) *Compensation {
 		Policy: genText.Draw(t, "policy"), Mode: rapid.SampledFrom([]string{"report", "propose", "apply"}).Draw(t, "mode"),
 		Statement: rapid.SampledFrom([]Statement{InsertRow, UpdateRow, DeleteRow}).Draw(t, "statement"),
 		Schema:    genText.Draw(t, "schema"), Table: genText.Draw(t, "table"),
-		KeyColumns: genRow(t, "key columns", true), Expect: genRow(t, "expect", true), Set: genRow(t, "set", true),
+		KeyColumns: genEventRow(t, "key columns"), Expect: genEventRow(t, "expect"), Set: genEventRow(t, "set"),
 		DerivedOf: genEventID(t), Rules: genText.Draw(t, "rules"), CreatedAt: genTime.Draw(t, "created_at"),
+		Rule: genText.Draw(t, "rule"), Undoes: genText.Draw(t, "undoes"), Signature: genText.Draw(t, "signature"),
+		Add: genEventRow(t, "add"), ExpiresAt: genTime.Draw(t, "expires_at"),
+		Sources: someOf(t, "sources", rapid.Custom(func(t *rapid.T) FieldSource {
+			return FieldSource{Field: genText.Draw(t, "field"), EventID: genEventID(t)}
+		})),
+		Rows: someOf(t, "rows", genPlace),
 	}
 }
 
+// someOf draws a short list, nil where it is empty.
+func someOf[T any](t *rapid.T, label string, of *rapid.Generator[T]) []T {
+	return append([]T(nil), rapid.SliceOfN(of, 0, 3).Draw(t, label)...)
+}
+
+var genPlace = rapid.Custom(func(t *rapid.T) RowPlace {
+	return RowPlace{Side: genSide.Draw(t, "side"), Partition: rapid.Int32Min(0).Draw(t, "partition"), Offset: rapid.Int64Min(0).Draw(t, "offset")}
+})
+
 func genDecision(t *rapid.T) *Decision {
 	d := &Decision{
-		Action: rapid.SampledFrom([]Action{Approve, Reject, Undo, Pause, Resume}).Draw(t, "action"),
+		Action: rapid.SampledFrom([]Action{Approve, Reject, Undo, Pause, Resume, Trip}).Draw(t, "action"),
 		By:     genText.Draw(t, "by"), Why: genText.Draw(t, "why"), At: genTime.Draw(t, "at"),
 	}
-	if d.Action != Pause && d.Action != Resume {
+	if d.Action == Resume && rapid.Bool().Draw(t, "one breaker") || d.Action == Trip {
+		d.Scope = genWord.Draw(t, "scope")
+	}
+	if d.Action != Pause && d.Action != Resume && d.Action != Trip {
 		d.CompensationID = genWord.Draw(t, "compensation")
 	}
 	return d

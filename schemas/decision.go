@@ -10,14 +10,16 @@ const (
 	Undo    Action = "undo"    // an applied compensation is taken back, while its own write still stands
 	Pause   Action = "pause"   // nothing is written until it is resumed
 	Resume  Action = "resume"
+	Trip    Action = "trip" // a breaker of Trueup's own opens: what it guards is not written until it is resumed
 )
 
-// Decision is what a person decided. It stands on the compensations topic
+// Decision is what a person decided, or a breaker did. It stands on the compensations topic
 // beside what it decides on, so that who allowed a write is kept where the
 // write is.
 type Decision struct {
 	Action         Action
-	CompensationID string // empty for pause and resume, which concern all
+	CompensationID string // empty for pause, resume and trip
+	Scope          string // the breaker that is tripped or resumed; empty: all writes are meant
 	By             string // who decided
 	Why            string // may be empty
 	At             Micros

@@ -44,8 +44,10 @@ type Evidence struct {
 	Txn      string
 	CommitTS Micros
 	Tag      Tag
-	Row      Row                // the row as the log has it, the source's columns; nil: the row is absent
-	Values   map[string]*string // the canonical values by field, nil for NULL; nil map: the row is absent
+	// Place is where the change stands in the changes topic; nil: not said. It is said where values are masked.
+	Place  *RowPlace
+	Row    Row                // the row as the log has it, the source's columns; nil: the row is absent
+	Values map[string]*string // the canonical values by field, nil for NULL; nil map: the row is absent
 }
 
 // Stage is where a divergence is in its life.

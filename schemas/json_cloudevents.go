@@ -49,8 +49,8 @@ func cloudEvent(e *Event) (id, kind, subject string, at Micros) {
 	case e.Decision != nil:
 		// A person may decide the same again, after it was undone; so the time is part of the id.
 		d := e.Decision
-		id := fmt.Sprintf("%s/%s/%d", d.Action, d.CompensationID, int64(d.At))
-		return id, "decision." + string(d.Action), url.PathEscape(d.CompensationID), d.At
+		id := fmt.Sprintf("%s/%s/%d", d.Action, d.CompensationID+d.Scope, int64(d.At))
+		return id, "decision." + string(d.Action), url.PathEscape(d.CompensationID + d.Scope), d.At
 	}
 	panic("schemas: CloudEventHeaders of an event that is nothing")
 }

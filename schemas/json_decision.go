@@ -6,13 +6,14 @@ func AppendDecisionJSON(dst []byte, d *Decision) []byte {
 	o.text("kind", "decision")
 	o.text("action", string(d.Action))
 	o.said("compensation_id", d.CompensationID)
+	o.said("scope", d.Scope)
 	o.text("by", d.By)
 	o.text("why", d.Why)
 	o.time("at", d.At)
 	return o.close()
 }
 
-var decisionFields = newFieldSet("kind!", "action!", "compensation_id", "by!", "why", "at!")
+var decisionFields = newFieldSet("kind!", "action!", "compensation_id", "scope", "by!", "why", "at!")
 
 // ParseDecisionJSON reads what AppendDecisionJSON writes, as strictly as
 // ParseJSONLine. It does not keep the line.
@@ -32,6 +33,8 @@ func (r *jsonReader) decision() *Decision {
 			d.Action = Action(r.word())
 		case "compensation_id":
 			d.CompensationID = r.text()
+		case "scope":
+			d.Scope = r.text()
 		case "by":
 			d.By = r.text()
 		case "why":

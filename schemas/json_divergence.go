@@ -66,6 +66,12 @@ func (o *jsonObject) evidence(name string, e *Evidence, latest bool) {
 	v.number("ordinal", int64(e.Ordinal))
 	v.text("op", e.Op.String())
 	v.time("commit_ts", e.CommitTS)
+	if e.Place != nil {
+		v.field("place")
+		place := openObject(v.dst)
+		place.rowPlace(e.Place)
+		v.dst = place.close()
+	}
 	if latest || e.Row != nil {
 		v.wholeRow("row", e.Row)
 	}
@@ -78,7 +84,7 @@ func (o *jsonObject) evidence(name string, e *Evidence, latest bool) {
 var (
 	divergenceFields = newFieldSet("kind!", "id!", "verdict!", "entity!", "key!", "opened_at!", "age!", "authority!", "follower!",
 		"fields!", "closed_by!", "rules!", "stage!", "sequence!", "since!", "at!", "closed_at!", "side!", "cause", "authority_absent")
-	evidenceFields = newFieldSet("pos!", "txn", "tag", "side!", "source!", "epoch!", "ordinal!", "op!", "commit_ts!", "row", "values")
+	evidenceFields = newFieldSet("pos!", "txn", "tag", "side!", "source!", "epoch!", "ordinal!", "op!", "commit_ts!", "place", "row", "values")
 )
 
 // ParseDivergenceJSON reads what AppendDivergenceJSON writes, as strictly as
@@ -175,6 +181,9 @@ func (r *jsonReader) evidence() *Evidence {
 			e.Op = r.op()
 		case "commit_ts":
 			e.CommitTS = r.time()
+		case "place":
+			place := r.rowPlace()
+			e.Place = &place
 		case "row":
 			e.Row = r.nullableRow()
 		case "values":

@@ -34,6 +34,7 @@ func asEventJSON(e *Event) *Event {
 	case e.Compensation != nil:
 		c := *e.Compensation
 		c.KeyColumns, c.Expect, c.Set = unavailableLast(c.KeyColumns), unavailableLast(c.Expect), unavailableLast(c.Set)
+		c.Add = unavailableLast(c.Add)
 		return &Event{Compensation: &c}
 	}
 	return e

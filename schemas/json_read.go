@@ -149,9 +149,9 @@ func (r *jsonReader) text() string {
 		return ""
 	}
 	if r.peek() == '{' {
-		s, unavailable := r.textObject()
-		if unavailable {
-			r.fail("want a text, got an unavailable column")
+		s, presence := r.textObject()
+		if presence != Value {
+			r.fail("want a text, got a column without one")
 		}
 		return s
 	}
@@ -169,29 +169,31 @@ func (r *jsonReader) word() string {
 	return r.quoted()
 }
 
-var textObjectFields = newFieldSet(base64Field, unavailableField)
+var textObjectFields = newFieldSet(base64Field, unavailableField, maskedField)
 
-// textObject reads an object in place of a text: {"base64":"..."} or
-// {"unavailable":true}.
-func (r *jsonReader) textObject() (text string, unavailable bool) {
+// textObject reads an object in place of a text: {"base64":"..."},
+// {"unavailable":true} or {"masked":"..."}.
+func (r *jsonReader) textObject() (text string, presence Presence) {
 	fields := fieldCursor{set: textObjectFields}
 	for r.field(&fields) {
 		switch fields.name {
 		case base64Field:
 			text = r.unbase64(r.word())
 		case unavailableField:
-			unavailable = true
+			presence = Unavailable
 			if r.peek(); !strings.HasPrefix(r.src[r.at:], "true") {
 				r.fail("want true, got %s", r.next())
 				continue
 			}
 			r.at += len("true")
+		case maskedField:
+			text, presence = r.text(), Masked
 		}
 	}
-	if r.problem == nil && fields.seen != 1 && fields.seen != 2 {
+	if r.problem == nil && fields.seen != 1 && fields.seen != 2 && fields.seen != 4 {
 		r.fail(`want a text, null or {"base64":"..."}, got another object`)
 	}
-	return text, unavailable
+	return text, presence
 }
 
 // unbase64 decodes standard base64 with padding.

@@ -38,6 +38,10 @@ func (o *jsonObject) known(row Row) {
 		case Null:
 			o.named(row[i].Name)
 			o.dst = append(o.dst, "null"...)
+		case Masked:
+			o.named(row[i].Name)
+			o.dst = append(o.dst, `{"masked":`...)
+			o.dst = append(appendText(o.dst, row[i].Text), '}')
 		default: // unavailable: said elsewhere
 		}
 	}
@@ -96,14 +100,14 @@ func (r *jsonReader) column(name string, whole bool) Column {
 	case '"':
 		return Column{Name: name, Text: r.quoted()}
 	case '{':
-		text, unavailable := r.textObject()
-		if unavailable && !whole {
+		text, presence := r.textObject()
+		switch {
+		case presence == Unavailable && !whole:
 			r.fail(`want a text or null: a column that the log does not carry is named in the list "unavailable"`)
+		case presence == Masked && !whole:
+			r.fail("want a text or null: the log's own values are never masked")
 		}
-		if unavailable {
-			return Column{Name: name, Presence: Unavailable}
-		}
-		return Column{Name: name, Text: text}
+		return Column{Name: name, Text: text, Presence: presence}
 	}
 	switch what := r.next(); what {
 	case "a number", "a boolean":

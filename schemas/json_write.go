@@ -20,6 +20,10 @@ const (
 // so.)
 const unavailableField = "unavailable"
 
+// maskedField marks a column of a derived event whose value is sensitive:
+// {"masked":"…"}, with its keyed digest.
+const maskedField = "masked"
+
 const timeLayout = `"2006-01-02T15:04:05.999999Z"`
 
 // jsonObject writes an object field by field: it knows where commas belong.

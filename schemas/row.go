@@ -8,13 +8,14 @@ const (
 	Value       Presence = iota // the column has the text
 	Null                        // SQL NULL
 	Unavailable                 // the log does not carry it (unchanged TOAST, skipped column); never equal to NULL
+	Masked                      // of derived events alone: the text is a keyed digest of a sensitive value
 )
 
 // Column is one column of a row image: the source's column name and the
 // server's own text.
 type Column struct {
 	Name     string
-	Text     string // "" unless Presence is Value
+	Text     string // "" unless Presence is Value or Masked
 	Presence Presence
 }
 

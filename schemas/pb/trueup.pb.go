@@ -145,6 +145,7 @@ const (
 	Presence_PRESENCE_VALUE       Presence = 0
 	Presence_PRESENCE_NULL        Presence = 1
 	Presence_PRESENCE_UNAVAILABLE Presence = 2 // the log does not carry the column; never the same as NULL
+	Presence_PRESENCE_MASKED      Presence = 3 // of a derived event: text is a keyed digest of a sensitive value
 )
 
 // Enum value maps for Presence.
@@ -153,11 +154,13 @@ var (
 		0: "PRESENCE_VALUE",
 		1: "PRESENCE_NULL",
 		2: "PRESENCE_UNAVAILABLE",
+		3: "PRESENCE_MASKED",
 	}
 	Presence_value = map[string]int32{
 		"PRESENCE_VALUE":       0,
 		"PRESENCE_NULL":        1,
 		"PRESENCE_UNAVAILABLE": 2,
+		"PRESENCE_MASKED":      3,
 	}
 )
 
@@ -439,7 +442,7 @@ type Column struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Presence      Presence               `protobuf:"varint,2,opt,name=presence,proto3,enum=trueup.v1.Presence" json:"presence,omitempty"`
-	Text          []byte                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"` // empty unless presence is VALUE
+	Text          []byte                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"` // empty unless presence is VALUE or MASKED
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1337,6 +1340,7 @@ type Evidence struct {
 	Tag           *Tag                   `protobuf:"bytes,9,opt,name=tag,proto3" json:"tag,omitempty"`
 	Row           *Image                 `protobuf:"bytes,10,opt,name=row,proto3" json:"row,omitempty"`
 	Values        *Values                `protobuf:"bytes,11,opt,name=values,proto3" json:"values,omitempty"`
+	Place         *RowPlace              `protobuf:"bytes,12,opt,name=place,proto3" json:"place,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1444,6 +1448,13 @@ func (x *Evidence) GetRow() *Image {
 func (x *Evidence) GetValues() *Values {
 	if x != nil {
 		return x.Values
+	}
+	return nil
+}
+
+func (x *Evidence) GetPlace() *RowPlace {
+	if x != nil {
+		return x.Place
 	}
 	return nil
 }
@@ -1652,6 +1663,13 @@ type Compensation struct {
 	DerivedOfOrdinal uint32                 `protobuf:"varint,18,opt,name=derived_of_ordinal,json=derivedOfOrdinal,proto3" json:"derived_of_ordinal,omitempty"`
 	Rules            string                 `protobuf:"bytes,19,opt,name=rules,proto3" json:"rules,omitempty"`
 	CreatedAt        int64                  `protobuf:"varint,20,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	Rule             string                 `protobuf:"bytes,21,opt,name=rule,proto3" json:"rule,omitempty"`
+	Sources          []*FieldSource         `protobuf:"bytes,22,rep,name=sources,proto3" json:"sources,omitempty"`
+	Add              *Image                 `protobuf:"bytes,23,opt,name=add,proto3" json:"add,omitempty"`
+	Undoes           string                 `protobuf:"bytes,24,opt,name=undoes,proto3" json:"undoes,omitempty"`
+	ExpiresAt        int64                  `protobuf:"varint,25,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	Signature        string                 `protobuf:"bytes,26,opt,name=signature,proto3" json:"signature,omitempty"`
+	Rows             []*RowPlace            `protobuf:"bytes,27,rep,name=rows,proto3" json:"rows,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1826,6 +1844,193 @@ func (x *Compensation) GetCreatedAt() int64 {
 	return 0
 }
 
+func (x *Compensation) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *Compensation) GetSources() []*FieldSource {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+func (x *Compensation) GetAdd() *Image {
+	if x != nil {
+		return x.Add
+	}
+	return nil
+}
+
+func (x *Compensation) GetUndoes() string {
+	if x != nil {
+		return x.Undoes
+	}
+	return ""
+}
+
+func (x *Compensation) GetExpiresAt() int64 {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return 0
+}
+
+func (x *Compensation) GetSignature() string {
+	if x != nil {
+		return x.Signature
+	}
+	return ""
+}
+
+func (x *Compensation) GetRows() []*RowPlace {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+// FieldSource says which version a written field's value is of.
+type FieldSource struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Field         string                 `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
+	Source        string                 `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	Epoch         uint32                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Pos           string                 `protobuf:"bytes,4,opt,name=pos,proto3" json:"pos,omitempty"`
+	Ordinal       uint32                 `protobuf:"varint,5,opt,name=ordinal,proto3" json:"ordinal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FieldSource) Reset() {
+	*x = FieldSource{}
+	mi := &file_trueup_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FieldSource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FieldSource) ProtoMessage() {}
+
+func (x *FieldSource) ProtoReflect() protoreflect.Message {
+	mi := &file_trueup_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FieldSource.ProtoReflect.Descriptor instead.
+func (*FieldSource) Descriptor() ([]byte, []int) {
+	return file_trueup_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *FieldSource) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *FieldSource) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *FieldSource) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *FieldSource) GetPos() string {
+	if x != nil {
+		return x.Pos
+	}
+	return ""
+}
+
+func (x *FieldSource) GetOrdinal() uint32 {
+	if x != nil {
+		return x.Ordinal
+	}
+	return 0
+}
+
+// RowPlace is where a row stands in the changes topic.
+type RowPlace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Side          Side                   `protobuf:"varint,1,opt,name=side,proto3,enum=trueup.v1.Side" json:"side,omitempty"`
+	Partition     int32                  `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	Offset        int64                  `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RowPlace) Reset() {
+	*x = RowPlace{}
+	mi := &file_trueup_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RowPlace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RowPlace) ProtoMessage() {}
+
+func (x *RowPlace) ProtoReflect() protoreflect.Message {
+	mi := &file_trueup_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RowPlace.ProtoReflect.Descriptor instead.
+func (*RowPlace) Descriptor() ([]byte, []int) {
+	return file_trueup_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RowPlace) GetSide() Side {
+	if x != nil {
+		return x.Side
+	}
+	return Side_SIDE_UNSPECIFIED
+}
+
+func (x *RowPlace) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *RowPlace) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
 // Outcome is what became of a compensation.
 type Outcome struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -1843,7 +2048,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_trueup_proto_msgTypes[16]
+	mi := &file_trueup_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1855,7 +2060,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[16]
+	mi := &file_trueup_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1868,7 +2073,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{16}
+	return file_trueup_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Outcome) GetCompensationId() string {
@@ -1935,13 +2140,14 @@ type Decision struct {
 	By             string                 `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
 	Why            string                 `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
 	At             int64                  `protobuf:"varint,5,opt,name=at,proto3" json:"at,omitempty"`
+	Scope          string                 `protobuf:"bytes,6,opt,name=scope,proto3" json:"scope,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_trueup_proto_msgTypes[17]
+	mi := &file_trueup_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1953,7 +2159,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[17]
+	mi := &file_trueup_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1966,7 +2172,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{17}
+	return file_trueup_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Decision) GetAction() string {
@@ -2002,6 +2208,13 @@ func (x *Decision) GetAt() int64 {
 		return x.At
 	}
 	return 0
+}
+
+func (x *Decision) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
 }
 
 var File_trueup_proto protoreflect.FileDescriptor
@@ -2099,7 +2312,7 @@ const file_trueup_proto_rawDesc = "" +
 	"\x04text\x18\x02 \x01(\fR\x04text\x12\x12\n" +
 	"\x04null\x18\x03 \x01(\bR\x04null\"7\n" +
 	"\x06Values\x12-\n" +
-	"\x06fields\x18\x01 \x03(\v2\x15.trueup.v1.FieldValueR\x06fields\"\xc8\x02\n" +
+	"\x06fields\x18\x01 \x03(\v2\x15.trueup.v1.FieldValueR\x06fields\"\xf3\x02\n" +
 	"\bEvidence\x12#\n" +
 	"\x04side\x18\x01 \x01(\x0e2\x0f.trueup.v1.SideR\x04side\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x14\n" +
@@ -2112,7 +2325,8 @@ const file_trueup_proto_rawDesc = "" +
 	"\x03tag\x18\t \x01(\v2\x0e.trueup.v1.TagR\x03tag\x12\"\n" +
 	"\x03row\x18\n" +
 	" \x01(\v2\x10.trueup.v1.ImageR\x03row\x12)\n" +
-	"\x06values\x18\v \x01(\v2\x11.trueup.v1.ValuesR\x06values\"\xb1\x04\n" +
+	"\x06values\x18\v \x01(\v2\x11.trueup.v1.ValuesR\x06values\x12)\n" +
+	"\x05place\x18\f \x01(\v2\x13.trueup.v1.RowPlaceR\x05place\"\xb1\x04\n" +
 	"\n" +
 	"Divergence\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
@@ -2133,7 +2347,7 @@ const file_trueup_proto_rawDesc = "" +
 	"\x05rules\x18\x0f \x01(\tR\x05rules\x12\x1a\n" +
 	"\bsequence\x18\x10 \x01(\rR\bsequence\x12)\n" +
 	"\x05cause\x18\x11 \x01(\v2\x13.trueup.v1.EvidenceR\x05cause\x12)\n" +
-	"\x10authority_absent\x18\x12 \x01(\bR\x0fauthorityAbsent\"\x86\x05\n" +
+	"\x10authority_absent\x18\x12 \x01(\bR\x0fauthorityAbsent\"\xee\x06\n" +
 	"\fCompensation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\rdivergence_id\x18\x02 \x01(\tR\fdivergenceId\x12\x1a\n" +
@@ -2157,7 +2371,25 @@ const file_trueup_proto_rawDesc = "" +
 	"\x12derived_of_ordinal\x18\x12 \x01(\rR\x10derivedOfOrdinal\x12\x14\n" +
 	"\x05rules\x18\x13 \x01(\tR\x05rules\x12\x1d\n" +
 	"\n" +
-	"created_at\x18\x14 \x01(\x03R\tcreatedAt\"\xd1\x01\n" +
+	"created_at\x18\x14 \x01(\x03R\tcreatedAt\x12\x12\n" +
+	"\x04rule\x18\x15 \x01(\tR\x04rule\x120\n" +
+	"\asources\x18\x16 \x03(\v2\x16.trueup.v1.FieldSourceR\asources\x12\"\n" +
+	"\x03add\x18\x17 \x01(\v2\x10.trueup.v1.ImageR\x03add\x12\x16\n" +
+	"\x06undoes\x18\x18 \x01(\tR\x06undoes\x12\x1d\n" +
+	"\n" +
+	"expires_at\x18\x19 \x01(\x03R\texpiresAt\x12\x1c\n" +
+	"\tsignature\x18\x1a \x01(\tR\tsignature\x12'\n" +
+	"\x04rows\x18\x1b \x03(\v2\x13.trueup.v1.RowPlaceR\x04rows\"}\n" +
+	"\vFieldSource\x12\x14\n" +
+	"\x05field\x18\x01 \x01(\tR\x05field\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\tR\x06source\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\rR\x05epoch\x12\x10\n" +
+	"\x03pos\x18\x04 \x01(\tR\x03pos\x12\x18\n" +
+	"\aordinal\x18\x05 \x01(\rR\aordinal\"e\n" +
+	"\bRowPlace\x12#\n" +
+	"\x04side\x18\x01 \x01(\x0e2\x0f.trueup.v1.SideR\x04side\x12\x1c\n" +
+	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x16\n" +
+	"\x06offset\x18\x03 \x01(\x03R\x06offset\"\xd1\x01\n" +
 	"\aOutcome\x12'\n" +
 	"\x0fcompensation_id\x18\x01 \x01(\tR\x0ecompensationId\x12#\n" +
 	"\rdivergence_id\x18\x02 \x01(\tR\fdivergenceId\x12\x16\n" +
@@ -2166,13 +2398,14 @@ const file_trueup_proto_rawDesc = "" +
 	"\x06result\x18\x05 \x01(\tR\x06result\x12\x16\n" +
 	"\x06detail\x18\x06 \x01(\fR\x06detail\x12\x0e\n" +
 	"\x02by\x18\a \x01(\tR\x02by\x12\x0e\n" +
-	"\x02at\x18\b \x01(\x03R\x02at\"}\n" +
+	"\x02at\x18\b \x01(\x03R\x02at\"\x93\x01\n" +
 	"\bDecision\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x12'\n" +
 	"\x0fcompensation_id\x18\x02 \x01(\tR\x0ecompensationId\x12\x0e\n" +
 	"\x02by\x18\x03 \x01(\tR\x02by\x12\x10\n" +
 	"\x03why\x18\x04 \x01(\tR\x03why\x12\x0e\n" +
-	"\x02at\x18\x05 \x01(\x03R\x02at*>\n" +
+	"\x02at\x18\x05 \x01(\x03R\x02at\x12\x14\n" +
+	"\x05scope\x18\x06 \x01(\tR\x05scope*>\n" +
 	"\x04Side\x12\x14\n" +
 	"\x10SIDE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vSIDE_LEGACY\x10\x01\x12\x0f\n" +
@@ -2183,11 +2416,12 @@ const file_trueup_proto_rawDesc = "" +
 	"\tOP_UPDATE\x10\x02\x12\r\n" +
 	"\tOP_DELETE\x10\x03\x12\v\n" +
 	"\aOP_READ\x10\x04\x12\x0f\n" +
-	"\vOP_TRUNCATE\x10\x05*K\n" +
+	"\vOP_TRUNCATE\x10\x05*`\n" +
 	"\bPresence\x12\x12\n" +
 	"\x0ePRESENCE_VALUE\x10\x00\x12\x11\n" +
 	"\rPRESENCE_NULL\x10\x01\x12\x18\n" +
-	"\x14PRESENCE_UNAVAILABLE\x10\x02B+Z)github.com/trueup-io/trueup/schemas/pb;pbb\x06proto3"
+	"\x14PRESENCE_UNAVAILABLE\x10\x02\x12\x13\n" +
+	"\x0fPRESENCE_MASKED\x10\x03B+Z)github.com/trueup-io/trueup/schemas/pb;pbb\x06proto3"
 
 var (
 	file_trueup_proto_rawDescOnce sync.Once
@@ -2202,7 +2436,7 @@ func file_trueup_proto_rawDescGZIP() []byte {
 }
 
 var file_trueup_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_trueup_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_trueup_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_trueup_proto_goTypes = []any{
 	(Side)(0),             // 0: trueup.v1.Side
 	(Op)(0),               // 1: trueup.v1.Op
@@ -2223,8 +2457,10 @@ var file_trueup_proto_goTypes = []any{
 	(*Evidence)(nil),      // 16: trueup.v1.Evidence
 	(*Divergence)(nil),    // 17: trueup.v1.Divergence
 	(*Compensation)(nil),  // 18: trueup.v1.Compensation
-	(*Outcome)(nil),       // 19: trueup.v1.Outcome
-	(*Decision)(nil),      // 20: trueup.v1.Decision
+	(*FieldSource)(nil),   // 19: trueup.v1.FieldSource
+	(*RowPlace)(nil),      // 20: trueup.v1.RowPlace
+	(*Outcome)(nil),       // 21: trueup.v1.Outcome
+	(*Decision)(nil),      // 22: trueup.v1.Decision
 }
 var file_trueup_proto_depIdxs = []int32{
 	8,  // 0: trueup.v1.Record.change:type_name -> trueup.v1.Change
@@ -2234,8 +2470,8 @@ var file_trueup_proto_depIdxs = []int32{
 	13, // 4: trueup.v1.Record.gap:type_name -> trueup.v1.Gap
 	17, // 5: trueup.v1.Event.divergence:type_name -> trueup.v1.Divergence
 	18, // 6: trueup.v1.Event.compensation:type_name -> trueup.v1.Compensation
-	19, // 7: trueup.v1.Event.outcome:type_name -> trueup.v1.Outcome
-	20, // 8: trueup.v1.Event.decision:type_name -> trueup.v1.Decision
+	21, // 7: trueup.v1.Event.outcome:type_name -> trueup.v1.Outcome
+	22, // 8: trueup.v1.Event.decision:type_name -> trueup.v1.Decision
 	2,  // 9: trueup.v1.Column.presence:type_name -> trueup.v1.Presence
 	5,  // 10: trueup.v1.Image.columns:type_name -> trueup.v1.Column
 	0,  // 11: trueup.v1.Change.side:type_name -> trueup.v1.Side
@@ -2255,20 +2491,25 @@ var file_trueup_proto_depIdxs = []int32{
 	7,  // 25: trueup.v1.Evidence.tag:type_name -> trueup.v1.Tag
 	6,  // 26: trueup.v1.Evidence.row:type_name -> trueup.v1.Image
 	15, // 27: trueup.v1.Evidence.values:type_name -> trueup.v1.Values
-	0,  // 28: trueup.v1.Divergence.side:type_name -> trueup.v1.Side
-	16, // 29: trueup.v1.Divergence.authority:type_name -> trueup.v1.Evidence
-	16, // 30: trueup.v1.Divergence.follower:type_name -> trueup.v1.Evidence
-	16, // 31: trueup.v1.Divergence.closed_by:type_name -> trueup.v1.Evidence
-	16, // 32: trueup.v1.Divergence.cause:type_name -> trueup.v1.Evidence
-	0,  // 33: trueup.v1.Compensation.side:type_name -> trueup.v1.Side
-	6,  // 34: trueup.v1.Compensation.key_columns:type_name -> trueup.v1.Image
-	6,  // 35: trueup.v1.Compensation.expect:type_name -> trueup.v1.Image
-	6,  // 36: trueup.v1.Compensation.set:type_name -> trueup.v1.Image
-	37, // [37:37] is the sub-list for method output_type
-	37, // [37:37] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	20, // 28: trueup.v1.Evidence.place:type_name -> trueup.v1.RowPlace
+	0,  // 29: trueup.v1.Divergence.side:type_name -> trueup.v1.Side
+	16, // 30: trueup.v1.Divergence.authority:type_name -> trueup.v1.Evidence
+	16, // 31: trueup.v1.Divergence.follower:type_name -> trueup.v1.Evidence
+	16, // 32: trueup.v1.Divergence.closed_by:type_name -> trueup.v1.Evidence
+	16, // 33: trueup.v1.Divergence.cause:type_name -> trueup.v1.Evidence
+	0,  // 34: trueup.v1.Compensation.side:type_name -> trueup.v1.Side
+	6,  // 35: trueup.v1.Compensation.key_columns:type_name -> trueup.v1.Image
+	6,  // 36: trueup.v1.Compensation.expect:type_name -> trueup.v1.Image
+	6,  // 37: trueup.v1.Compensation.set:type_name -> trueup.v1.Image
+	19, // 38: trueup.v1.Compensation.sources:type_name -> trueup.v1.FieldSource
+	6,  // 39: trueup.v1.Compensation.add:type_name -> trueup.v1.Image
+	20, // 40: trueup.v1.Compensation.rows:type_name -> trueup.v1.RowPlace
+	0,  // 41: trueup.v1.RowPlace.side:type_name -> trueup.v1.Side
+	42, // [42:42] is the sub-list for method output_type
+	42, // [42:42] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_trueup_proto_init() }
@@ -2295,7 +2536,7 @@ func file_trueup_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trueup_proto_rawDesc), len(file_trueup_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
