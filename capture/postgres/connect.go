@@ -18,14 +18,15 @@ import (
 // capture reads them under the same settings.
 func TextSettings() map[string]string {
 	return map[string]string{
-		"client_encoding":    "UTF8",
-		"DateStyle":          "ISO, MDY",
-		"IntervalStyle":      "postgres",
-		"TimeZone":           "UTC",
-		"extra_float_digits": "3",
-		"bytea_output":       "hex",
-		"lc_monetary":        "C",
-		"search_path":        "", // names of types, tables and functions are printed in full
+		"client_encoding":       "UTF8",
+		"DateStyle":             "ISO, MDY",
+		"IntervalStyle":         "postgres",
+		"TimeZone":              "UTC",
+		"extra_float_digits":    "3",
+		"bytea_output":          "hex",
+		"lc_monetary":           "C",
+		"search_path":           "",    // names of types, tables and functions are printed in full
+		"quote_all_identifiers": "off", // and quoted only where they have to be
 	}
 }
 

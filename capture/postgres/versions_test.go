@@ -29,7 +29,8 @@ func TestOtherVersions(t *testing.T) {
 			})
 			admin := openDB(t, server.DSN)
 			for name, test := range map[string]func(*testing.T, *db){
-				"schema": schemaAtItsPosition, "values": valuesEqualTheServersText, "kinds": everyKindOfChange, "generated": generatedColumns} {
+				"schema": schemaAtItsPosition, "values": valuesEqualTheServersText, "kinds": everyKindOfChange, "generated": generatedColumns,
+				"types": typeMatrix} {
 				t.Run(name, func(t *testing.T) {
 					admin.exec("create database " + name)
 					u, err := url.Parse(server.DSN)

@@ -104,6 +104,7 @@ func settings(c *Config) map[string]string {
 		"extra_float_digits":                  "3",
 		"bytea_output":                        "hex",
 		"lc_monetary":                         "C",
+		"quote_all_identifiers":               "off",
 		"search_path":                         strings.Join(append(path, "pg_temp"), ", "),
 		"application_name":                    "trueup compensate",
 		"default_transaction_isolation":       "read committed",
