@@ -98,14 +98,32 @@ type Covered struct {
 	Pos    string
 }
 
-// Gap says that continuity with a side's past is not proven from here on.
+// Gap says that continuity with the past of a side is not proven from here on;
+// with an Entity, that of this entity of the side alone.
 type Gap struct {
 	Side   Side
+	Entity string // empty: the whole side
 	Source string
-	Epoch  uint32 // the new epoch
-	Pos    string // where the new epoch begins, if known
+	Epoch  uint32 // the new epoch; with an Entity, the one that goes on
+	Pos    string // where the new epoch begins, if known; with an Entity, what is at or before it stood earlier in the log
 	Reason string
 	TS     Micros // if known
+}
+
+// Quarantine says that an event of a side could not be made a change. With a
+// Key, the value of that key is not known until a later version of it is read;
+// without, that of some key of the entity.
+type Quarantine struct {
+	EventID
+	Side   Side
+	Entity string
+	Key    []string // nil: not known
+	Txn    string
+
+	CommitTS, CommitTSMin, Stamp Micros // as a change has them
+
+	Digest Digest // of the event's bytes, to find it again
+	Reason string
 }
 
 // BaselineEmpty says that the entities' tables were empty on both sides where
@@ -135,11 +153,12 @@ type End struct{}
 
 // Record is one record of the log: exactly one of the pointers is set.
 type Record struct {
-	Partition int32 // in files only; on a topic the partition says it
-	Change    *Change
-	Progress  *Progress
-	Covered   *Covered
-	Control   *Control
-	Gap       *Gap
-	End       *End
+	Partition  int32 // in files only; on a topic the partition says it
+	Change     *Change
+	Progress   *Progress
+	Covered    *Covered
+	Control    *Control
+	Gap        *Gap
+	Quarantine *Quarantine
+	End        *End
 }

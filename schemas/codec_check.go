@@ -29,7 +29,9 @@ func checkRecord(r *Record) error {
 	case r.Control != nil:
 		return checkControl(r.Control)
 	case r.Gap != nil:
-		return errors.Join(checkSide(r.Gap.Side), checkTimes(r.Gap.TS))
+		return checkGap(r.Gap)
+	case r.Quarantine != nil:
+		return checkQuarantine(r.Quarantine)
 	case r.End != nil:
 		return nil
 	}
@@ -55,6 +57,25 @@ func checkChange(c *Change) error {
 		return fmt.Errorf("%s: a row after it stands for every op but delete and truncate, and only there", c.Op)
 	}
 	return checkTimes(c.CommitTS, c.CommitTSMin, c.Stamp)
+}
+
+func checkGap(g *Gap) error {
+	if g.Entity != "" && (g.Source == "" || g.Pos == "") {
+		return errors.New("a gap of an entity without source or pos: where it begins is not known")
+	}
+	return errors.Join(checkSide(g.Side), checkTimes(g.TS))
+}
+
+func checkQuarantine(q *Quarantine) error {
+	switch {
+	case q.Side != Legacy && q.Side != Target:
+		return checkSide(q.Side)
+	case q.Entity == "":
+		return checkEntity(q.Entity)
+	case q.Source == "" || q.Pos == "":
+		return errors.New("a quarantine without source or pos has no event id")
+	}
+	return checkTimes(q.CommitTS, q.CommitTSMin, q.Stamp)
 }
 
 func checkControl(c *Control) error {

@@ -51,10 +51,17 @@ func recordFromWire(m *pb.Record) (r *Record, reason string) {
 	case *pb.Record_Control:
 		return controlFromWire(k.Control)
 	case *pb.Record_Gap:
-		g := k.Gap
-		return &Record{Gap: &Gap{
-			Side: sideFromWire(g.Side), Source: g.Source, Epoch: g.Epoch, Pos: g.Pos, Reason: textOf(g.Reason), TS: Micros(g.Ts),
-		}}, ""
+		if k.Gap.Entity != "" {
+			return nil, "a gap of a side that names an entity"
+		}
+		return &Record{Gap: gapFromWire(k.Gap)}, ""
+	case *pb.Record_EntityGap:
+		if k.EntityGap.Entity == "" {
+			return nil, "a gap of an entity that names none"
+		}
+		return &Record{Gap: gapFromWire(k.EntityGap)}, ""
+	case *pb.Record_Quarantine:
+		return quarantineFromWire(k.Quarantine)
 	}
 	return nil, "a record of no known kind; a newer Trueup may have written it"
 }
@@ -87,6 +94,23 @@ func changeFromWire(m *pb.Change) (*Record, string) {
 	}
 	copy(c.Digest[:], m.Digest)
 	return &both.record, ""
+}
+
+func gapFromWire(m *pb.Gap) *Gap {
+	return &Gap{Side: sideFromWire(m.Side), Entity: m.Entity, Source: m.Source, Epoch: m.Epoch, Pos: m.Pos, Reason: textOf(m.Reason), TS: Micros(m.Ts)}
+}
+
+func quarantineFromWire(m *pb.Quarantine) (*Record, string) {
+	q := &Quarantine{
+		EventID: EventID{Source: m.Source, Epoch: m.Epoch, Pos: m.Pos, Ordinal: m.Ordinal},
+		Side:    sideFromWire(m.Side), Entity: m.Entity, Key: textsFromWire(m.Key), Txn: m.Txn,
+		CommitTS: Micros(m.CommitTs), CommitTSMin: Micros(m.CommitTsMin), Stamp: Micros(m.Stamp), Reason: textOf(m.Reason),
+	}
+	if len(m.Digest) != len(q.Digest) {
+		return nil, "a digest that is not of 16 bytes"
+	}
+	copy(q.Digest[:], m.Digest)
+	return &Record{Quarantine: q}, ""
 }
 
 func controlFromWire(m *pb.Control) (*Record, string) {

@@ -12,7 +12,7 @@ import (
 // AppendRecord appends the wire form of r to dst: what stands as a value on
 // the topic. It holds neither the partition nor an end, which are in files
 // only. The same record always gives the same bytes. A record that is not
-// exactly one of change, progress, covered, control and gap panics.
+// exactly one of change, progress, covered, control, gap and quarantine panics.
 func AppendRecord(dst []byte, r *Record) []byte {
 	if r.Change != nil {
 		s := takeScratch()
@@ -28,10 +28,14 @@ func AppendRecord(dst []byte, r *Record) []byte {
 		m.Kind = &pb.Record_Covered{Covered: coveredToWire(r.Covered)}
 	case r.Control != nil:
 		m.Kind = &pb.Record_Control{Control: controlToWire(r.Control)}
+	case r.Gap != nil && r.Gap.Entity != "":
+		m.Kind = &pb.Record_EntityGap{EntityGap: gapToWire(r.Gap)}
 	case r.Gap != nil:
 		m.Kind = &pb.Record_Gap{Gap: gapToWire(r.Gap)}
+	case r.Quarantine != nil:
+		m.Kind = &pb.Record_Quarantine{Quarantine: quarantineToWire(r.Quarantine)}
 	default:
-		panic("schemas: AppendRecord of a record that is no change, progress, covered, control or gap")
+		panic("schemas: AppendRecord of a record that is no change, progress, covered, control, gap or quarantine")
 	}
 	return appendMessage(dst, &m)
 }
@@ -190,7 +194,16 @@ func controlToWire(c *Control) *pb.Control {
 
 func gapToWire(g *Gap) *pb.Gap {
 	return &pb.Gap{
-		Side: pb.Side(g.Side), Source: g.Source, Epoch: g.Epoch, Pos: g.Pos, Reason: bytesOf(g.Reason), Ts: int64(g.TS),
+		Side: pb.Side(g.Side), Entity: g.Entity, Source: g.Source, Epoch: g.Epoch, Pos: g.Pos, Reason: bytesOf(g.Reason), Ts: int64(g.TS),
+	}
+}
+
+func quarantineToWire(q *Quarantine) *pb.Quarantine {
+	return &pb.Quarantine{
+		Side: pb.Side(q.Side), Entity: q.Entity, Key: textsToWire(q.Key),
+		Source: q.Source, Epoch: q.Epoch, Pos: q.Pos, Ordinal: q.Ordinal, Txn: q.Txn,
+		CommitTs: int64(q.CommitTS), CommitTsMin: int64(q.CommitTSMin), Stamp: int64(q.Stamp),
+		Digest: q.Digest[:], Reason: bytesOf(q.Reason),
 	}
 }
 

@@ -19,6 +19,8 @@ func FuzzUnmarshalRecord(f *testing.F) {
 	f.Add(AppendRecord(nil, &Record{Covered: &Covered{Side: Legacy, Entity: "order", From: []string{"1"}, To: []string{"9"}}}))
 	f.Add(AppendRecord(nil, &Record{Control: &Control{Rules: "r", SettleWindow: 2e6, Entities: map[string]EntityControl{"order": {Authority: Target}}}}))
 	f.Add(AppendRecord(nil, &Record{Gap: &Gap{Side: Legacy, Source: "pg", Epoch: 2, Reason: "slot lost"}}))
+	f.Add(AppendRecord(nil, &Record{Gap: &Gap{Side: Target, Entity: "order", Source: "m", Epoch: 2, Pos: "5", Reason: "column gone"}}))
+	f.Add(AppendRecord(nil, &Record{Quarantine: &Quarantine{EventID: EventID{Source: "m", Epoch: 1, Pos: "5"}, Side: Target, Entity: "order", Key: []string{"1"}}}))
 	f.Add([]byte{formatV1, 0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		before := bytes.Clone(b)

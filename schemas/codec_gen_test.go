@@ -116,7 +116,7 @@ func genControl(t *rapid.T) *Control {
 func genRecord(t *rapid.T) *Record {
 	side, epoch := genSide.Draw(t, "side"), genEpoch.Draw(t, "epoch")
 	source, pos := genText.Draw(t, "source"), genText.Draw(t, "pos")
-	switch rapid.IntRange(0, 6).Draw(t, "kind") {
+	switch rapid.IntRange(0, 8).Draw(t, "kind") {
 	case 0:
 		return &Record{Progress: &Progress{
 			Side: side, Source: source, Epoch: epoch, Pos: pos, TS: genTime.Draw(t, "ts"),
@@ -133,6 +133,19 @@ func genRecord(t *rapid.T) *Record {
 		return &Record{Gap: &Gap{
 			Side: side, Source: source, Epoch: epoch, Pos: pos, Reason: genText.Draw(t, "reason"), TS: genTime.Draw(t, "ts"),
 		}}
+	case 4:
+		return &Record{Gap: &Gap{
+			Side: side, Entity: genWord.Draw(t, "entity"), Source: genWord.Draw(t, "source"), Epoch: epoch, Pos: genWord.Draw(t, "pos"),
+			Reason: genText.Draw(t, "reason"), TS: genTime.Draw(t, "ts"),
+		}}
+	case 5:
+		q := &Quarantine{
+			EventID: genEventID(t), Side: side, Entity: genWord.Draw(t, "entity"), Key: genTexts(t, "key", 0), Txn: genText.Draw(t, "txn"),
+			CommitTS: genTime.Draw(t, "commit_ts"), CommitTSMin: genTime.Draw(t, "commit_ts_min"), Stamp: genTime.Draw(t, "stamp"),
+			Reason: genText.Draw(t, "reason"),
+		}
+		copy(q.Digest[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "digest"))
+		return &Record{Quarantine: q}
 	}
 	return &Record{Change: genChange(t)}
 }

@@ -1,5 +1,5 @@
 // Package schemas is what is said: the records of the log (change, progress,
-// covered, control, gap), the events derived from it (divergence,
+// covered, control, gap, quarantine), the events derived from it (divergence,
 // compensation, outcome), their protobuf and JSON forms, the canonical values
 // and row digests with which two stores are compared, and migration.yaml with
 // its mapping of tables to entities.

@@ -1,6 +1,9 @@
 package schemas
 
-import "strings"
+import (
+	"encoding/hex"
+	"strings"
+)
 
 // AppendJSONLine appends the JSON Lines form of r to dst, without a line
 // feed: contracts.md, "The JSON Lines form of the log". Fields stand in the
@@ -41,6 +44,9 @@ func appendJSONLine(dst []byte, r *Record, partitioned bool) []byte {
 	case r.Gap != nil:
 		kind("gap")
 		o.gap(r.Gap)
+	case r.Quarantine != nil:
+		kind("quarantine")
+		o.quarantine(r.Quarantine)
 	case r.End != nil:
 		kind("end")
 	default:
@@ -113,11 +119,28 @@ func (o *jsonObject) covered(c *Covered) {
 
 func (o *jsonObject) gap(g *Gap) {
 	o.text("side", g.Side.String())
+	o.said("entity", g.Entity)
 	o.text("source", g.Source)
 	o.number("epoch", int64(g.Epoch))
 	o.said("pos", g.Pos)
 	o.text("reason", g.Reason)
 	o.saidTime("ts", g.TS)
+}
+
+func (o *jsonObject) quarantine(q *Quarantine) {
+	o.text("side", q.Side.String())
+	o.text("entity", q.Entity)
+	if len(q.Key) > 0 {
+		o.texts("key", q.Key)
+	}
+	o.place(q.Source, q.Epoch, q.Pos)
+	o.number("ordinal", int64(q.Ordinal))
+	o.said("txn", q.Txn)
+	o.time("commit_ts", q.CommitTS)
+	o.saidTime("commit_ts_min", q.CommitTSMin)
+	o.saidTime("stamp", q.Stamp)
+	o.text("digest", hex.EncodeToString(q.Digest[:]))
+	o.text("reason", q.Reason)
 }
 
 func (o *jsonObject) control(c *Control) {

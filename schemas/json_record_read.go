@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"encoding/hex"
 	"fmt"
 	"math"
 	"strings"
@@ -67,9 +68,11 @@ var (
 	progressFields = newFieldSet("kind!", "partition", "side!", "source!", "epoch!", "pos!", "ts!", "clock_offset_us", "clock_error_us")
 	coveredFields  = newFieldSet("kind!", "partition", "side!", "entity!", "from", "to", "source!", "epoch!", "pos!")
 	controlFields  = newFieldSet("kind!", "partition", "rules", "authority", "settle_window", "baseline", "entities", "definition")
-	gapFields      = newFieldSet("kind!", "partition", "side!", "source!", "epoch!", "pos", "reason!", "ts")
-	endFields      = newFieldSet("kind!")
-	ruleFields     = newFieldSet("authority", "settle_window")
+	gapFields      = newFieldSet("kind!", "partition", "side!", "entity", "source!", "epoch!", "pos", "reason!", "ts")
+	quarantined    = newFieldSet("kind!", "partition", "side!", "entity!", "key", "source!", "epoch!", "pos!", "ordinal", "txn", "commit_ts!",
+		"commit_ts_min", "stamp", "digest!", "reason!")
+	endFields  = newFieldSet("kind!")
+	ruleFields = newFieldSet("authority", "settle_window")
 )
 
 // record reads the record of the given kind.
@@ -91,13 +94,16 @@ func (r *jsonReader) record(kind string) *Record {
 	case "gap":
 		record.Gap = new(Gap)
 		r.gap(&record)
+	case "quarantine":
+		record.Quarantine = new(Quarantine)
+		r.quarantine(&record)
 	case "end":
 		record.End = new(End)
 		for f := (fieldCursor{set: endFields}); r.field(&f); {
 			r.word()
 		}
 	default:
-		r.fail("kind %q: want change, progress, covered, control, gap or end", kind)
+		r.fail("kind %q: want change, progress, covered, control, gap, quarantine or end", kind)
 	}
 	return &record
 }
@@ -261,6 +267,10 @@ func (r *jsonReader) gap(record *Record) {
 		switch fields.name {
 		case "side":
 			g.Side = r.side()
+		case "entity":
+			if g.Entity = r.text(); g.Entity == "" && r.problem == nil {
+				r.fail("want a name: leave it out where the whole side is meant")
+			}
 		case "source":
 			g.Source = r.text()
 		case "epoch":
@@ -275,6 +285,60 @@ func (r *jsonReader) gap(record *Record) {
 			r.head(fields.name, record)
 		}
 	}
+}
+
+func (r *jsonReader) quarantine(record *Record) {
+	q := record.Quarantine
+	fields := fieldCursor{set: quarantined}
+	for r.field(&fields) {
+		switch fields.name {
+		case "side":
+			q.Side = r.side()
+		case "entity":
+			q.Entity = r.text()
+		case "key":
+			if q.Key = r.texts(); q.Key == nil {
+				r.fail("want a key: leave it out where it is not known")
+			}
+		case "source":
+			q.Source = r.text()
+		case "epoch":
+			q.Epoch = r.uint32()
+		case "pos":
+			q.Pos = r.text()
+		case "ordinal":
+			q.Ordinal = r.uint32()
+		case "txn":
+			q.Txn = r.text()
+		case "commit_ts":
+			q.CommitTS = r.time()
+		case "commit_ts_min":
+			q.CommitTSMin = r.time()
+		case "stamp":
+			q.Stamp = r.time()
+		case "digest":
+			q.Digest = r.digest()
+		case "reason":
+			q.Reason = r.text()
+		default:
+			r.head(fields.name, record)
+		}
+	}
+}
+
+// digest reads 16 bytes as 32 hexadecimal digits, in lower case as they are written.
+func (r *jsonReader) digest() (d Digest) {
+	text := r.word()
+	if r.problem != nil {
+		return d
+	}
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != len(d) || hex.EncodeToString(b) != text {
+		r.fail("want %d hexadecimal digits in lower case", 2*len(d))
+		return d
+	}
+	copy(d[:], b)
+	return d
 }
 
 func (r *jsonReader) control(record *Record) {

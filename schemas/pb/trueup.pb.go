@@ -201,6 +201,8 @@ type Record struct {
 	//	*Record_Covered
 	//	*Record_Control
 	//	*Record_Gap
+	//	*Record_Quarantine
+	//	*Record_EntityGap
 	Kind          isRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -288,6 +290,24 @@ func (x *Record) GetGap() *Gap {
 	return nil
 }
 
+func (x *Record) GetQuarantine() *Quarantine {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Quarantine); ok {
+			return x.Quarantine
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetEntityGap() *Gap {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_EntityGap); ok {
+			return x.EntityGap
+		}
+	}
+	return nil
+}
+
 type isRecord_Kind interface {
 	isRecord_Kind()
 }
@@ -312,6 +332,14 @@ type Record_Gap struct {
 	Gap *Gap `protobuf:"bytes,5,opt,name=gap,proto3,oneof"`
 }
 
+type Record_Quarantine struct {
+	Quarantine *Quarantine `protobuf:"bytes,6,opt,name=quarantine,proto3,oneof"`
+}
+
+type Record_EntityGap struct {
+	EntityGap *Gap `protobuf:"bytes,7,opt,name=entity_gap,json=entityGap,proto3,oneof"` // a gap with an entity: apart, since one that does not know the field would take it for nothing
+}
+
 func (*Record_Change) isRecord_Kind() {}
 
 func (*Record_Progress) isRecord_Kind() {}
@@ -321,6 +349,10 @@ func (*Record_Covered) isRecord_Kind() {}
 func (*Record_Control) isRecord_Kind() {}
 
 func (*Record_Gap) isRecord_Kind() {}
+
+func (*Record_Quarantine) isRecord_Kind() {}
+
+func (*Record_EntityGap) isRecord_Kind() {}
 
 // Event is one event derived from the log, or a person's decision on one.
 type Event struct {
@@ -1135,7 +1167,8 @@ func (x *EntityControl) GetSettleWindowUs() int64 {
 	return 0
 }
 
-// Gap says that continuity with a side's past is not proven from here on.
+// Gap says that continuity with the past of a side, or of one entity of it, is
+// not proven from here on.
 type Gap struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Side          Side                   `protobuf:"varint,1,opt,name=side,proto3,enum=trueup.v1.Side" json:"side,omitempty"`
@@ -1144,6 +1177,7 @@ type Gap struct {
 	Pos           string                 `protobuf:"bytes,4,opt,name=pos,proto3" json:"pos,omitempty"`
 	Reason        []byte                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"` // may quote a server's message
 	Ts            int64                  `protobuf:"varint,6,opt,name=ts,proto3" json:"ts,omitempty"`
+	Entity        string                 `protobuf:"bytes,7,opt,name=entity,proto3" json:"entity,omitempty"` // none: the whole side
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1220,6 +1254,155 @@ func (x *Gap) GetTs() int64 {
 	return 0
 }
 
+func (x *Gap) GetEntity() string {
+	if x != nil {
+		return x.Entity
+	}
+	return ""
+}
+
+// Quarantine says that an event of a side could not be read. Source, epoch,
+// pos and ordinal are its event id.
+type Quarantine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Side          Side                   `protobuf:"varint,1,opt,name=side,proto3,enum=trueup.v1.Side" json:"side,omitempty"`
+	Entity        string                 `protobuf:"bytes,2,opt,name=entity,proto3" json:"entity,omitempty"`
+	Key           [][]byte               `protobuf:"bytes,3,rep,name=key,proto3" json:"key,omitempty"` // none: not known
+	Source        string                 `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
+	Epoch         uint32                 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Pos           string                 `protobuf:"bytes,6,opt,name=pos,proto3" json:"pos,omitempty"`
+	Ordinal       uint32                 `protobuf:"varint,7,opt,name=ordinal,proto3" json:"ordinal,omitempty"`
+	Txn           string                 `protobuf:"bytes,8,opt,name=txn,proto3" json:"txn,omitempty"`
+	CommitTs      int64                  `protobuf:"varint,9,opt,name=commit_ts,json=commitTs,proto3" json:"commit_ts,omitempty"`
+	CommitTsMin   int64                  `protobuf:"varint,10,opt,name=commit_ts_min,json=commitTsMin,proto3" json:"commit_ts_min,omitempty"`
+	Stamp         int64                  `protobuf:"varint,11,opt,name=stamp,proto3" json:"stamp,omitempty"`
+	Digest        []byte                 `protobuf:"bytes,12,opt,name=digest,proto3" json:"digest,omitempty"` // 16 bytes
+	Reason        []byte                 `protobuf:"bytes,13,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Quarantine) Reset() {
+	*x = Quarantine{}
+	mi := &file_trueup_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Quarantine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Quarantine) ProtoMessage() {}
+
+func (x *Quarantine) ProtoReflect() protoreflect.Message {
+	mi := &file_trueup_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
+func (*Quarantine) Descriptor() ([]byte, []int) {
+	return file_trueup_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Quarantine) GetSide() Side {
+	if x != nil {
+		return x.Side
+	}
+	return Side_SIDE_UNSPECIFIED
+}
+
+func (x *Quarantine) GetEntity() string {
+	if x != nil {
+		return x.Entity
+	}
+	return ""
+}
+
+func (x *Quarantine) GetKey() [][]byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Quarantine) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Quarantine) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Quarantine) GetPos() string {
+	if x != nil {
+		return x.Pos
+	}
+	return ""
+}
+
+func (x *Quarantine) GetOrdinal() uint32 {
+	if x != nil {
+		return x.Ordinal
+	}
+	return 0
+}
+
+func (x *Quarantine) GetTxn() string {
+	if x != nil {
+		return x.Txn
+	}
+	return ""
+}
+
+func (x *Quarantine) GetCommitTs() int64 {
+	if x != nil {
+		return x.CommitTs
+	}
+	return 0
+}
+
+func (x *Quarantine) GetCommitTsMin() int64 {
+	if x != nil {
+		return x.CommitTsMin
+	}
+	return 0
+}
+
+func (x *Quarantine) GetStamp() int64 {
+	if x != nil {
+		return x.Stamp
+	}
+	return 0
+}
+
+func (x *Quarantine) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *Quarantine) GetReason() []byte {
+	if x != nil {
+		return x.Reason
+	}
+	return nil
+}
+
 // FieldValue is the canonical value of one field.
 type FieldValue struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1232,7 +1415,7 @@ type FieldValue struct {
 
 func (x *FieldValue) Reset() {
 	*x = FieldValue{}
-	mi := &file_trueup_proto_msgTypes[11]
+	mi := &file_trueup_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1244,7 +1427,7 @@ func (x *FieldValue) String() string {
 func (*FieldValue) ProtoMessage() {}
 
 func (x *FieldValue) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[11]
+	mi := &file_trueup_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1257,7 +1440,7 @@ func (x *FieldValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldValue.ProtoReflect.Descriptor instead.
 func (*FieldValue) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{11}
+	return file_trueup_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *FieldValue) GetField() string {
@@ -1291,7 +1474,7 @@ type Values struct {
 
 func (x *Values) Reset() {
 	*x = Values{}
-	mi := &file_trueup_proto_msgTypes[12]
+	mi := &file_trueup_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1303,7 +1486,7 @@ func (x *Values) String() string {
 func (*Values) ProtoMessage() {}
 
 func (x *Values) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[12]
+	mi := &file_trueup_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1316,7 +1499,7 @@ func (x *Values) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Values.ProtoReflect.Descriptor instead.
 func (*Values) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{12}
+	return file_trueup_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Values) GetFields() []*FieldValue {
@@ -1347,7 +1530,7 @@ type Evidence struct {
 
 func (x *Evidence) Reset() {
 	*x = Evidence{}
-	mi := &file_trueup_proto_msgTypes[13]
+	mi := &file_trueup_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1359,7 +1542,7 @@ func (x *Evidence) String() string {
 func (*Evidence) ProtoMessage() {}
 
 func (x *Evidence) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[13]
+	mi := &file_trueup_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1372,7 +1555,7 @@ func (x *Evidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
 func (*Evidence) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{13}
+	return file_trueup_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Evidence) GetSide() Side {
@@ -1486,7 +1669,7 @@ type Divergence struct {
 
 func (x *Divergence) Reset() {
 	*x = Divergence{}
-	mi := &file_trueup_proto_msgTypes[14]
+	mi := &file_trueup_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1498,7 +1681,7 @@ func (x *Divergence) String() string {
 func (*Divergence) ProtoMessage() {}
 
 func (x *Divergence) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[14]
+	mi := &file_trueup_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1511,7 +1694,7 @@ func (x *Divergence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Divergence.ProtoReflect.Descriptor instead.
 func (*Divergence) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{14}
+	return file_trueup_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Divergence) GetId() string {
@@ -1676,7 +1859,7 @@ type Compensation struct {
 
 func (x *Compensation) Reset() {
 	*x = Compensation{}
-	mi := &file_trueup_proto_msgTypes[15]
+	mi := &file_trueup_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1688,7 +1871,7 @@ func (x *Compensation) String() string {
 func (*Compensation) ProtoMessage() {}
 
 func (x *Compensation) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[15]
+	mi := &file_trueup_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1701,7 +1884,7 @@ func (x *Compensation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Compensation.ProtoReflect.Descriptor instead.
 func (*Compensation) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{15}
+	return file_trueup_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Compensation) GetId() string {
@@ -1907,7 +2090,7 @@ type FieldSource struct {
 
 func (x *FieldSource) Reset() {
 	*x = FieldSource{}
-	mi := &file_trueup_proto_msgTypes[16]
+	mi := &file_trueup_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1919,7 +2102,7 @@ func (x *FieldSource) String() string {
 func (*FieldSource) ProtoMessage() {}
 
 func (x *FieldSource) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[16]
+	mi := &file_trueup_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1932,7 +2115,7 @@ func (x *FieldSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldSource.ProtoReflect.Descriptor instead.
 func (*FieldSource) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{16}
+	return file_trueup_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *FieldSource) GetField() string {
@@ -1982,7 +2165,7 @@ type RowPlace struct {
 
 func (x *RowPlace) Reset() {
 	*x = RowPlace{}
-	mi := &file_trueup_proto_msgTypes[17]
+	mi := &file_trueup_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1994,7 +2177,7 @@ func (x *RowPlace) String() string {
 func (*RowPlace) ProtoMessage() {}
 
 func (x *RowPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[17]
+	mi := &file_trueup_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2007,7 +2190,7 @@ func (x *RowPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowPlace.ProtoReflect.Descriptor instead.
 func (*RowPlace) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{17}
+	return file_trueup_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RowPlace) GetSide() Side {
@@ -2048,7 +2231,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_trueup_proto_msgTypes[18]
+	mi := &file_trueup_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2060,7 +2243,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[18]
+	mi := &file_trueup_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2073,7 +2256,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{18}
+	return file_trueup_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Outcome) GetCompensationId() string {
@@ -2147,7 +2330,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_trueup_proto_msgTypes[19]
+	mi := &file_trueup_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2159,7 +2342,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[19]
+	mi := &file_trueup_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2172,7 +2355,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{19}
+	return file_trueup_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Decision) GetAction() string {
@@ -2221,13 +2404,18 @@ var File_trueup_proto protoreflect.FileDescriptor
 
 const file_trueup_proto_rawDesc = "" +
 	"\n" +
-	"\ftrueup.proto\x12\ttrueup.v1\"\xf4\x01\n" +
+	"\ftrueup.proto\x12\ttrueup.v1\"\xde\x02\n" +
 	"\x06Record\x12+\n" +
 	"\x06change\x18\x01 \x01(\v2\x11.trueup.v1.ChangeH\x00R\x06change\x121\n" +
 	"\bprogress\x18\x02 \x01(\v2\x13.trueup.v1.ProgressH\x00R\bprogress\x12.\n" +
 	"\acovered\x18\x03 \x01(\v2\x12.trueup.v1.CoveredH\x00R\acovered\x12.\n" +
 	"\acontrol\x18\x04 \x01(\v2\x12.trueup.v1.ControlH\x00R\acontrol\x12\"\n" +
-	"\x03gap\x18\x05 \x01(\v2\x0e.trueup.v1.GapH\x00R\x03gapB\x06\n" +
+	"\x03gap\x18\x05 \x01(\v2\x0e.trueup.v1.GapH\x00R\x03gap\x127\n" +
+	"\n" +
+	"quarantine\x18\x06 \x01(\v2\x15.trueup.v1.QuarantineH\x00R\n" +
+	"quarantine\x12/\n" +
+	"\n" +
+	"entity_gap\x18\a \x01(\v2\x0e.trueup.v1.GapH\x00R\tentityGapB\x06\n" +
 	"\x04kind\"\xea\x01\n" +
 	"\x05Event\x127\n" +
 	"\n" +
@@ -2298,14 +2486,31 @@ const file_trueup_proto_rawDesc = "" +
 	"\rEntityControl\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12-\n" +
 	"\tauthority\x18\x02 \x01(\x0e2\x0f.trueup.v1.SideR\tauthority\x12(\n" +
-	"\x10settle_window_us\x18\x03 \x01(\x03R\x0esettleWindowUs\"\x92\x01\n" +
+	"\x10settle_window_us\x18\x03 \x01(\x03R\x0esettleWindowUs\"\xaa\x01\n" +
 	"\x03Gap\x12#\n" +
 	"\x04side\x18\x01 \x01(\x0e2\x0f.trueup.v1.SideR\x04side\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\rR\x05epoch\x12\x10\n" +
 	"\x03pos\x18\x04 \x01(\tR\x03pos\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\fR\x06reason\x12\x0e\n" +
-	"\x02ts\x18\x06 \x01(\x03R\x02ts\"J\n" +
+	"\x02ts\x18\x06 \x01(\x03R\x02ts\x12\x16\n" +
+	"\x06entity\x18\a \x01(\tR\x06entity\"\xce\x02\n" +
+	"\n" +
+	"Quarantine\x12#\n" +
+	"\x04side\x18\x01 \x01(\x0e2\x0f.trueup.v1.SideR\x04side\x12\x16\n" +
+	"\x06entity\x18\x02 \x01(\tR\x06entity\x12\x10\n" +
+	"\x03key\x18\x03 \x03(\fR\x03key\x12\x16\n" +
+	"\x06source\x18\x04 \x01(\tR\x06source\x12\x14\n" +
+	"\x05epoch\x18\x05 \x01(\rR\x05epoch\x12\x10\n" +
+	"\x03pos\x18\x06 \x01(\tR\x03pos\x12\x18\n" +
+	"\aordinal\x18\a \x01(\rR\aordinal\x12\x10\n" +
+	"\x03txn\x18\b \x01(\tR\x03txn\x12\x1b\n" +
+	"\tcommit_ts\x18\t \x01(\x03R\bcommitTs\x12\"\n" +
+	"\rcommit_ts_min\x18\n" +
+	" \x01(\x03R\vcommitTsMin\x12\x14\n" +
+	"\x05stamp\x18\v \x01(\x03R\x05stamp\x12\x16\n" +
+	"\x06digest\x18\f \x01(\fR\x06digest\x12\x16\n" +
+	"\x06reason\x18\r \x01(\fR\x06reason\"J\n" +
 	"\n" +
 	"FieldValue\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x12\n" +
@@ -2436,7 +2641,7 @@ func file_trueup_proto_rawDescGZIP() []byte {
 }
 
 var file_trueup_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_trueup_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_trueup_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_trueup_proto_goTypes = []any{
 	(Side)(0),             // 0: trueup.v1.Side
 	(Op)(0),               // 1: trueup.v1.Op
@@ -2452,15 +2657,16 @@ var file_trueup_proto_goTypes = []any{
 	(*Control)(nil),       // 11: trueup.v1.Control
 	(*EntityControl)(nil), // 12: trueup.v1.EntityControl
 	(*Gap)(nil),           // 13: trueup.v1.Gap
-	(*FieldValue)(nil),    // 14: trueup.v1.FieldValue
-	(*Values)(nil),        // 15: trueup.v1.Values
-	(*Evidence)(nil),      // 16: trueup.v1.Evidence
-	(*Divergence)(nil),    // 17: trueup.v1.Divergence
-	(*Compensation)(nil),  // 18: trueup.v1.Compensation
-	(*FieldSource)(nil),   // 19: trueup.v1.FieldSource
-	(*RowPlace)(nil),      // 20: trueup.v1.RowPlace
-	(*Outcome)(nil),       // 21: trueup.v1.Outcome
-	(*Decision)(nil),      // 22: trueup.v1.Decision
+	(*Quarantine)(nil),    // 14: trueup.v1.Quarantine
+	(*FieldValue)(nil),    // 15: trueup.v1.FieldValue
+	(*Values)(nil),        // 16: trueup.v1.Values
+	(*Evidence)(nil),      // 17: trueup.v1.Evidence
+	(*Divergence)(nil),    // 18: trueup.v1.Divergence
+	(*Compensation)(nil),  // 19: trueup.v1.Compensation
+	(*FieldSource)(nil),   // 20: trueup.v1.FieldSource
+	(*RowPlace)(nil),      // 21: trueup.v1.RowPlace
+	(*Outcome)(nil),       // 22: trueup.v1.Outcome
+	(*Decision)(nil),      // 23: trueup.v1.Decision
 }
 var file_trueup_proto_depIdxs = []int32{
 	8,  // 0: trueup.v1.Record.change:type_name -> trueup.v1.Change
@@ -2468,48 +2674,51 @@ var file_trueup_proto_depIdxs = []int32{
 	10, // 2: trueup.v1.Record.covered:type_name -> trueup.v1.Covered
 	11, // 3: trueup.v1.Record.control:type_name -> trueup.v1.Control
 	13, // 4: trueup.v1.Record.gap:type_name -> trueup.v1.Gap
-	17, // 5: trueup.v1.Event.divergence:type_name -> trueup.v1.Divergence
-	18, // 6: trueup.v1.Event.compensation:type_name -> trueup.v1.Compensation
-	21, // 7: trueup.v1.Event.outcome:type_name -> trueup.v1.Outcome
-	22, // 8: trueup.v1.Event.decision:type_name -> trueup.v1.Decision
-	2,  // 9: trueup.v1.Column.presence:type_name -> trueup.v1.Presence
-	5,  // 10: trueup.v1.Image.columns:type_name -> trueup.v1.Column
-	0,  // 11: trueup.v1.Change.side:type_name -> trueup.v1.Side
-	1,  // 12: trueup.v1.Change.op:type_name -> trueup.v1.Op
-	6,  // 13: trueup.v1.Change.before:type_name -> trueup.v1.Image
-	6,  // 14: trueup.v1.Change.after:type_name -> trueup.v1.Image
-	7,  // 15: trueup.v1.Change.tag:type_name -> trueup.v1.Tag
-	0,  // 16: trueup.v1.Progress.side:type_name -> trueup.v1.Side
-	0,  // 17: trueup.v1.Covered.side:type_name -> trueup.v1.Side
-	0,  // 18: trueup.v1.Control.authority:type_name -> trueup.v1.Side
-	12, // 19: trueup.v1.Control.entities:type_name -> trueup.v1.EntityControl
-	0,  // 20: trueup.v1.EntityControl.authority:type_name -> trueup.v1.Side
-	0,  // 21: trueup.v1.Gap.side:type_name -> trueup.v1.Side
-	14, // 22: trueup.v1.Values.fields:type_name -> trueup.v1.FieldValue
-	0,  // 23: trueup.v1.Evidence.side:type_name -> trueup.v1.Side
-	1,  // 24: trueup.v1.Evidence.op:type_name -> trueup.v1.Op
-	7,  // 25: trueup.v1.Evidence.tag:type_name -> trueup.v1.Tag
-	6,  // 26: trueup.v1.Evidence.row:type_name -> trueup.v1.Image
-	15, // 27: trueup.v1.Evidence.values:type_name -> trueup.v1.Values
-	20, // 28: trueup.v1.Evidence.place:type_name -> trueup.v1.RowPlace
-	0,  // 29: trueup.v1.Divergence.side:type_name -> trueup.v1.Side
-	16, // 30: trueup.v1.Divergence.authority:type_name -> trueup.v1.Evidence
-	16, // 31: trueup.v1.Divergence.follower:type_name -> trueup.v1.Evidence
-	16, // 32: trueup.v1.Divergence.closed_by:type_name -> trueup.v1.Evidence
-	16, // 33: trueup.v1.Divergence.cause:type_name -> trueup.v1.Evidence
-	0,  // 34: trueup.v1.Compensation.side:type_name -> trueup.v1.Side
-	6,  // 35: trueup.v1.Compensation.key_columns:type_name -> trueup.v1.Image
-	6,  // 36: trueup.v1.Compensation.expect:type_name -> trueup.v1.Image
-	6,  // 37: trueup.v1.Compensation.set:type_name -> trueup.v1.Image
-	19, // 38: trueup.v1.Compensation.sources:type_name -> trueup.v1.FieldSource
-	6,  // 39: trueup.v1.Compensation.add:type_name -> trueup.v1.Image
-	20, // 40: trueup.v1.Compensation.rows:type_name -> trueup.v1.RowPlace
-	0,  // 41: trueup.v1.RowPlace.side:type_name -> trueup.v1.Side
-	42, // [42:42] is the sub-list for method output_type
-	42, // [42:42] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	14, // 5: trueup.v1.Record.quarantine:type_name -> trueup.v1.Quarantine
+	13, // 6: trueup.v1.Record.entity_gap:type_name -> trueup.v1.Gap
+	18, // 7: trueup.v1.Event.divergence:type_name -> trueup.v1.Divergence
+	19, // 8: trueup.v1.Event.compensation:type_name -> trueup.v1.Compensation
+	22, // 9: trueup.v1.Event.outcome:type_name -> trueup.v1.Outcome
+	23, // 10: trueup.v1.Event.decision:type_name -> trueup.v1.Decision
+	2,  // 11: trueup.v1.Column.presence:type_name -> trueup.v1.Presence
+	5,  // 12: trueup.v1.Image.columns:type_name -> trueup.v1.Column
+	0,  // 13: trueup.v1.Change.side:type_name -> trueup.v1.Side
+	1,  // 14: trueup.v1.Change.op:type_name -> trueup.v1.Op
+	6,  // 15: trueup.v1.Change.before:type_name -> trueup.v1.Image
+	6,  // 16: trueup.v1.Change.after:type_name -> trueup.v1.Image
+	7,  // 17: trueup.v1.Change.tag:type_name -> trueup.v1.Tag
+	0,  // 18: trueup.v1.Progress.side:type_name -> trueup.v1.Side
+	0,  // 19: trueup.v1.Covered.side:type_name -> trueup.v1.Side
+	0,  // 20: trueup.v1.Control.authority:type_name -> trueup.v1.Side
+	12, // 21: trueup.v1.Control.entities:type_name -> trueup.v1.EntityControl
+	0,  // 22: trueup.v1.EntityControl.authority:type_name -> trueup.v1.Side
+	0,  // 23: trueup.v1.Gap.side:type_name -> trueup.v1.Side
+	0,  // 24: trueup.v1.Quarantine.side:type_name -> trueup.v1.Side
+	15, // 25: trueup.v1.Values.fields:type_name -> trueup.v1.FieldValue
+	0,  // 26: trueup.v1.Evidence.side:type_name -> trueup.v1.Side
+	1,  // 27: trueup.v1.Evidence.op:type_name -> trueup.v1.Op
+	7,  // 28: trueup.v1.Evidence.tag:type_name -> trueup.v1.Tag
+	6,  // 29: trueup.v1.Evidence.row:type_name -> trueup.v1.Image
+	16, // 30: trueup.v1.Evidence.values:type_name -> trueup.v1.Values
+	21, // 31: trueup.v1.Evidence.place:type_name -> trueup.v1.RowPlace
+	0,  // 32: trueup.v1.Divergence.side:type_name -> trueup.v1.Side
+	17, // 33: trueup.v1.Divergence.authority:type_name -> trueup.v1.Evidence
+	17, // 34: trueup.v1.Divergence.follower:type_name -> trueup.v1.Evidence
+	17, // 35: trueup.v1.Divergence.closed_by:type_name -> trueup.v1.Evidence
+	17, // 36: trueup.v1.Divergence.cause:type_name -> trueup.v1.Evidence
+	0,  // 37: trueup.v1.Compensation.side:type_name -> trueup.v1.Side
+	6,  // 38: trueup.v1.Compensation.key_columns:type_name -> trueup.v1.Image
+	6,  // 39: trueup.v1.Compensation.expect:type_name -> trueup.v1.Image
+	6,  // 40: trueup.v1.Compensation.set:type_name -> trueup.v1.Image
+	20, // 41: trueup.v1.Compensation.sources:type_name -> trueup.v1.FieldSource
+	6,  // 42: trueup.v1.Compensation.add:type_name -> trueup.v1.Image
+	21, // 43: trueup.v1.Compensation.rows:type_name -> trueup.v1.RowPlace
+	0,  // 44: trueup.v1.RowPlace.side:type_name -> trueup.v1.Side
+	45, // [45:45] is the sub-list for method output_type
+	45, // [45:45] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_trueup_proto_init() }
@@ -2523,6 +2732,8 @@ func file_trueup_proto_init() {
 		(*Record_Covered)(nil),
 		(*Record_Control)(nil),
 		(*Record_Gap)(nil),
+		(*Record_Quarantine)(nil),
+		(*Record_EntityGap)(nil),
 	}
 	file_trueup_proto_msgTypes[1].OneofWrappers = []any{
 		(*Event_Divergence)(nil),
@@ -2536,7 +2747,7 @@ func file_trueup_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trueup_proto_rawDesc), len(file_trueup_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
