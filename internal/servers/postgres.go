@@ -27,6 +27,9 @@ type PostgresOptions struct {
 	// Bin is the directory of initdb and postgres. Empty: the newest version of the
 	// Debian packages, else PATH.
 	Bin string
+	// Files are written to the data directory before the start, by name, so that
+	// only the server can read them: certificates and keys.
+	Files map[string][]byte
 }
 
 // Postgres is a running PostgreSQL server. Its methods may be called from any
@@ -37,6 +40,7 @@ type Postgres struct {
 	DSN  string // superuser, no password: postgres://postgres@127.0.0.1:PORT/postgres?sslmode=disable
 
 	server *server
+	bin    string // of the programs; read by StartStandby
 }
 
 // postgresSettings are those of a server that logical capture can work with. What
@@ -58,6 +62,13 @@ var postgresSettings = map[string]string{
 // StartPostgres starts a server and returns when it answers. ctx bounds the
 // start, not the server's life.
 func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
+	return startPostgres(ctx, o, initPostgres)
+}
+
+// startPostgres starts a server whose data directory fill makes, if it is not
+// there yet.
+func startPostgres(ctx context.Context, o PostgresOptions,
+	fill func(ctx context.Context, base command, bin, fresh string) error) (*Postgres, error) {
 	bin, err := findTogether("PostgreSQL", o.Bin, newestFirst("/usr/lib/postgresql/*/bin"), "initdb", "postgres")
 	if err != nil {
 		return nil, err
@@ -75,15 +86,18 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 	}
 	base := command{name: "PostgreSQL", dir: dir.path, env: environment(dir), account: acct,
 		log: dir.join("log"), orphan: syscall.SIGQUIT} // SIGQUIT: end at once, children first
-	data, err := initPostgres(ctx, base, bin, dir)
+	data, err := initOnce(dir, acct, func(fresh string) error { return fill(ctx, base, bin, fresh) })
 	if err == nil {
 		err = configurePostgres(data, acct, o.Settings)
+	}
+	if err == nil {
+		err = writePrivate(data, acct, o.Files)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start PostgreSQL: %w", err), dir.discard())
 	}
 
-	p := &Postgres{Dir: dir.path}
+	p := &Postgres{Dir: dir.path, bin: bin}
 	p.server = &server{name: "PostgreSQL", dir: dir,
 		// SIGINT is a fast shutdown; it waits for replication clients to confirm,
 		// so one that does not is cut off by SIGQUIT.
@@ -122,23 +136,35 @@ func (p *Postgres) Kill() error { return p.server.Kill() }
 // same port. After Stop it needs a Dir that was named.
 func (p *Postgres) Restart(ctx context.Context) error { return p.server.Restart(ctx) }
 
-func initPostgres(ctx context.Context, base command, bin string, dir directory) (data string, err error) {
-	return initOnce(dir, base.account, func(fresh string) error {
-		c := base
-		c.name, c.orphan = "initdb", syscall.SIGKILL
-		// --no-sync: a crash of the machine meanwhile leaves nothing worth keeping.
-		c.argv = []string{filepath.Join(bin, "initdb"), "-D", fresh, "-U", "postgres", "--auth=trust",
-			"--encoding=UTF8", "--locale=C", "--no-sync"}
-		if err := c.run(ctx); err != nil {
+func initPostgres(ctx context.Context, base command, bin, fresh string) error {
+	c := base
+	c.name, c.orphan = "initdb", syscall.SIGKILL
+	// --no-sync: a crash of the machine meanwhile leaves nothing worth keeping.
+	c.argv = []string{filepath.Join(bin, "initdb"), "-D", fresh, "-U", "postgres", "--auth=trust",
+		"--encoding=UTF8", "--locale=C", "--no-sync"}
+	if err := c.run(ctx); err != nil {
+		return err
+	}
+	conf, err := os.OpenFile(filepath.Join(fresh, "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = conf.WriteString("\ninclude = 'trueup.conf'\n")
+	return errors.Join(err, conf.Close())
+}
+
+// writePrivate writes files that only the account can read.
+func writePrivate(dir string, acct *account, files map[string][]byte) error {
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
 			return err
 		}
-		conf, err := os.OpenFile(filepath.Join(fresh, "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
-		if err != nil {
+		if err := acct.own(path); err != nil {
 			return err
 		}
-		_, err = conf.WriteString("\ninclude = 'trueup.conf'\n")
-		return errors.Join(err, conf.Close())
-	})
+	}
+	return nil
 }
 
 // configurePostgres writes the settings to a file of their own, below those of
