@@ -31,6 +31,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/trueup-io/trueup/compensate"
+	"github.com/trueup-io/trueup/internal/pgdsn"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -63,7 +64,7 @@ type Applier struct {
 
 // Open returns an applier that connects when it has to.
 func Open(c Config) (*Applier, error) {
-	conf, err := pgconn.ParseConfig(c.DSN)
+	conf, err := pgdsn.Parse(c.DSN)
 	if err != nil {
 		return nil, fmt.Errorf("data source of the %s store: %w", c.Side, err)
 	}
@@ -72,6 +73,9 @@ func Open(c Config) (*Applier, error) {
 	}
 	for name, value := range settings(&c) {
 		conf.RuntimeParams[name] = value
+	}
+	if len(pgdsn.Hosts(conf)) > 1 {
+		conf.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite // a standby takes no write
 	}
 	if conf.ConnectTimeout == 0 {
 		conf.ConnectTimeout = 10 * time.Second
