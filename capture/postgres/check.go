@@ -20,7 +20,12 @@ func Check(ctx context.Context, cfg Config) []capture.Finding {
 		k.fail("configuration", err.Error(), "correct migration.yaml")
 		return k.findings
 	}
-	conn, err := k.cfg.connect(ctx)
+	var err error
+	if k.at, err = k.cfg.primary(ctx); err != nil {
+		k.fail("connection", err.Error(), "correct the DSN, or let this host and role in (pg_hba.conf)")
+		return k.findings
+	}
+	conn, err := k.cfg.connectTo(ctx, k.at)
 	if err != nil {
 		k.fail("connection", err.Error(), "correct the DSN, or let this host and role in (pg_hba.conf)")
 		return k.findings
@@ -40,9 +45,10 @@ func Check(ctx context.Context, cfg Config) []capture.Finding {
 	return k.findings
 }
 
-// check collects findings.
+// check collects findings. Only the goroutine of Check uses it.
 type check struct {
 	cfg      Config
+	at       int // which of the DSN's servers is looked at
 	findings []capture.Finding
 }
 
@@ -107,23 +113,24 @@ func (k *check) functions(ctx context.Context, conn *pgconn.PgConn) {
 // replication tries a logical replication connection, and one that could copy
 // the whole cluster, which nobody needs.
 func (k *check) replication(ctx context.Context) {
-	conn, _, err := k.cfg.connectStream(ctx)
+	conn, _, err := k.cfg.connectStream(ctx, k.at)
 	if err != nil {
 		k.fail("replication connection", err.Error(), "let the role in with a line for this database in pg_hba.conf")
 		return
 	}
 	hangUp(conn)
 	k.ok("replication connection", "accepted for this database")
-	config, err := pgconn.ParseConfig(k.cfg.DSN)
+	hosts, err := k.cfg.hosts(true)
 	if err != nil {
 		return
 	}
-	config.RuntimeParams["replication"] = "true"
-	config.ConnectTimeout = connectWait
-	if conn, err = pgconn.ConnectConfig(ctx, config); err == nil {
+	hosts[k.at].RuntimeParams["replication"] = "true"
+	if conn, err = pgconn.ConnectConfig(ctx, hosts[k.at]); err == nil {
 		hangUp(conn)
 		k.warn("physical replication", "the role could copy the whole cluster from here", `remove the "replication" line for it from pg_hba.conf`)
+		return
 	}
+	k.ok("physical replication", "refused")
 }
 
 // slot looks at the slot, or whether there is room for it.

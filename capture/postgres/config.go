@@ -20,7 +20,8 @@ type Config struct {
 	Side   schemas.Side
 	Source string // the source's name in event ids
 	// DSN is a connection URL or keyword string of a role with LOGIN and
-	// REPLICATION; its database is the one captured.
+	// REPLICATION; its database is the one captured. It may name the servers of
+	// one cluster: the primary among them is captured.
 	DSN string
 	// Slot is the replication slot, which nobody else may use: lower-case
 	// letters, digits and underscores, at most 63.
@@ -44,6 +45,8 @@ type Config struct {
 
 	Logger *slog.Logger     // nil: nothing is logged
 	Clock  func() time.Time // nil: time.Now
+
+	lookup pgconn.LookupFunc // resolves names in place of the system; set by tests, read by hosts
 }
 
 var slotName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
@@ -62,8 +65,10 @@ func (c *Config) Validate() error {
 	}
 	if c.DSN == "" {
 		bad("no DSN")
-	} else if _, err := pgconn.ParseConfig(c.DSN); err != nil {
+	} else if _, err := c.hosts(false); err != nil {
 		bad("%w", err)
+	} else if session := sessionAttrs(c.DSN); session != "" {
+		bad("target_session_attrs=%s leads to a standby, which has no changes to give: leave it out, or say read-write", session)
 	}
 	if !slotName.MatchString(c.Slot) {
 		bad("slot %q: want 1 to 63 lower-case letters, digits and underscores", c.Slot)

@@ -3,7 +3,9 @@ package postgres
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,6 +13,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/trueup-io/trueup/internal/pgdsn"
 )
 
 // TextSettings are the session settings under which the server's text of a
@@ -34,9 +38,10 @@ func TextSettings() map[string]string {
 // says nothing.
 const connectWait = 10 * time.Second
 
-// connection says how to connect so that texts are the same for everybody.
-func (c *Config) connection(replication bool) (*pgconn.Config, error) {
-	config, err := pgconn.ParseConfig(c.DSN)
+// hosts says how to connect to each server that the DSN names, so that texts
+// are the same for everybody.
+func (c *Config) hosts(replication bool) ([]*pgconn.Config, error) {
+	config, err := pgdsn.Parse(c.DSN)
 	if err != nil {
 		return nil, err
 	}
@@ -55,20 +60,43 @@ func (c *Config) connection(replication bool) (*pgconn.Config, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectWait
 	}
-	return config, nil
+	config.ValidateConnect = nil // which server is the primary is looked at by primary
+	if c.lookup != nil {
+		config.LookupFunc = c.lookup
+	}
+	return pgdsn.Hosts(config), nil
 }
 
-// connect opens a connection for queries.
+// connect opens a connection for queries, to the primary.
 func (c *Config) connect(ctx context.Context) (*pgconn.PgConn, error) {
-	config, err := c.connection(false)
+	at, err := c.primary(ctx)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := pgconn.ConnectConfig(ctx, config)
+	return c.connectTo(ctx, at)
+}
+
+// connectTo opens a connection for queries to one of the servers.
+func (c *Config) connectTo(ctx context.Context, at int) (*pgconn.PgConn, error) {
+	hosts, err := c.hosts(false)
 	if err != nil {
-		return nil, fmt.Errorf("connect %s: %w", c.Source, err)
+		return nil, err
+	}
+	conn, err := pgconn.ConnectConfig(ctx, hosts[at])
+	if err != nil {
+		return nil, c.refused(err)
 	}
 	return conn, nil
+}
+
+// refused explains why there is no connection.
+func (c *Config) refused(err error) error {
+	err = fmt.Errorf("connect %s: %w", c.Source, err)
+	if errors.As(err, new(*tls.CertificateVerificationError)) || strings.Contains(err.Error(), "server refused TLS connection") {
+		err = fmt.Errorf("%w; beyond this machine sslmode=verify-full holds unless the DSN says otherwise: "+
+			"give the server a certificate for the name in the DSN, and name the authority that signed it by sslrootcert", err)
+	}
+	return err
 }
 
 // readBytes is what is read from the socket at once: the server sends small
@@ -77,11 +105,12 @@ const readBytes = 128 << 10
 
 // connectStream opens a connection to stream over. The reader holds what was
 // received from the socket and not yet looked at.
-func (c *Config) connectStream(ctx context.Context) (*pgconn.PgConn, *bufio.Reader, error) {
-	config, err := c.connection(true)
+func (c *Config) connectStream(ctx context.Context, at int) (*pgconn.PgConn, *bufio.Reader, error) {
+	hosts, err := c.hosts(true)
 	if err != nil {
 		return nil, nil, err
 	}
+	config := hosts[at]
 	var received *bufio.Reader
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		received = bufio.NewReaderSize(r, readBytes)
@@ -89,7 +118,7 @@ func (c *Config) connectStream(ctx context.Context) (*pgconn.PgConn, *bufio.Read
 	}
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
-		return nil, nil, fmt.Errorf("connect %s: %w", c.Source, err)
+		return nil, nil, c.refused(err)
 	}
 	return conn, received, nil
 }

@@ -284,7 +284,7 @@ func TestI7_TableLeavesWhileStreaming(t *testing.T) {
 
 // What the identity alone decides, and what only a fork in the timelines can.
 func TestIdentityBreaks(t *testing.T) {
-	id := identity{SystemID: "1", Timeline: 2, Database: "d", Slot: "s", Publication: "p", PublicationOID: 5,
+	id := identity{SystemID: "1", Timeline: 2, Database: "d", Slot: "s", Publication: "p", PublicationOID: 5, History: "1:0/1000",
 		Tables: map[string]tableIdentity{"public.a": {7, 8}, "public.gone": {1, 2}}}
 	parsed, at, err := parseStart(capture.Start{Resume: "0/4000@2", Identity: id.String()})
 	if err != nil || at != 0x4000 {
@@ -308,6 +308,9 @@ func TestIdentityBreaks(t *testing.T) {
 		"descendant":       {func(i *identity) { i.Timeline = 3 }, 0x5000, ""},
 		"beyond the fork":  {func(i *identity) { i.Timeline = 3 }, 0x5001, "timeline 2 ended at 0/5000, before our position 0/5001"},
 		"no descendant":    {func(i *identity) { i.Timeline = 1 }, 1, "does not descend"},
+		"another fork":     {func(i *identity) { i.History = "1:0/1001" }, 1, "another timeline 2"},
+		"of ours":          {func(i *identity) { i.Timeline, i.History = 3, "1:0/1000 2:0/5000" }, 1, ""},
+		"longer number":    {func(i *identity) { i.Timeline, i.History = 3, "1:0/10001 2:0/5000" }, 1, "another timeline 3"},
 	} {
 		now := parsed
 		now.Tables = map[string]tableIdentity{"public.a": {7, 8}, "public.gone": {1, 2}}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // identity is what a position belongs to. A server, slot, publication or table
@@ -17,6 +18,9 @@ type identity struct {
 	// PublicationOID and Tables tell a publication or table from one made later under the same name.
 	PublicationOID uint32                   `json:"publication_oid"`
 	Tables         map[string]tableIdentity `json:"tables"` // by schema.name
+	// History is where the timelines before ours ended: two standbys that are both promoted begin timelines of one
+	// number. Empty: on timeline 1, and where it was written before there was a History.
+	History string `json:"history,omitempty"`
 }
 
 type tableIdentity struct {
@@ -67,6 +71,10 @@ func (id identity) breaks(now identity, forks []fork, at lsn) string {
 			return fmt.Sprintf("timeline %d ended at %s, before our position %s: what was captured after it never happened on timeline %d",
 				id.Timeline, forks[i].end, at, now.Timeline)
 		}
+	}
+	if id.History != "" && now.History != "" && !strings.HasPrefix(now.History+" ", id.History+" ") {
+		return fmt.Sprintf("the server is on another timeline %d than ours: the timelines before it ended at %s, those before ours at %s",
+			now.Timeline, now.History, id.History)
 	}
 	for name, was := range id.Tables {
 		is, ok := now.Tables[name]

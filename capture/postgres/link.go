@@ -41,13 +41,17 @@ func readWho(ctx context.Context, conn *pgconn.PgConn) (who, error) {
 	return w, nil
 }
 
-// dial opens both connections.
+// dial opens both connections, to the primary.
 func (c *Config) dial(ctx context.Context) (l *link, err error) {
-	l = new(link)
-	if l.stream, l.received, err = c.connectStream(ctx); err != nil {
+	at, err := c.primary(ctx)
+	if err != nil {
 		return nil, err
 	}
-	if l.sql, err = c.connect(ctx); err == nil {
+	l = new(link)
+	if l.stream, l.received, err = c.connectStream(ctx, at); err != nil {
+		return nil, err
+	}
+	if l.sql, err = c.connectTo(ctx, at); err == nil {
 		err = l.identify(ctx)
 	}
 	if err != nil {

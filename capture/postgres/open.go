@@ -75,7 +75,7 @@ func (s *Source) begin(ctx context.Context, l *link) (capture.Start, error) {
 	// The server waits for the transactions that are open now to end.
 	s.log.Info("creating replication slot", "slot", s.cfg.Slot)
 	made, err := pglogrepl.CreateReplicationSlot(ctx, l.stream, s.cfg.Slot, "pgoutput",
-		pglogrepl.CreateReplicationSlotOptions{Mode: pglogrepl.LogicalReplication, SnapshotAction: "NOEXPORT_SNAPSHOT"})
+		pglogrepl.CreateReplicationSlotOptions{Mode: pglogrepl.LogicalReplication, SnapshotAction: slotOptions(f.server.Version)})
 	if err != nil {
 		return capture.Start{}, fmt.Errorf("create replication slot %s: %w", s.cfg.Slot, explain(err))
 	}
@@ -84,6 +84,15 @@ func (s *Source) begin(ctx context.Context, l *link) (capture.Start, error) {
 		return capture.Start{}, fmt.Errorf("create replication slot %s: %w", s.cfg.Slot, err)
 	}
 	return capture.Start{Resume: position{at, f.system.Timeline}.resume(), Identity: f.identity().String()}, nil
+}
+
+// slotOptions are those of a new slot. Where standbys can carry slots over they
+// may: that costs nothing while there is none.
+func slotOptions(version int) string {
+	if version >= failoverVersion {
+		return "(SNAPSHOT 'nothing', FAILOVER true)"
+	}
+	return "NOEXPORT_SNAPSHOT"
 }
 
 // publish creates the publication. It has to be there before the slot: the

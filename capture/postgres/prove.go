@@ -21,6 +21,7 @@ type found struct {
 	hasPublication bool
 	tables         []table
 	names          [3]string // database, slot, publication
+	forks          []fork    // the ancestors of the server's timeline
 }
 
 // look reads everything that captures depend on, and says what makes them
@@ -37,6 +38,11 @@ func (s *Source) look(ctx context.Context, l *link) (f found, err error) {
 		return f, err
 	}
 	f.names = [3]string{f.server.Database, s.cfg.Slot, s.cfg.Publication}
+	if f.system.Timeline > 1 {
+		if f.forks, err = readForks(ctx, l.stream, f.system.Timeline); err != nil {
+			return f, err
+		}
+	}
 	return f, s.lookTables(ctx, l.sql, &f)
 }
 
@@ -99,7 +105,7 @@ func (e *brokenError) Error() string { return e.reason }
 func (f *found) identity() identity {
 	id := identity{SystemID: f.system.SystemID, Timeline: f.system.Timeline,
 		Database: f.names[0], Slot: f.names[1], Publication: f.names[2],
-		PublicationOID: f.publication.OID, Tables: make(map[string]tableIdentity, len(f.tables))}
+		PublicationOID: f.publication.OID, Tables: make(map[string]tableIdentity, len(f.tables)), History: historyOf(f.forks)}
 	for i := range f.tables {
 		t := &f.tables[i]
 		id.Tables[t.String()] = tableIdentity{OID: t.OID, Membership: t.Membership}
@@ -114,15 +120,15 @@ func (s *Source) prove(ctx context.Context, l *link, was identity, at lsn) (foun
 	if err != nil {
 		return f, err
 	}
-	var forks []fork
-	if f.system.Timeline != was.Timeline && f.system.SystemID == was.SystemID && f.system.Timeline > 1 {
-		if forks, err = readForks(ctx, l.stream, f.system.Timeline); err != nil {
-			return f, err
-		}
+	if f.system.SystemID == was.SystemID && f.system.Timeline < was.Timeline {
+		return f, &pastError{now: f.system.Timeline, was: was.Timeline}
 	}
-	reason := was.breaks(f.identity(), forks, at)
+	reason := was.breaks(f.identity(), f.forks, at)
 	if reason == "" {
 		reason = f.breaks(at)
+	}
+	if reason == "" && f.system.Timeline != was.Timeline && !f.slot.Synced {
+		reason = f.unsynced(was.Timeline)
 	}
 	if reason != "" {
 		return f, s.gap(reason)
@@ -131,6 +137,26 @@ func (s *Source) prove(ctx context.Context, l *link, was identity, at lsn) (foun
 		return f, err
 	}
 	return f, nil
+}
+
+// unsynced says why a slot that is there after a promotion proves nothing. The
+// server kept neither the log nor the catalog for it before: whoever put it
+// there can have left a hole.
+func (f *found) unsynced(timeline int32) string {
+	reason := fmt.Sprintf("the server was promoted from timeline %d to %d, and slot %s is not one that it had from its primary", timeline, f.system.Timeline, f.names[1])
+	if f.server.Version < failoverVersion {
+		return reason + ": before PostgreSQL 17 slots do not survive a promotion"
+	}
+	return reason
+}
+
+// pastError says that a server is on a timeline that ours has left behind. It
+// may pass: a name that does not lead to the new primary yet.
+type pastError struct{ now, was int32 }
+
+func (e *pastError) Error() string {
+	return fmt.Sprintf("the server is on timeline %d, and what was captured last is of timeline %d: it was failed over from, and what it writes happened nowhere else; "+
+		"let the DSN lead to the new primary. If an older state was restored on purpose, begin a new epoch of this side", e.now, e.was)
 }
 
 // breaks says why the slot does not continue position at; "" if it does.

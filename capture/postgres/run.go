@@ -29,7 +29,7 @@ func (s *Source) Run(ctx context.Context, start capture.Start, epoch uint32, sin
 	b := new(bounds)
 	r := &run{source: s, log: id, where: where,
 		delivery: &delivery{cfg: &s.cfg, epoch: epoch, sink: sink, bounds: b, stats: &s.counters, where: where, reached: at},
-		sampler:  &sampler{source: s, bounds: b, sampled: make(chan struct{}, 1), log: id}}
+		sampler:  &sampler{source: s, bounds: b, sampled: make(chan struct{}, 1), left: make(chan error, 1), log: id}}
 
 	inner, cancel := context.WithCancelCause(ctx)
 	var sampling sync.WaitGroup
@@ -160,7 +160,17 @@ func (r *run) streaming(ctx context.Context, stream *stream, catalog map[string]
 			cancel(err)
 		}
 	})
+	running.Go(func() {
+		select {
+		case err := <-r.sampler.left:
+			cancel(err)
+		case <-inner.Done():
+		}
+	})
 	err := d.run(ctx, inner, q, a, r.sampler.sampled, stream)
+	if cause := context.Cause(inner); errors.Is(err, context.Canceled) && cause != nil {
+		err = cause
+	}
 	cancel(nil)
 	running.Wait()
 

@@ -28,6 +28,7 @@ type sampler struct {
 	source  *Source
 	bounds  *bounds
 	sampled chan struct{} // of capacity 1: there is a new sample
+	left    chan error    // of capacity 1: why the stream has to be given up for another server; read by the connection
 
 	mu  sync.Mutex
 	log identity // of the stream; under mu
@@ -40,6 +41,10 @@ func (s *sampler) follow(id identity) {
 	defer s.mu.Unlock()
 	if id.Timeline != s.log.Timeline {
 		s.bounds.forget()
+		select {
+		case <-s.left: // it was about the server that the stream has left
+		default:
+		}
 	}
 	s.log = id
 }
@@ -173,6 +178,9 @@ func (s *sampler) inspect(ctx context.Context, conn *pgconn.PgConn) (timeline in
 		return 0, fmt.Errorf("this connection leads to another server than the stream: system identifier %s, timeline %d; the stream's are %s, %d",
 			who.SystemID, who.Timeline, was.SystemID, was.Timeline)
 	}
+	if err := s.lookAround(ctx, was); err != nil {
+		return 0, err
+	}
 	f := found{names: [3]string{was.Database, was.Slot, was.Publication}}
 	f.system.SystemID, f.system.Timeline = who.SystemID, who.Timeline
 	if f.server, err = readServer(ctx, conn); err != nil {
@@ -189,6 +197,26 @@ func (s *sampler) inspect(ctx context.Context, conn *pgconn.PgConn) (timeline in
 		return 0, err
 	}
 	return who.Timeline, s.inspectSlot(ctx, conn)
+}
+
+// lookAround looks at the other servers of the DSN. One that was promoted while
+// the old primary lives on says nothing of it in the stream.
+func (s *sampler) lookAround(ctx context.Context, was identity) error {
+	hosts, err := s.source.cfg.hosts(false)
+	if err != nil || len(hosts) == 1 {
+		return err
+	}
+	for _, n := range s.source.cfg.look(ctx, hosts) {
+		if n.err == nil && n.SystemID == was.SystemID && n.Timeline > was.Timeline {
+			err := fmt.Errorf("%s is on timeline %d, the stream on %d: its server was failed over from", n.address, n.Timeline, was.Timeline)
+			select {
+			case s.left <- err:
+			default: // it has been said
+			}
+			return err
+		}
+	}
+	return nil
 }
 
 // inspectSlot warns before the server throws away log that is still needed.

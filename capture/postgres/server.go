@@ -13,6 +13,9 @@ import (
 // minVersion is the oldest server whose pgoutput passes logical messages on.
 const minVersion = 140000
 
+// failoverVersion is the oldest server whose standbys can carry slots over.
+const failoverVersion = 170000
+
 // server is what a server says of itself.
 type server struct {
 	Version    int    `json:"version"` // 150018
@@ -76,6 +79,9 @@ type slot struct {
 	Invalidation string `json:"invalidation_reason"` // 17 and later
 	Conflicting  bool   `json:"conflicting"`         // 16 and later
 	SafeWALSize  *int64 `json:"safe_wal_size"`       // bytes until it may be lost; nil: no limit is set
+	Restart      string `json:"restart_lsn"`         // from here on the server keeps its log
+	Failover     bool   `json:"failover"`            // 17 and later: standbys may carry it over
+	Synced       bool   `json:"synced"`              // 17 and later: this server has it from its primary, before its promotion or now
 }
 
 // readSlot returns the named slot, false if there is none.
@@ -88,6 +94,15 @@ func readSlot(ctx context.Context, conn *pgconn.PgConn, name string) (slot, bool
 		return slot{}, false, nil
 	}
 	return slots[0], true, nil
+}
+
+// historyOf is the text of an identity for the ancestors of a timeline.
+func historyOf(forks []fork) string {
+	var said []string
+	for _, f := range forks {
+		said = append(said, fmt.Sprintf("%d:%s", f.timeline, f.end))
+	}
+	return strings.Join(said, " ")
 }
 
 // fork is where a timeline ended and the next one began.
