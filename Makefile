@@ -2,6 +2,7 @@
 # make test      everything that has to pass, as .ci/run calls it
 # make lint      the static part of it
 # make bench     one JSON line per benchmark; BENCH=prefix chooses
+# make crash     capture killed at every hit of every crash site; make test has a sample of it
 # make fuzz      every fuzz test for FUZZTIME each; FUZZ=regexp chooses
 # make generate  generated code, from its sources
 # make build     bin/trueup, static
@@ -22,7 +23,7 @@ TOOLS := .cache/bin
 TOOL  := $(TOOLS)/.built
 
 .DELETE_ON_ERROR:
-.PHONY: demo build test lint bench fuzz generate clean
+.PHONY: demo build test lint bench crash fuzz generate clean
 
 demo:
 	@scripts/setup demo
@@ -48,6 +49,10 @@ lint: $(TOOL)
 
 bench:
 	$(GO) run ./bench -bench "$(BENCH)"
+
+crash:
+	@scripts/setup test
+	TRUEUP_CRASH_ALL=1 $(GO) test -count=1 -timeout 60m -v -run 'KilledAtEverySite' ./capture/postgres
 
 fuzz:
 	scripts/fuzz "$(FUZZTIME)" "$(FUZZ)"

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/stream"
 )
@@ -229,6 +230,7 @@ func (r *Runner) finish(producer *stream.Producer) error {
 			return err
 		}
 	}
+	crash.Site("capture.stop_before_flush")
 	return producer.Flush(ctx)
 }
 
@@ -253,6 +255,7 @@ func (r *Runner) save(ctx context.Context) error {
 		}
 		resume := m.Token.(Resume)
 		if resume != last {
+			crash.Site("capture.acked_before_state_file")
 			s := r.state
 			s.Resume = resume
 			if err := s.write(r.cfg.StatePath); err != nil {
@@ -260,6 +263,7 @@ func (r *Runner) save(ctx context.Context) error {
 			}
 			r.state.Resume = resume // read again only when this goroutine has ended
 			last = resume
+			crash.Site("capture.state_file_before_confirm")
 		}
 		r.durable.Store(&resume)
 		r.setStatus(func(s *Status) { s.AckedPos = m.Pos })
@@ -284,6 +288,7 @@ func (r *Runner) save(ctx context.Context) error {
 
 // Change implements Sink.
 func (r *Runner) Change(ctx context.Context, c *schemas.Change) error {
+	crash.Site("capture.change_before_append")
 	rec := schemas.Record{Change: c}
 	r.changes.Add(1)
 	if c.Op == schemas.OpTruncate {
@@ -305,11 +310,13 @@ func (r *Runner) Change(ctx context.Context, c *schemas.Change) error {
 		small := digestOnly(c)
 		value = schemas.AppendRecord(nil, &schemas.Record{Change: &small})
 	}
-	return r.producer.Append(ctx, stream.Record{
+	err := r.producer.Append(ctx, stream.Record{
 		Partition: stream.Partition(e.PartitionKey(c.Key), r.parts),
 		Key:       e.MessageKey(c.Key),
 		Value:     value,
 	})
+	crash.Site("capture.change_before_ack")
+	return err
 }
 
 // digestOnly is a change without its columns: they are unavailable, and the
@@ -346,6 +353,7 @@ func (r *Runner) writeProgress(ctx context.Context, p schemas.Progress, resume R
 	if err := r.everywhere(ctx, &schemas.Record{Progress: &p}); err != nil {
 		return err
 	}
+	crash.Site("capture.progress_before_mark")
 	if err := r.producer.Barrier(stream.Mark{Pos: p.Pos, Token: resume}); err != nil {
 		return err
 	}
@@ -361,6 +369,9 @@ func (r *Runner) everywhere(ctx context.Context, rec *schemas.Record) error {
 	for p := range r.parts {
 		if err := r.producer.Append(ctx, stream.Record{Partition: int32(p), Value: value}); err != nil {
 			return err
+		}
+		if p == 0 {
+			crash.Site("capture.progress_in_one_partition")
 		}
 	}
 	return nil

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/trueup-io/trueup/internal/crash"
 )
 
 // saved is the state file of a side: what to go on from, and what proves that
@@ -60,9 +62,11 @@ func replaceFile(path string, b []byte) error {
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
+	crash.Site("capture.state_file_before_rename")
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
+	crash.Site("capture.state_file_after_rename")
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/trueup-io/trueup/internal/crash"
 )
 
 const (
@@ -182,6 +184,9 @@ func (p *Producer) acknowledged(r *kgo.Record, err error) {
 	p.records--
 	p.bytes -= size
 	p.mu.Unlock()
+	if !advanced {
+		crash.Site("stream.acked_out_of_order")
+	}
 	signal(p.room)
 	if advanced {
 		signal(p.acks)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -251,6 +252,7 @@ func (a *assembler) add(m *mapped, op schemas.Op, key []string, before, after sc
 		}
 		t.like.CommitTSMin, t.like.CommitTS = a.bounds.commit(t.commit, t.sent, stamp, t.received)
 	}
+	crash.Site("capture.postgres.in_transaction")
 	c := new(schemas.Change)
 	*c = t.like
 	c.Ordinal, c.Entity, c.Op, c.Key, c.Before, c.After = ordinal, m.entity.Name, op, key, before, after

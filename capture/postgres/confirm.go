@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/internal/crash"
 )
 
 const (
@@ -77,8 +78,14 @@ func (s *stream) confirm(ctx context.Context, p *positions, every time.Duration)
 		if !due && flushed == told {
 			continue
 		}
+		if flushed != told {
+			crash.Site("capture.postgres.before_confirm")
+		}
 		if err := s.status(lsn(p.handed.Load()), flushed, answer); err != nil {
 			return err
+		}
+		if flushed != told {
+			crash.Site("capture.postgres.after_confirm")
 		}
 		told, at = flushed, time.Now()
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -51,6 +52,7 @@ func (d *delivery) change(ctx context.Context, p lsn, c *schemas.Change) error {
 
 // complete notes that a transaction was handed over whole.
 func (d *delivery) complete(t done) {
+	crash.Site("capture.postgres.transaction_complete")
 	d.reached = max(d.reached, t.end)
 	d.stamp = max(d.stamp, t.stamp)
 	d.txns++

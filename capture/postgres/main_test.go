@@ -12,11 +12,7 @@ func TestMain(m *testing.M) { servertest.Main(m) }
 // rulesOf reads the rules of a migration with these entities.
 func rulesOf(t testing.TB, entities string) *schemas.Rules {
 	t.Helper()
-	m, err := schemas.ParseMigration([]byte(`apiVersion: trueup/v1
-kind: Migration
-metadata: {name: test, owner: tests}
-entities:
-`+entities), "migration.yaml")
+	m, err := schemas.ParseMigration([]byte(migrationOf(entities)), "migration.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,6 +21,15 @@ entities:
 		t.Fatal(err)
 	}
 	return r
+}
+
+// migrationOf is a migration.yaml with these entities.
+func migrationOf(entities string) string {
+	return `apiVersion: trueup/v1
+kind: Migration
+metadata: {name: test, owner: tests}
+entities:
+` + entities
 }
 
 const orderEntity = `

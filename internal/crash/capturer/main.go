@@ -1,0 +1,125 @@
+// Command capturer captures one PostgreSQL database into a log that brokers
+// carry, up to a position, and ends. It is made to be killed: tests build it
+// with the tag crashsites, start it again after each kill, and look at what it
+// has left.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/capture/postgres"
+	"github.com/trueup-io/trueup/internal/crash"
+	"github.com/trueup-io/trueup/schemas"
+	"github.com/trueup-io/trueup/stream"
+)
+
+// spec is what the first argument says.
+type spec struct {
+	Migration string   // the name under which the log is
+	Rules     string   // path of a migration.yaml
+	Brokers   []string // that carry the log
+	DSN, Slot string
+	State     string        // path of the state file
+	Until     string        // the position at which to end; "": go on until killed
+	Pause     time.Duration // between changes, so that a moment's workload has many progress records
+}
+
+func main() {
+	if err := run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "capturer:", err)
+		os.Exit(3)
+	}
+}
+
+func run(ctx context.Context) error {
+	if !crash.Enabled {
+		return errors.New("built without the tag " + crash.Tag)
+	}
+	if len(os.Args) != 2 {
+		return errors.New("want one argument: what to capture, as JSON")
+	}
+	var s spec
+	if err := json.Unmarshal([]byte(os.Args[1]), &s); err != nil {
+		return fmt.Errorf("read the argument: %w", err)
+	}
+	m, err := schemas.LoadMigration(s.Rules)
+	if err != nil {
+		return err
+	}
+	rules, err := m.Rules()
+	if err != nil {
+		return err
+	}
+	log, err := stream.Connect(ctx, stream.Config{Migration: s.Migration, Brokers: s.Brokers})
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	cfg := postgres.Config{Side: schemas.Legacy, Source: "pg-crash", DSN: s.DSN, Slot: s.Slot, Publication: "trueup", Rules: rules, Logger: logger}
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	runner, err := capture.NewRunner(capture.RunnerConfig{Side: schemas.Legacy, Source: cfg.Source, Rules: rules, StatePath: s.State,
+		SaveEvery: time.Millisecond, Log: logger}, log)
+	if err != nil {
+		return err
+	}
+	src := paced{postgres.New(cfg), s.Pause}
+	start, err := runner.Prepare(ctx, src)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go s.endAt(ctx, runner, cancel)
+	return runner.Run(ctx, src, start)
+}
+
+// endAt stops the capture once everything up to the position is durable.
+func (s *spec) endAt(ctx context.Context, runner *capture.Runner, stop func()) {
+	if s.Until == "" {
+		return
+	}
+	look := time.NewTicker(2 * time.Millisecond)
+	defer look.Stop()
+	for runner.Status().AckedPos < s.Until {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+	}
+	stop()
+}
+
+// paced is a source that takes its time.
+type paced struct {
+	capture.Source
+	pause time.Duration
+}
+
+// Run implements capture.Source.
+func (p paced) Run(ctx context.Context, start capture.Start, epoch uint32, sink capture.Sink, acked func() (capture.Resume, bool)) error {
+	return p.Source.Run(ctx, start, epoch, slow{sink, p.pause}, acked)
+}
+
+type slow struct {
+	capture.Sink
+	pause time.Duration
+}
+
+// Change implements capture.Sink.
+func (s slow) Change(ctx context.Context, c *schemas.Change) error {
+	wait := time.NewTimer(s.pause)
+	defer wait.Stop()
+	<-wait.C
+	return s.Sink.Change(ctx, c)
+}

@@ -1,0 +1,47 @@
+// Package crash names the places at which a process is killed on purpose, to
+// show that whatever it leaves behind there is enough to go on from.
+//
+// It promises that a normal build has nothing of it: Site is empty there, and
+// is gone once inlined. A build with the tag crashsites counts how often a
+// process comes to each site, and kills it at one of them: with SIGKILL, so
+// that nothing is flushed, unlocked or told to anybody.
+//
+// It assumes that a site is named once in the code, and listed in Sites with
+// what has to be true after a kill there; a test holds both to it.
+//
+// A workload is run once with the variable HitsFile, which lists every site as
+// often as it was hit; then again with KillAt for each of these hits. After
+// each kill the process is started again without it, until the workload is
+// done; then what it has written is compared with what has to be there.
+package crash
+
+const (
+	// KillAt is the environment variable that says where to die: site:n, the
+	// n-th time that the process comes there, from 1.
+	KillAt = "TRUEUP_CRASH_AT"
+	// HitsFile is the environment variable that names a file; each hit appends a
+	// line with the site's name to it.
+	HitsFile = "TRUEUP_CRASH_HITS"
+	// Tag is the build tag that switches sites on.
+	Tag = "crashsites"
+)
+
+// Sites lists every site, with what is right after a kill there.
+var Sites = map[string]string{
+	"capture.change_before_append":      "read, not written: it is read again",
+	"capture.change_before_ack":         "perhaps written: it comes again with the same event id",
+	"capture.progress_in_one_partition": "some partitions say less than others: it is said again",
+	"capture.progress_before_mark":      "said, and not known to be durable: it is said again",
+	"capture.acked_before_state_file":   "durable, and not remembered: it comes again with the same event id",
+	"capture.state_file_before_rename":  "the old state stands: what came after it comes again",
+	"capture.state_file_after_rename":   "the old state or the new one stands, whole",
+	"capture.state_file_before_confirm": "the source keeps more of its log than it has to",
+	"capture.stop_before_flush":         "what was not acknowledged comes again",
+
+	"stream.acked_out_of_order": "a later record is durable, an earlier one perhaps not: nothing after the earlier one is confirmed",
+
+	"capture.postgres.in_transaction":       "rows of a transaction whose end was not read: the transaction comes again whole",
+	"capture.postgres.transaction_complete": "handed over, not said: it comes again with the same event ids",
+	"capture.postgres.before_confirm":       "the server keeps more of its log than it has to",
+	"capture.postgres.after_confirm":        "the server has forgotten what is durable and remembered",
+}
