@@ -69,15 +69,16 @@ func TestGrantsPostgresCapture(t *testing.T) {
 		}
 	}
 
-	// No more than needed: without any one right something is missing.
-	pgNeedsEach(t, admin, map[string]string{
+	// No more than needed: without any one right something is missing, and the check names it.
+	rights := map[string]string{
 		"ALTER ROLE trueup NOREPLICATION":             "ALTER ROLE trueup REPLICATION",
 		"ALTER ROLE trueup NOLOGIN":                   "ALTER ROLE trueup LOGIN",
 		"REVOKE CONNECT ON DATABASE shop FROM trueup": "GRANT CONNECT ON DATABASE shop TO trueup",
 		"REVOKE USAGE ON SCHEMA public FROM trueup":   "GRANT USAGE ON SCHEMA public TO trueup",
 		"REVOKE SELECT ON public.orders FROM trueup":  "GRANT SELECT ON public.orders TO trueup",
 		"DROP PUBLICATION trueup_orders_legacy":       "CREATE PUBLICATION trueup_orders_legacy FOR TABLE public.orders",
-	}, func() error {
+	}
+	pgNeedsEach(t, admin, rights, func() error {
 		for _, f := range postgres.Check(t.Context(), config) {
 			if f.Severity == capture.Fail {
 				return errors.New(f.Detail)
@@ -86,6 +87,22 @@ func TestGrantsPostgresCapture(t *testing.T) {
 		_, err := postgres.New(config).Empty(t.Context())
 		return err
 	})
+	for revoke, names := range map[string]string{
+		"ALTER ROLE trueup NOREPLICATION":             `ALTER ROLE "trueup" REPLICATION`,
+		"ALTER ROLE trueup NOLOGIN":                   `ALTER ROLE "trueup" LOGIN`,
+		"REVOKE CONNECT ON DATABASE shop FROM trueup": `GRANT CONNECT ON DATABASE "shop" TO "trueup"`,
+		"REVOKE USAGE ON SCHEMA public FROM trueup":   `GRANT USAGE ON SCHEMA "public" TO "trueup"`,
+		"REVOKE SELECT ON public.orders FROM trueup":  `GRANT SELECT ON "public"."orders" TO "trueup"`,
+		"DROP PUBLICATION trueup_orders_legacy":       `CREATE PUBLICATION "trueup_orders_legacy" FOR TABLE "public"."orders"`,
+	} {
+		pgExec(t, admin, revoke)
+		if !slices.ContainsFunc(postgres.Check(t.Context(), config), func(f capture.Finding) bool {
+			return f.Severity != capture.OK && strings.Contains(f.Detail+f.Remedy, names)
+		}) {
+			t.Errorf("after %s no finding says %q", revoke, names)
+		}
+		pgExec(t, admin, rights[revoke])
+	}
 }
 
 // "Compensate on target: SELECT, INSERT, UPDATE, DELETE on the mapped tables only

@@ -2,7 +2,9 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -22,27 +24,56 @@ func Check(ctx context.Context, cfg Config) []capture.Finding {
 	}
 	var err error
 	if k.at, err = k.cfg.primary(ctx); err != nil {
-		k.fail("connection", err.Error(), "correct the DSN, or let this host and role in (pg_hba.conf)")
+		k.fail("connection", err.Error(), k.entry(err))
 		return k.findings
 	}
 	conn, err := k.cfg.connectTo(ctx, k.at)
 	if err != nil {
-		k.fail("connection", err.Error(), "correct the DSN, or let this host and role in (pg_hba.conf)")
+		k.fail("connection", err.Error(), k.entry(err))
 		return k.findings
 	}
 	defer hangUp(conn)
 	server, err := readServer(ctx, conn)
 	if err != nil {
-		k.fail("connection", err.Error(), "")
+		k.fail("connection", err.Error(), "let the role read pg_settings, pg_roles and pg_replication_slots, as everybody may by default")
 		return k.findings
 	}
 	k.ok("connection", fmt.Sprintf("PostgreSQL %d, database %s, role %s", server.Version/10000, server.Database, server.User))
+	k.encrypted(ctx, conn)
 	k.server(server)
-	k.functions(ctx, conn)
+	if server.Standby {
+		return k.findings
+	}
+	k.settings(ctx, conn, server)
+	k.functions(ctx, conn, server.User)
+	k.clock(ctx, conn)
 	k.replication(ctx)
 	k.slot(ctx, conn, server)
+	k.leftovers(ctx, conn)
+	k.failover(ctx, conn, server)
 	k.tables(ctx, conn, server)
 	return k.findings
+}
+
+// entry says what lets us in, by the server's reason for not doing so.
+func (k *check) entry(err error) string {
+	var refused *pgconn.PgError
+	hosts, bad := k.cfg.hosts(false)
+	if bad != nil || !errors.As(err, &refused) {
+		return "correct the DSN, or start the server and let it listen where the DSN leads to"
+	}
+	user, database := identifier(hosts[0].User), identifier(hosts[0].Database)
+	switch {
+	case refused.Code == "42501": // insufficient_privilege
+		return fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s", database, user)
+	case refused.Code == "28P01": // invalid_password
+		return "correct the password in the DSN"
+	case refused.Code == "28000" && strings.Contains(refused.Message, "log in"): // invalid_authorization_specification
+		return fmt.Sprintf("ALTER ROLE %s LOGIN", user)
+	case refused.Code == "3D000": // invalid_catalog_name
+		return "correct the database in the DSN"
+	}
+	return "correct the DSN, or let this host and role in by a line for this database in pg_hba.conf"
 }
 
 // check collects findings. Only the goroutine of Check uses it.
@@ -84,12 +115,6 @@ func (k *check) server(s server) {
 	} else {
 		k.ok("max_wal_senders", fmt.Sprintf("%d of %d are free", s.SendersMax-s.Senders, s.SendersMax))
 	}
-	if s.SynchronousCommit == "off" {
-		k.warn("synchronous_commit", fmt.Sprintf("off: a commit is sent when its log is flushed, up to %s after its client took it for done", s.writerLag()),
-			"set it to on or local where delay matters")
-	} else {
-		k.ok("synchronous_commit", s.SynchronousCommit)
-	}
 	if s.KeepMB < 0 {
 		k.warn("max_slot_wal_keep_size", "no limit: while capture stands still the server keeps all log, until its disk is full",
 			"watch the disk, or ALTER SYSTEM SET max_slot_wal_keep_size to what the disk can bear: beyond it the slot is lost, which is a gap")
@@ -99,11 +124,11 @@ func (k *check) server(s server) {
 }
 
 // functions tries what the sampler needs.
-func (k *check) functions(ctx context.Context, conn *pgconn.PgConn) {
-	for _, sql := range []string{sampleSQL, whoSQL} {
+func (k *check) functions(ctx context.Context, conn *pgconn.PgConn, user string) {
+	for _, sql := range []string{sampleSQL, whoSQL, nodeSQL} {
 		if _, err := conn.Exec(ctx, sql).ReadAll(); err != nil {
 			k.fail("clock and log position", err.Error(),
-				"GRANT EXECUTE ON FUNCTION pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn(), pg_control_system(), pg_walfile_name(pg_lsn) to the role")
+				"GRANT EXECUTE ON FUNCTION pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn(), pg_control_system(), pg_control_checkpoint(), pg_control_recovery(), pg_walfile_name(pg_lsn) TO "+identifier(user))
 			return
 		}
 	}
@@ -175,11 +200,54 @@ func (k *check) tables(ctx context.Context, conn *pgconn.PgConn, s server) {
 	} else {
 		k.creation(subject, tables, s)
 	}
+	if exists {
+		k.unmapped(ctx, conn, subject, p)
+	}
+	may, err := readAccess(ctx, conn, tables)
+	if err == nil && len(may) != len(tables) {
+		err = fmt.Errorf("%d rows for %d tables", len(may), len(tables))
+	}
+	if err != nil {
+		k.fail("tables", fmt.Sprintf("rights on them: %v", err), "let the role read the catalog")
+		return
+	}
+	k.rights(ctx, conn, s, slices.ContainsFunc(may, func(a access) bool { return a.RLS }))
 	for i := range tables {
 		t := &tables[i]
 		e, _ := k.cfg.Rules.EntityOf(k.cfg.Side, names[i].Schema, names[i].Name)
-		k.table(t, p, exists, e)
+		k.table(t, p, exists, e, func() { k.access(t, may[i], s) })
 	}
+}
+
+// unmapped says what the publication sends beside the mapped tables: it is
+// decoded and sent, only to be thrown away.
+func (k *check) unmapped(ctx context.Context, conn *pgconn.PgConn, subject string, p publication) {
+	var mapped []string
+	for _, n := range k.cfg.tables() {
+		mapped = append(mapped, fmt.Sprintf("(%s, %s)", literal(n.Schema), literal(n.Name)))
+	}
+	type name struct {
+		Text string `json:"text"`
+	}
+	more, err := query[name](ctx, conn, fmt.Sprintf(`select format('%%I.%%I', schemaname, tablename) as text from pg_publication_tables
+		where pubname = %s and (schemaname, tablename) not in (values %s) order by 1`, literal(k.cfg.Publication), strings.Join(mapped, ", ")))
+	if err != nil {
+		k.fail(subject, err.Error(), "let the role read pg_publication_tables, as everybody may by default")
+		return
+	}
+	if len(more) == 0 {
+		return
+	}
+	first := make([]string, 0, 3)
+	for _, n := range more[:min(len(more), cap(first))] {
+		first = append(first, n.Text)
+	}
+	remedy := fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE %s", identifier(k.cfg.Publication), strings.Join(first, ", "))
+	if p.All {
+		remedy = "before the first start, drop it and create one for the mapped tables; later that would be a gap"
+	}
+	k.warn(subject, fmt.Sprintf("it publishes %d tables that are not mapped (%s): the server decodes and sends their changes for nothing",
+		len(more), strings.Join(first, ", ")), remedy)
 }
 
 // creation says whether the first start can create the publication.
@@ -201,7 +269,8 @@ func (k *check) creation(subject string, tables []table, s server) {
 	k.fail(subject, "not there, and cannot be created: "+reason, createPublicationSQL(k.cfg.Publication, tables))
 }
 
-func (k *check) table(t *table, p publication, published bool, e *schemas.Entity) {
+// table looks at a mapped table; access adds what the role may do with it.
+func (k *check) table(t *table, p publication, published bool, e *schemas.Entity, access func()) {
 	before := len(k.findings)
 	if bad := tableProblem(t); bad != nil {
 		k.failed(bad)
@@ -226,9 +295,7 @@ func (k *check) table(t *table, p publication, published bool, e *schemas.Entity
 		k.warn(subject, "it is partitioned: truncating, attaching or detaching a single partition is not in the stream, and a row before a change does not say which of its columns were NULL",
 			"write to it as a whole")
 	}
-	if !t.Readable {
-		k.warn(subject, "the role may not read it, which a baseline needs", fmt.Sprintf("GRANT SELECT ON %s to the role, and USAGE on its schema", t.quoted()))
-	}
+	access()
 	if len(k.findings) == before {
 		k.ok(subject, fmt.Sprintf("%d columns, REPLICA IDENTITY FULL", len(t.Columns)))
 	}

@@ -30,6 +30,9 @@ type Config struct {
 	// it is not there.
 	Publication string
 	Rules       *schemas.Rules
+	// Repairs says that the same login writes repairs, so that Check finds
+	// nothing in its right to write to the tables.
+	Repairs bool
 
 	// ProgressEvery is how often at least progress is said while nothing
 	// happens; 0: 200 ms.

@@ -147,6 +147,19 @@ func TestI7_Failover(t *testing.T) {
 			c.d.exec("insert into orders select i from generate_series(1, 100) i")
 			c.untilSynced(onB, cfg.Slot)
 			c.untilSynced(onLate, cfg.Slot)
+			by := findings(t, cfg)
+			expect(t, by, capture.OK, "server 127.0.0.1:"+fmt.Sprint(b.Port), "carries the slot over")
+			expect(t, by, capture.OK, "failover", "can take over")
+			withLate := cfg
+			withLate.DSN = dsnOf(t, c.primary, b, late)
+			onLate.exec("alter system set hot_standby_feedback = off")
+			onLate.exec("alter system set sync_replication_slots = off")
+			onLate.exec("select pg_reload_conf()")
+			until(t, "other settings", func() bool { return get[string](onLate, "show sync_replication_slots") == "off" })
+			by = findings(t, withLate)
+			expect(t, by, capture.Warn, "server 127.0.0.1:"+fmt.Sprint(late.Port), "ALTER SYSTEM SET hot_standby_feedback = 'on'")
+			expect(t, by, capture.Warn, "server 127.0.0.1:"+fmt.Sprint(late.Port), "ALTER SYSTEM SET sync_replication_slots = 'on'")
+
 			// The other standby hears nothing more; the log of what comes is in the stream all the same.
 			onLate.exec("alter system set primary_conninfo = ''")
 			onLate.exec("select pg_reload_conf()")
@@ -237,6 +250,13 @@ func TestI7_PromotionWithoutTheSlotIsAGap(t *testing.T) {
 			cfg := c.d.config(orderEntity)
 			cfg.Slot, cfg.DSN = "left", dsnOf(t, c.primary, b)
 			r := first(t, cfg)
+			by := findings(t, cfg)
+			if version == "" {
+				expect(t, by, capture.Warn, "failover", "before PostgreSQL 17 slots do not survive")
+			} else {
+				expect(t, by, capture.Warn, "synchronized_standby_slots", "ALTER SYSTEM SET synchronized_standby_slots = 'b'")
+				expect(t, by, capture.Warn, "server 127.0.0.1:"+fmt.Sprint(b.Port), "ALTER SYSTEM SET sync_replication_slots = 'on'")
+			}
 			c.d.exec("insert into orders values (1)")
 			r.caughtUp(c.d)
 			untilReplayed(t, c.d, onB)

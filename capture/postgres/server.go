@@ -24,6 +24,7 @@ type server struct {
 	Database   string `json:"database"`
 	User       string `json:"usr"`
 	Replicates bool   `json:"replicates"` // the role may
+	Super      bool   `json:"super"`      // the role is a superuser
 	CreatesDB  bool   `json:"creates"`    // the role may create things in the database
 
 	Slots      int `json:"slots"`
@@ -43,6 +44,7 @@ const serverSQL = `select current_setting('server_version_num')::int as version,
 	current_database() as database,
 	current_user as usr,
 	(select rolreplication or rolsuper from pg_roles where rolname = current_user) as replicates,
+	(select rolsuper from pg_roles where rolname = current_user) as super,
 	has_database_privilege(current_database(), 'CREATE') as creates,
 	(select count(*) from pg_replication_slots) as slots,
 	current_setting('max_replication_slots')::int as slots_max,

@@ -40,6 +40,16 @@ func newRepairs(m *schemas.Migration, rules *schemas.Rules, log *stream.Log, sta
 	return r, nil
 }
 
+// repaired says whether some entity may be written on a side.
+func repaired(rules *schemas.Rules, side schemas.Side) bool {
+	for _, e := range rules.Entities() {
+		if e.Authority.Other() == side && e.Compensate.Mode != compensate.ModeReport {
+			return true
+		}
+	}
+	return false
+}
+
 func newApplier(m *schemas.Migration, rules *schemas.Rules, side schemas.Side) (compensate.Applier, error) {
 	store := m.Store(side)
 	dsn, err := store.ResolveDSN()

@@ -86,12 +86,12 @@ func sourceName(m *schemas.Migration, side schemas.Side) string {
 
 // slotName is the replication slot of a side: letters, digits and underscores.
 func slotName(m *schemas.Migration, side schemas.Side, suffix string) string {
-	return "trueup_" + strings.ReplaceAll(m.Name, "-", "_") + "_" + side.String() + suffix
+	return postgres.SlotPrefix + strings.ReplaceAll(m.Name, "-", "_") + "_" + side.String() + suffix
 }
 
 func postgresConfig(m *schemas.Migration, rules *schemas.Rules, side schemas.Side, dsn, suffix string, l *slog.Logger) postgres.Config {
 	return postgres.Config{Side: side, Source: sourceName(m, side), DSN: dsn, Slot: slotName(m, side, suffix),
-		Publication: slotName(m, side, ""), Rules: rules, Logger: l}
+		Publication: slotName(m, side, ""), Rules: rules, Repairs: repaired(rules, side), Logger: l}
 }
 
 func mysqlConfig(m *schemas.Migration, rules *schemas.Rules, side schemas.Side, dsn string, l *slog.Logger) mysql.Config {
