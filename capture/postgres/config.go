@@ -49,7 +49,8 @@ type Config struct {
 	Logger *slog.Logger     // nil: nothing is logged
 	Clock  func() time.Time // nil: time.Now
 
-	lookup pgconn.LookupFunc // resolves names in place of the system; set by tests, read by hosts
+	inspectEvery time.Duration     // 0: the constant; set by tests, read by the sampler
+	lookup       pgconn.LookupFunc // resolves names in place of the system; set by tests, read by hosts
 }
 
 var slotName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
@@ -97,6 +98,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.SlotWait == 0 {
 		c.SlotWait = 75 * time.Second
+	}
+	if c.inspectEvery == 0 {
+		c.inspectEvery = inspectEvery
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

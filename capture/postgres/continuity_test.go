@@ -168,22 +168,6 @@ func TestI1_AckAfterDurable(t *testing.T) {
 	}
 }
 
-// "Ack keepalive ServerWALEnd iff every commit received is durable": an idle
-// database lets the server forget what its neighbours write.
-func TestIdleDatabaseKeepsNoLog(t *testing.T) {
-	t.Parallel()
-	d := newDB(t, createOrders)
-	neighbour := newDB(t, `create table noise (x text)`)
-	cfg := d.config(orderEntity)
-	r := first(t, cfg)
-	neighbour.exec(`insert into noise select repeat('x', 1000) from generate_series(1, 20000)`)
-	at := neighbour.flushed()
-	untilConfirmed(t, d, cfg.Slot, at)
-	if n := len(r.sink.changes); n != 0 {
-		t.Errorf("%d changes", n)
-	}
-}
-
 // I7, zoo Z4: "if continuity is not proven at (re)connect, stop with a gap".
 func TestI7_GapIsLoud(t *testing.T) {
 	t.Parallel()

@@ -27,6 +27,7 @@ const (
 type sampler struct {
 	source  *Source
 	bounds  *bounds
+	watch   slotWatch     // of the sampling goroutine
 	sampled chan struct{} // of capacity 1: there is a new sample
 	left    chan error    // of capacity 1: why the stream has to be given up for another server; read by the connection
 
@@ -80,7 +81,7 @@ func (s *sampler) run(ctx context.Context) error {
 		case errors.As(err, &gap):
 			return err
 		}
-		if time.Since(began) > inspectEvery {
+		if time.Since(began) > s.source.cfg.inspectEvery {
 			retry.reset()
 		}
 		s.source.log.Warn("clock and log position not read; the frontier stands still", "err", err)
@@ -111,7 +112,7 @@ func (s *sampler) connected(ctx context.Context) error {
 	var inspected time.Time
 	var timeline int32
 	for {
-		if time.Since(inspected) >= inspectEvery {
+		if time.Since(inspected) >= s.source.cfg.inspectEvery {
 			if timeline, err = s.inspect(ctx, conn); err != nil {
 				return err
 			}
@@ -196,7 +197,7 @@ func (s *sampler) inspect(ctx context.Context, conn *pgconn.PgConn) (timeline in
 	if err := s.source.tableProblems(&f, was); err != nil {
 		return 0, err
 	}
-	return who.Timeline, s.inspectSlot(ctx, conn)
+	return who.Timeline, s.inspectSlot(ctx, conn, f.server.KeepMB)
 }
 
 // lookAround looks at the other servers of the DSN. One that was promoted while
@@ -220,19 +221,16 @@ func (s *sampler) lookAround(ctx context.Context, was identity) error {
 }
 
 // inspectSlot warns before the server throws away log that is still needed.
-func (s *sampler) inspectSlot(ctx context.Context, conn *pgconn.PgConn) error {
-	p, ok, err := readSlot(ctx, conn, s.source.cfg.Slot)
-	if err != nil || !ok {
-		return err // the stream finds out for itself
+func (s *sampler) inspectSlot(ctx context.Context, conn *pgconn.PgConn, keepMB int64) error {
+	read, ok, err := readSlotStats(ctx, conn, s.source.cfg.Slot, keepMB)
+	if err != nil {
+		return fmt.Errorf("read slot %s: %w", s.source.cfg.Slot, err)
 	}
-	last := s.source.counters.walStatus.Swap(&p.WALStatus)
-	if p.WALStatus == "reserved" || (last != nil && *last == p.WALStatus) {
-		return nil
+	if !ok {
+		return nil // the stream finds out for itself
 	}
-	left := int64(-1)
-	if p.SafeWALSize != nil {
-		left = *p.SafeWALSize
-	}
-	s.source.log.Warn("the server keeps more log than usual for the slot", "slot", p.Name, "wal_status", p.WALStatus, "bytes_left", left)
+	warnings := s.watch.take(&read, time.Now(), s.source.log)
+	s.source.counters.warnings.Store(&warnings)
+	s.source.counters.slot.Store(&read)
 	return nil
 }

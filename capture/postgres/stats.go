@@ -3,6 +3,7 @@ package postgres
 import (
 	"sync/atomic"
 
+	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -14,18 +15,19 @@ type Stats struct {
 	BadTags      int64 // tags that could not be read
 	Connections  int64 // streams started
 	Progress     schemas.Progress
-	// WALStatus is what the server says of the log it keeps for the slot:
-	// reserved, extended, or, soon before it is lost, unreserved. Empty: not
-	// known yet.
-	WALStatus string
+	// Slot is what the server keeps for the slot; nil: not known yet.
+	Slot *SlotStats
+	// Warnings are what an operator should look at now, before it becomes a gap.
+	Warnings []capture.Finding
 }
 
 // counters are written by the run's goroutines and read by Stats.
 type counters struct {
 	transactions, changes, refused, badTags, connections atomic.Int64
 
-	progress  atomic.Pointer[schemas.Progress]
-	walStatus atomic.Pointer[string]
+	progress atomic.Pointer[schemas.Progress]
+	slot     atomic.Pointer[SlotStats]
+	warnings atomic.Pointer[[]capture.Finding]
 }
 
 func (c *counters) said(p schemas.Progress) { c.progress.Store(&p) }
@@ -38,8 +40,12 @@ func (s *Source) Stats() Stats {
 	if p := c.progress.Load(); p != nil {
 		stats.Progress = *p
 	}
-	if w := c.walStatus.Load(); w != nil {
-		stats.WALStatus = *w
+	if slot := c.slot.Load(); slot != nil {
+		one := *slot
+		stats.Slot = &one
+	}
+	if w := c.warnings.Load(); w != nil {
+		stats.Warnings = *w
 	}
 	return stats
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/trueup-io/trueup/capture/postgres"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -100,6 +101,10 @@ func (s *statusFile) addSide(c *captured, now time.Time) {
 		s.Problems = append(s.Problems, fmt.Sprintf("%s: nothing has come yet", c.side))
 	case r.Frontier != 0 && lag > maxFrontierAge:
 		s.Problems = append(s.Problems, fmt.Sprintf("%s is %s behind", c.side, lag.Round(time.Second)))
+	}
+	if pg, ok := c.source.(*postgres.Source); ok {
+		stats := pg.Stats()
+		side.Slot, side.Warnings = stats.Slot, stats.Warnings
 	}
 	s.Sides[c.side.String()] = side
 }

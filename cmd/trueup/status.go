@@ -107,6 +107,12 @@ func printStatus(w io.Writer, s *statusFile, now time.Time) {
 		side := s.Sides[name]
 		fmt.Fprintf(w, "%-7s %s, epoch %d, at %s, complete up to %s (%.1f s ago), %d changes captured\n", name, side.Source, side.Epoch,
 			side.Position, side.Frontier, float64(side.LagMs)/1000, side.Changes)
+		if side.Slot != nil {
+			fmt.Fprintf(w, "        %s\n", visible(side.Slot.String()))
+		}
+		for _, f := range side.Warnings {
+			fmt.Fprintf(w, "        warning: %s: %s\n          %s\n", visible(f.Subject), visible(f.Detail), visible(f.Remedy))
+		}
 	}
 	r := s.Records
 	fmt.Fprintf(w, "records %d consumed = %d applied + %d duplicate + %d out of scope + %d quarantined + %d waiting; %d behind\n",

@@ -8,6 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/capture/postgres"
 )
 
 // statusFile is what a running Trueup says of itself, in status.json of its
@@ -39,6 +42,9 @@ type sideStatus struct {
 	ClockOffset int64  `json:"clock_offset_us"` // source's clock minus ours
 	ClockError  int64  `json:"clock_error_us"`
 	Gap         string `json:"gap,omitempty"`
+
+	Slot     *postgres.SlotStats `json:"slot,omitempty"`     // what PostgreSQL keeps for this side
+	Warnings []capture.Finding   `json:"warnings,omitempty"` // nothing is wrong yet
 }
 
 type keyCounts struct {

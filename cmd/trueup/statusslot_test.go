@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/capture/postgres"
+	"github.com/trueup-io/trueup/internal/servers/servertest"
+)
+
+// "Retained bytes, wal_status … sampled and exposed in trueup status (human and
+// --json)", from the first second of a run.
+func TestStatusShowsTheSlot(t *testing.T) {
+	t.Parallel()
+	var dsns []string
+	for range 2 {
+		dsn := servertest.PostgresDatabase(t)
+		conn, err := pgx.Connect(t.Context(), dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Exec(t.Context(), "create table things (id bigint primary key)"); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		dsns = append(dsns, dsn)
+	}
+	text := strings.ReplaceAll(fmt.Sprintf(typesMigration, "public"), "mariadb", "postgres")
+	path := writeMigration(t, strings.Replace(text, "name: types", "name: slotstatus", 1), dsns[0], dsns[1])
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, _, err := execute(ctx, "run", "-f", path)
+		done <- err
+	}()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	data := filepath.Join(filepath.Dir(path), "trueup-data")
+	for {
+		s, err := readStatus(data)
+		if err == nil && s != nil && s.Sides["legacy"].Slot != nil && s.Sides["target"].Slot != nil {
+			break
+		}
+		if !pause(ctx, 50*time.Millisecond) {
+			t.Fatal("no status with slots in it")
+		}
+	}
+	out, _, _ := execute(t.Context(), "status", "-f", path, "--json")
+	for _, field := range []string{`"slot":{"name":"trueup_slotstatus_legacy"`, `"wal_status":"reserved"`, `"retained_bytes":`, `"keep_bytes":-1`, `"spill_bytes":0`} {
+		if !strings.Contains(out, field) {
+			t.Errorf("status --json without %s:\n%s", field, out)
+		}
+	}
+	if out, _, _ := execute(t.Context(), "status", "-f", path); !strings.Contains(out, "slot trueup_slotstatus_target: reserved, ") {
+		t.Errorf("status without the slot:\n%s", out)
+	}
+}
+
+// A warning stands below its side, with what to do; what a server says drives
+// no terminal.
+func TestStatusShowsWarnings(t *testing.T) {
+	var out bytes.Buffer
+	printStatus(&out, &statusFile{Sides: map[string]sideStatus{"legacy": {Slot: &postgres.SlotStats{Name: "s", WALStatus: "extended", RetainedBytes: 3 << 20},
+		Warnings: []capture.Finding{{Severity: capture.Warn, Subject: "retained log of slot s", Detail: "much\x1b[2J", Remedy: "catch up"}}}}}, time.Now())
+	for _, says := range []string{"slot s: extended, 3 MB of log kept", "warning: retained log of slot s: much", "          catch up\n"} {
+		if !strings.Contains(out.String(), says) {
+			t.Errorf("%q is not in\n%s", says, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "\x1b") {
+		t.Error("an escape went through")
+	}
+}
