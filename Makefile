@@ -1,7 +1,7 @@
 # make demo      two real databases, one log, verdicts, repairs: a minute's look
 # make test      everything that has to pass, as .ci/run calls it
 # make lint      the static part of it
-# make bench     one JSON line per benchmark; BENCH=prefix chooses
+# make bench     one JSON line per benchmark; BENCH=prefix chooses, BENCH_FLAGS="-profile DIR" profiles
 # make crash     capture killed at every hit of every crash site; make test has a sample of it
 # make fuzz      every fuzz test for FUZZTIME each; FUZZ=regexp chooses
 # make generate  generated code, from its sources
@@ -10,6 +10,7 @@
 
 GO        ?= go
 BENCH     ?=
+BENCH_FLAGS ?=
 FUZZ      ?= .
 FUZZTIME  ?= 30s
 DEMO_FLAGS ?=
@@ -48,7 +49,9 @@ lint: $(TOOL)
 	scripts/vulncheck $(TOOLS)/govulncheck
 
 bench:
-	$(GO) run ./bench -bench "$(BENCH)"
+	@mkdir -p .cache
+	$(GO) build -o .cache/bench ./bench
+	.cache/bench -bench "$(BENCH)" $(BENCH_FLAGS)
 
 crash:
 	@scripts/setup test

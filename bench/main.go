@@ -1,25 +1,45 @@
 // Command bench measures, and prints one JSON line per benchmark: the subject
-// and the limit it is compared with run in turn in the same process, and the
-// best of the rounds of each counts. It promises ratios, not absolute figures.
+// and the limit it is compared with run in turn in the same run, and the best
+// of the rounds of each counts. It promises ratios, not absolute figures.
+//
+// What captures runs in a child process of its own (this program again, with
+// -child), so that its memory and its CPU time are seen by themselves.
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"strings"
-	"time"
+	"syscall"
 )
 
-// benchmark is a subject and, where there is one, the limit beside it. Each
-// returns how many units it did; it is timed around the call.
-type benchmark struct {
-	name    string
-	unit    string
-	subject func() (units int, err error)
-	limit   string // what the limit is; empty: there is none
-	against func() (units int, err error)
+// entry is a benchmark that can be asked for. Nothing is prepared before it runs.
+type entry struct {
+	name string
+	run  func(ctx context.Context, s *session, name string) ([]line, error)
+	// asked says that it runs only when its name is asked for: it fetches what is
+	// not part of this project.
+	asked bool
+}
+
+// entries are in the order in which they run.
+var entries = []entry{
+	{name: "capture.postgres.discard.rows1000", run: discard(rows1000)},
+	{name: "capture.postgres.discard.rows1", run: discard(rows1)},
+	{name: "capture.postgres.discard.rows1000.columns12", run: discard(columns12)},
+	{name: "capture.postgres.log.rows1000", run: toLog(rows1000)},
+	{name: "capture.postgres.log.rows1", run: toLog(rows1)},
+	{name: "capture.postgres.log.rows1000.columns12", run: toLog(columns12)},
+	{name: "capture.postgres.hugetxn", run: discard(hugetxn)},
+	{name: "capture.postgres.delay", run: postgresDelay},
+	{name: "reconcile.core", run: inProcess(reconcileCore)},
+	{name: "reconcile.kept", run: inProcess(reconcileKept)},
+	{name: "audit.replay", run: inProcess(auditReplay)},
 }
 
 // line is what is printed.
@@ -32,36 +52,54 @@ type line struct {
 	Ratio      *float64 `json:"ratio,omitempty"`
 	RSS        int      `json:"rss_mb"`
 	Rounds     int      `json:"rounds"`
+
+	// CPU seconds, user and system, for a million units: the steady figure where the machine is not ours alone. Of the
+	// best round of each; the server's own are in none of them.
+	CPU       float64 `json:"cpu_s_per_m,omitempty"`
+	LimitCPU  float64 `json:"limit_cpu_s_per_m,omitempty"`
+	BrokerCPU float64 `json:"broker_cpu_s_per_m,omitempty"`
+	// PerSecond is the load under which a delay was measured, where it could be kept up.
+	PerSecond float64 `json:"per_s,omitempty"`
 }
 
 const rounds = 3
 
 func main() {
 	prefix := flag.String("bench", "", "only benchmarks whose names begin so")
+	profile := flag.String("profile", "", "a `directory` for CPU profiles of the subjects' processes")
+	child := flag.String("child", "", "of the program itself: what to do in a process of its own")
 	flag.Parse()
-	if err := run(*prefix); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	if *child != "" {
+		err = runChild(ctx, *child)
+	} else {
+		err = run(ctx, *prefix, *profile)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(prefix string) error {
+func run(ctx context.Context, prefix, profile string) (err error) {
+	s := &session{profile: profile, prefix: prefix}
+	defer func() { err = errors.Join(err, s.close()) }()
 	known := 0
-	for _, make := range []func() (benchmark, error){reconcileCore, reconcileKept, auditReplay} {
-		b, err := make()
-		if err != nil {
-			return err
-		}
-		if !strings.HasPrefix(b.name, prefix) {
+	for _, e := range entries {
+		if !s.wants(e) {
 			continue
 		}
 		known++
-		l, err := measure(b)
+		lines, err := e.run(ctx, s, e.name)
 		if err != nil {
-			return fmt.Errorf("%s: %w", b.name, err)
+			return fmt.Errorf("%s: %w", e.name, err)
 		}
-		if err := json.NewEncoder(os.Stdout).Encode(l); err != nil {
-			return err
+		for _, l := range lines {
+			if err := json.NewEncoder(os.Stdout).Encode(l); err != nil {
+				return err
+			}
 		}
 	}
 	if known == 0 {
@@ -70,48 +108,7 @@ func run(prefix string) error {
 	return nil
 }
 
-func measure(b benchmark) (line, error) {
-	l := line{Bench: b.name, Unit: b.unit, Limit: b.limit, Rounds: rounds}
-	var limit float64
-	for range rounds {
-		v, err := rate(b.subject)
-		if err != nil {
-			return l, err
-		}
-		l.Value = max(l.Value, v)
-		if b.against == nil {
-			continue
-		}
-		if v, err = rate(b.against); err != nil {
-			return l, err
-		}
-		limit = max(limit, v)
-	}
-	if b.against != nil {
-		ratio := l.Value / limit
-		l.LimitValue, l.Ratio = &limit, &ratio
-	}
-	l.RSS = residentPeak()
-	return l, nil
-}
-
-func rate(f func() (int, error)) (float64, error) {
-	began := time.Now()
-	n, err := f()
-	return float64(n) / time.Since(began).Seconds(), err
-}
-
-// residentPeak is the most memory the process ever had resident, in MB; 0 where the system does not say.
-func residentPeak() int {
-	b, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0
-	}
-	for l := range strings.Lines(string(b)) {
-		var kb int
-		if n, _ := fmt.Sscanf(l, "VmHWM: %d kB", &kb); n == 1 {
-			return kb / 1024
-		}
-	}
-	return 0
+// wants says whether a benchmark was asked for.
+func (s *session) wants(e entry) bool {
+	return strings.HasPrefix(e.name, s.prefix) && (!e.asked || s.prefix != "")
 }

@@ -92,13 +92,13 @@ func step(core *reconcile.Core, log []schemas.Record, batch int, commit func() e
 const batch = 20_000
 
 // reconcileCore is the core with its state in memory.
-func reconcileCore() (benchmark, error) {
+func reconcileCore() (local, error) {
 	r, err := rules()
 	if err != nil {
-		return benchmark{}, err
+		return local{}, err
 	}
 	log := history(r)
-	return benchmark{name: "reconcile.core", unit: "records/s", subject: func() (int, error) {
+	return local{unit: "records/s", subject: func() (int, error) {
 		core, err := reconcile.NewCore(reconcile.Config{Rules: r}, reconcile.NewMemoryState())
 		if err != nil {
 			return 0, err
@@ -109,13 +109,13 @@ func reconcileCore() (benchmark, error) {
 
 // reconcileKept is the core with its state in Pebble, beside as many raw
 // writes of 48 bytes to Pebble, each after a read of its key.
-func reconcileKept() (benchmark, error) {
+func reconcileKept() (local, error) {
 	r, err := rules()
 	if err != nil {
-		return benchmark{}, err
+		return local{}, err
 	}
 	log := history(r)
-	return benchmark{name: "reconcile.kept", unit: "records/s", limit: "pebble get+set 48 bytes", subject: func() (int, error) {
+	return local{unit: "records/s", limit: "pebble get+set 48 bytes", subject: func() (int, error) {
 		return inDirectory(func(dir string) (n int, err error) {
 			db, err := state.Open(state.Config{Dir: dir, Identity: state.Identity{Migration: "bench", Partitions: 1}})
 			if err != nil {
@@ -175,20 +175,20 @@ func rawPebble(dir string, n int) (_ int, err error) {
 }
 
 // auditReplay is a replay of an export, beside only reading its lines.
-func auditReplay() (benchmark, error) {
+func auditReplay() (local, error) {
 	r, err := rules()
 	if err != nil {
-		return benchmark{}, err
+		return local{}, err
 	}
 	var file bytes.Buffer
 	w := schemas.NewLineWriter(&file, 1)
 	for _, rec := range history(r) {
 		if err := w.Write(&rec); err != nil {
-			return benchmark{}, err
+			return local{}, err
 		}
 	}
 	if err := w.End(); err != nil {
-		return benchmark{}, err
+		return local{}, err
 	}
 	read := func(fn func(*schemas.Record) error) (int, error) {
 		lines := schemas.NewLineReader(bytes.NewReader(file.Bytes()), 0)
@@ -205,7 +205,7 @@ func auditReplay() (benchmark, error) {
 			}
 		}
 	}
-	return benchmark{name: "audit.replay", unit: "records/s", limit: "parsing the lines", subject: func() (n int, err error) {
+	return local{unit: "records/s", limit: "parsing the lines", subject: func() (n int, err error) {
 		re, err := replay.New(r)
 		if err != nil {
 			return 0, err

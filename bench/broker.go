@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/trueup-io/trueup/stream"
+)
+
+// brokerTask runs the embedded broker, which acknowledges what is synchronously
+// written, until it is stopped.
+type brokerTask struct{ Dir string }
+
+// ready is the broker's answer when it takes records.
+type ready struct{ Brokers string }
+
+const logName = "bench"
+
+func (t brokerTask) run(ctx context.Context) error {
+	l, err := stream.Open(ctx, stream.Config{Migration: logName, DataDir: t.Dir})
+	if err != nil {
+		return err
+	}
+	err = answer(ready{l.Describe()})
+	if err == nil {
+		<-ctx.Done()
+	}
+	return errors.Join(err, l.Close())
+}
+
+// startBroker starts the embedded broker in a process of its own.
+func startBroker(ctx context.Context, dir string) (*child, error) {
+	c, err := startChild(ctx, "broker", brokerTask{dir})
+	if err != nil {
+		return nil, err
+	}
+	var r ready
+	if err := c.read(&r); err != nil {
+		return nil, errors.Join(err, c.stop())
+	}
+	return c, nil
+}

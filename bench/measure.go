@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// sample is one run of a subject or of its limit.
+type sample struct {
+	Units   int
+	Elapsed time.Duration
+	CPU     time.Duration // user and system, of the process that does the work
+	Broker  time.Duration // the same of the broker's process
+	RSS     int           // MB at most resident in the process that does the work
+}
+
+func (s sample) rate() float64 { return float64(s.Units) / s.Elapsed.Seconds() }
+
+// perMillion is CPU seconds for a million units.
+func (s sample) perMillion(cpu time.Duration) float64 {
+	return cpu.Seconds() / float64(s.Units) * 1e6
+}
+
+// comparison is a subject and, where there is one, the limit beside it. Each is
+// given the number of its round, from 0.
+type comparison struct {
+	unit    string
+	subject func(round int) (sample, error)
+	limit   string // what the limit is; empty: there is none
+	against func(round int) (sample, error)
+}
+
+// measure runs both in turn and takes the best round of each. The memory is that
+// of the subject's worst round.
+func (c comparison) measure(name string) (line, error) {
+	l := line{Bench: name, Unit: c.unit, Limit: c.limit, Rounds: rounds}
+	var best, limit sample
+	for round := range rounds {
+		s, err := c.subject(round)
+		if err != nil {
+			return l, err
+		}
+		l.RSS = max(l.RSS, s.RSS)
+		if round == 0 || s.rate() > best.rate() {
+			best = s
+		}
+		if c.against == nil {
+			continue
+		}
+		if s, err = c.against(round); err != nil {
+			return l, fmt.Errorf("%s: %w", c.limit, err)
+		}
+		if round == 0 || s.rate() > limit.rate() {
+			limit = s
+		}
+	}
+	l.Value, l.CPU, l.BrokerCPU = best.rate(), best.perMillion(best.CPU), best.perMillion(best.Broker)
+	if c.against != nil {
+		value, ratio := limit.rate(), best.rate()/limit.rate()
+		l.LimitValue, l.Ratio, l.LimitCPU = &value, &ratio, limit.perMillion(limit.CPU)
+	}
+	return l, nil
+}
+
+// work is a subject, or a limit, that runs in this process; it returns how many
+// units it did.
+type work func() (units int, err error)
+
+// local is a benchmark that runs in this process.
+type local struct {
+	unit    string
+	subject work
+	limit   string
+	against work
+}
+
+// inProcess measures a benchmark in this process, of which the memory is then.
+func inProcess(prepare func() (local, error)) func(context.Context, *session, string) ([]line, error) {
+	return func(_ context.Context, _ *session, name string) ([]line, error) {
+		b, err := prepare()
+		if err != nil {
+			return nil, err
+		}
+		c := comparison{unit: b.unit, limit: b.limit, subject: b.subject.timed}
+		if b.against != nil {
+			c.against = b.against.timed
+		}
+		l, err := c.measure(name)
+		l.CPU, l.LimitCPU = 0, 0
+		return []line{l}, err
+	}
+}
+
+func (w work) timed(int) (sample, error) {
+	began := time.Now()
+	n, err := w()
+	return sample{Units: n, Elapsed: time.Since(began), RSS: residentPeak()}, err
+}
+
+// residentPeak is the most memory the process ever had resident, in MB; 0 where the system does not say.
+func residentPeak() int {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for l := range strings.Lines(string(b)) {
+		var kb int
+		if n, _ := fmt.Sscanf(l, "VmHWM: %d kB", &kb); n == 1 {
+			return kb / 1024
+		}
+	}
+	return 0
+}

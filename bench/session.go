@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/trueup-io/trueup/internal/servers"
+)
+
+// session is what benchmarks of one run share. It is used by one goroutine.
+type session struct {
+	prefix  string // of the benchmarks that were asked for
+	profile string // directory for profiles; empty: none are taken
+
+	dir       string // temporary; empty: nothing has needed it yet
+	postgres  *servers.Postgres
+	workloads map[*shape]*workload
+}
+
+// directory returns a new directory that goes with the session.
+func (s *session) directory(name string) (string, error) {
+	if s.dir == "" {
+		var err error
+		if s.dir, err = os.MkdirTemp("", "trueup-bench-*"); err != nil {
+			return "", err
+		}
+	}
+	return os.MkdirTemp(s.dir, name+"-*")
+}
+
+// server returns the session's PostgreSQL.
+func (s *session) server(ctx context.Context) (*servers.Postgres, error) {
+	if s.postgres != nil {
+		return s.postgres, nil
+	}
+	var err error
+	s.postgres, err = servers.StartPostgres(ctx, servers.PostgresOptions{Settings: map[string]string{
+		"max_replication_slots": "64", // each drains the backlog once
+		"max_wal_size":          "4GB",
+		"shared_buffers":        "256MB",
+		"autovacuum":            "off", // of tables that are only inserted into, in the middle of a measurement
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("a server to capture from: %w", err)
+	}
+	return s.postgres, nil
+}
+
+func (s *session) close() error {
+	var err error
+	if s.postgres != nil {
+		err = s.postgres.Stop()
+	}
+	if s.dir != "" {
+		err = errors.Join(err, os.RemoveAll(s.dir))
+	}
+	return err
+}
