@@ -42,6 +42,7 @@ type Core struct {
 
 	sides    [3]sideState // by schemas.Side
 	covered  coverage
+	entities map[coverKey]*entityState // those of which there is something to say
 	force    inForce
 	queue    []waiting // read, and not yet completed by a progress of their side
 	queueSeq uint64
@@ -59,7 +60,7 @@ func NewCore(cfg Config, state State) (*Core, error) {
 	if cfg.MaxVersions == 0 {
 		cfg.MaxVersions = DefaultMaxVersions
 	}
-	c := &Core{cfg: cfg, state: state, txns: newTxns(state), covered: coverage{}}
+	c := &Core{cfg: cfg, state: state, txns: newTxns(state), covered: coverage{}, entities: map[coverKey]*entityState{}}
 	c.keys = &keyring{state: state, rules: cfg.Rules, cache: map[string]*keyState{}, authorityOf: c.force.authorityOf, swap: c.swapRoles}
 	for i := range c.sides {
 		c.sides[i].frontier = beforeAll
@@ -114,6 +115,10 @@ func (c *Core) Step(offset int64, r *schemas.Record, out *Effects) error {
 		err = c.takeCovered(offset, r.Covered, out)
 	case r.Control != nil:
 		err = c.takeControl(r.Control)
+	case r.Quarantine != nil:
+		err = c.takeQuarantine(offset, r.Quarantine, out)
+	case r.Gap != nil && r.Gap.Entity != "":
+		err = c.takeEntityGap(offset, r.Gap, out)
 	case r.Gap != nil:
 		c.counters.Applied++
 		err = c.gap(r.Gap.Side, r.Gap.Source, r.Gap.Epoch, offset, r.Gap.Reason, out)
@@ -146,6 +151,8 @@ func (c *Core) Quarantine(offset int64, entity string, key []string, detail stri
 		return fmt.Errorf("quarantine at offset %d: %w", offset, err)
 	}
 	for _, s := range schemas.Sides {
+		c.renew(k, s)
+		k.side[s].gen = c.gen(e, s)
 		c.block(k, s, schemas.Quarantined)
 	}
 	c.touch(k)
@@ -165,7 +172,7 @@ func (c *Core) viewOf(e *schemas.Entity, now schemas.Micros) view {
 	return view{
 		rules: c.version(), authority: c.force.authorityOf(e), window: c.force.windowOf(e), now: now, txns: c.txns,
 		frontier: [3]schemas.Micros{0, c.sides[1].frontier, c.sides[2].frontier},
-		gen:      [3]uint32{0, c.sides[1].gen, c.sides[2].gen},
+		gen:      [3]uint32{0, c.gen(e, 1), c.gen(e, 2)},
 	}
 }
 
@@ -272,6 +279,11 @@ func (c *Core) gap(side schemas.Side, source string, epoch uint32, offset int64,
 		s.started = false // the next record names it
 	}
 	c.covered.dropSide(side)
+	for k, x := range c.entities { // any order: each is changed by itself
+		if k.side == side {
+			x.gapPos, x.unkeyedPos, x.unkeyedOrd = "", "", 0 // positions of an epoch gone by
+		}
+	}
 	out.Alarms = append(out.Alarms, Alarm{Reason: schemas.GapReason, Side: side, Offset: offset, Detail: reason})
 	if !void {
 		return nil
@@ -309,7 +321,7 @@ func (c *Core) takeControl(r *schemas.Control) error {
 	if r.Baseline == schemas.BaselineEmpty {
 		for _, e := range c.cfg.Rules.Entities() {
 			for _, s := range schemas.Sides {
-				c.covered.add(coverKey{e.Name, s}, span{gen: c.sides[s].gen, since: always})
+				c.covered.add(coverKey{e.Name, s}, span{gen: c.gen(e, s), since: always})
 			}
 		}
 		changed = true

@@ -71,7 +71,7 @@ func (k *keyState) settledForm() bool {
 			return false
 		}
 	}
-	return k.open == nil && !k.overflow && len(k.parked) == 0 && len(k.authority) == 1 && k.max == 0 && k.hasFollow &&
+	return k.class == classEqual && k.open == nil && !k.overflow && len(k.parked) == 0 && len(k.authority) == 1 && k.max == 0 && k.hasFollow &&
 		k.timer == [3]schemas.Micros{} && !k.indexed &&
 		k.authority[0].tolerant == nil && k.follower.tolerant == nil &&
 		k.authority[0].digest == k.follower.digest && (k.authority[0].flags|k.follower.flags)&^(present|virtual) == 0

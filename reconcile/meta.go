@@ -13,8 +13,9 @@ import (
 // errPage ends a scan early.
 var errPage = errors.New("page is full")
 
-// stateFormat is the format of everything a core keeps in State.
-const stateFormat = 1
+// stateFormat is the format of everything a core keeps in State. 2 added what
+// is known of entities; what 1 wrote is read as it is.
+const stateFormat = 2
 
 // ErrForeignState says that a state was made under other rules or by a newer
 // format; it must be rebuilt from the log.
@@ -84,6 +85,11 @@ func (c *Core) encodeMeta() []byte {
 		touched = append(touched, k.id)
 	}
 	e.texts(touched)
+	for _, s := range schemas.Sides {
+		for _, entity := range c.cfg.Rules.Entities() {
+			c.entities[coverKey{entity.Name, s}].encode(e)
+		}
+	}
 	return e.b
 }
 
@@ -147,8 +153,9 @@ func (c *Core) load() error {
 
 func (c *Core) decodeMeta(b []byte) (touched []string, err error) {
 	d := &decoder{b: b}
-	if f := d.byte(); f != stateFormat {
-		return nil, fmt.Errorf("%w: format %d, this program writes %d", ErrForeignState, f, stateFormat)
+	format := d.byte()
+	if format == 0 || format > stateFormat {
+		return nil, fmt.Errorf("%w: format %d, this program writes %d", ErrForeignState, format, stateFormat)
 	}
 	if v := d.text(); v != c.cfg.Rules.Version {
 		return nil, fmt.Errorf("%w: rules %s, now %s", ErrForeignState, v, c.cfg.Rules.Version)
@@ -178,6 +185,16 @@ func (c *Core) decodeMeta(b []byte) (touched []string, err error) {
 		}
 	}
 	touched = d.texts()
+	if format < 2 {
+		return touched, d.err()
+	}
+	for _, s := range schemas.Sides {
+		for _, entity := range c.cfg.Rules.Entities() {
+			if x := decodeEntityState(d); x != nil {
+				c.entities[coverKey{entity.Name, s}] = x
+			}
+		}
+	}
 	return touched, d.err()
 }
 
@@ -206,12 +223,15 @@ func encodeQueued(q *waiting) []byte {
 	encodeVersion(e, &q.v)
 	e.text(string(q.block))
 	e.bool(q.late)
-	e.bool(q.cover != nil)
+	e.byte(byte(q.kind))
 	if r := q.cover; r != nil {
 		e.bool(r.From != nil)
 		e.texts(r.From)
 		e.bool(r.To != nil)
 		e.texts(r.To)
+	}
+	if q.kind == waitingGap || q.kind == waitingQuarantine {
+		e.text(q.why)
 	}
 	return e.b
 }
@@ -224,7 +244,7 @@ func (c *Core) loadQueue() error {
 		q.key, q.op = d.texts(), schemas.Op(d.byte())
 		q.v = decodeVersion(d)
 		q.block, q.late = schemas.Reason(d.text()), d.bool()
-		if d.bool() {
+		if q.kind = waitingKind(d.byte()); q.kind == waitingCovered {
 			q.cover = &schemas.Covered{Side: q.side, Pos: q.v.pos}
 			if from := d.bool(); from {
 				q.cover.From = d.texts()
@@ -236,6 +256,9 @@ func (c *Core) loadQueue() error {
 			} else {
 				d.texts()
 			}
+		}
+		if q.kind == waitingGap || q.kind == waitingQuarantine {
+			q.why = d.text()
 		}
 		if err := d.err(); err != nil || q.entity == nil {
 			return fmt.Errorf("read queued change: %w", errDamaged)

@@ -34,8 +34,13 @@ type Counters struct {
 	Applied     int64
 	Duplicate   int64 // an event at or before one already seen of its key and side, or of an epoch gone by
 	OutOfScope  int64 // of an entity that the rules do not name
-	Quarantined int64 // could not be read
+	Quarantined int64 // could not be read, or whose transaction was cut off
 	Waiting     int64 // changes whose transaction no progress has completed yet
+}
+
+// Unaccounted is how many records the accounts lose; it is always 0.
+func (n Counters) Unaccounted() int64 {
+	return n.Consumed - n.Applied - n.Duplicate - n.OutOfScope - n.Quarantined - n.Waiting
 }
 
 // Plus adds up the accounts of partitions.

@@ -8,17 +8,29 @@ import (
 	"github.com/trueup-io/trueup/schemas"
 )
 
-// waiting is a change, or a covered range, that was read and that no progress
-// of its side has completed yet.
+// waitingKind says what a queued record is. It stands in State.
+type waitingKind byte
+
+const (
+	waitingChange     waitingKind = 0
+	waitingCovered    waitingKind = 1
+	waitingGap        waitingKind = 2 // of its entity
+	waitingQuarantine waitingKind = 3
+)
+
+// waiting is a record of one entity that was read and that no progress of its
+// side has completed yet.
 type waiting struct {
+	kind   waitingKind
 	side   schemas.Side
 	entity *schemas.Entity
 	key    []string
 	op     schemas.Op
 	v      version // at is still on the source's clock
 	block  schemas.Reason
-	late   bool // it stands below the frontier: a duplicate, or an alarm
-	cover  *schemas.Covered
+	late   bool             // it stands below the frontier: a duplicate, or an alarm
+	cover  *schemas.Covered // of waitingCovered
+	why    string           // of waitingGap and waitingQuarantine
 
 	seq    uint64
 	stored bool // stands in State
@@ -102,7 +114,7 @@ func (c *Core) takeCovered(offset int64, r *schemas.Covered, out *Effects) error
 		c.counters.OutOfScope++
 		return nil
 	}
-	c.enqueue(waiting{side: r.Side, entity: e, cover: r, v: version{pos: r.Pos, off: offset}})
+	c.enqueue(waiting{kind: waitingCovered, side: r.Side, entity: e, cover: r, v: version{pos: r.Pos, off: offset}})
 	return nil
 }
 
@@ -116,9 +128,17 @@ func (c *Core) complete(side schemas.Side, pos string, out *Effects) error {
 			continue
 		}
 		c.markShared(side, i, pos)
-		c.counters.Applied++
-		if err := c.apply(q, out); err != nil {
+		outcome, err := c.apply(q, out)
+		if err != nil {
 			return err
+		}
+		switch outcome {
+		case applied:
+			c.counters.Applied++
+		case duplicate:
+			c.counters.Duplicate++
+		case quarantined:
+			c.counters.Quarantined++
 		}
 		if err := c.unqueue(q); err != nil {
 			return fmt.Errorf("forget queued change: %w", err)
@@ -133,7 +153,7 @@ func (c *Core) complete(side schemas.Side, pos string, out *Effects) error {
 // queue[i] if it touches several keys.
 func (c *Core) markShared(side schemas.Side, i int, pos string) {
 	first := &c.queue[i]
-	if first.cover != nil || first.v.has(shared) || first.op == schemas.OpRead || first.op == schemas.OpTruncate ||
+	if first.kind != waitingChange || first.v.has(shared) || first.op == schemas.OpRead || first.op == schemas.OpTruncate ||
 		side != c.force.authorityOf(first.entity) {
 		return
 	}
@@ -146,7 +166,7 @@ func (c *Core) markShared(side schemas.Side, i int, pos string) {
 		if q.v.pos != first.v.pos {
 			break
 		}
-		if q.cover == nil {
+		if q.kind == waitingChange {
 			rows++
 			several = several || q.entity != first.entity || !sameKey(q.key, first.key)
 		}
@@ -156,7 +176,7 @@ func (c *Core) markShared(side schemas.Side, i int, pos string) {
 	}
 	for j := i; j < len(c.queue); j++ {
 		q := &c.queue[j]
-		if q.side == side && q.v.pos == first.v.pos && q.cover == nil {
+		if q.side == side && q.v.pos == first.v.pos && q.kind == waitingChange {
 			q.v.flags |= shared
 		}
 	}
@@ -175,44 +195,67 @@ func sameKey(a, b []string) bool {
 	return true
 }
 
-// apply gives a completed change to its key.
-func (c *Core) apply(q *waiting, out *Effects) error {
-	s := &c.sides[q.side]
-	switch {
-	case q.cover != nil:
-		return c.applyCovered(q)
-	case q.op == schemas.OpTruncate:
-		return c.applyTruncate(q, out)
+// outcome is what became of a record, as it is accounted for.
+type outcome uint8
+
+const (
+	applied outcome = iota
+	duplicate
+	quarantined
+)
+
+// apply gives a completed record to its key, or to all keys of its entity.
+func (c *Core) apply(q *waiting, out *Effects) (outcome, error) {
+	if c.repeated(q) {
+		if q.v.has(shared) {
+			c.txns.done(&q.v, false)
+		}
+		return duplicate, nil
 	}
+	switch {
+	case q.kind == waitingCovered:
+		return applied, c.applyCovered(q)
+	case q.kind == waitingGap:
+		return applied, c.applyEntityGap(q, out)
+	case q.op == schemas.OpTruncate:
+		return applied, c.applyTruncate(q, out)
+	case q.kind == waitingQuarantine && q.key == nil:
+		return c.applyUnkeyed(q, out), nil
+	}
+	s := &c.sides[q.side]
 	_, q.v.at = s.ours(q.v.at)
 	s.latest = max(s.latest, q.v.at)
 	k, err := c.keys.get(q.entity, q.key)
-	if err != nil {
-		return err
+	switch {
+	case err != nil:
+		return applied, err
+	case !c.applyVersion(k, q, out):
+		return duplicate, nil
+	case q.kind == waitingQuarantine:
+		out.Alarms = append(out.Alarms, q.alarm(schemas.Quarantined))
+		return quarantined, nil
 	}
-	c.applyVersion(k, q, out)
-	return nil
+	return applied, nil
 }
 
-// applyVersion gives a key its next version on a side.
-func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) {
+// applyVersion gives a key its next version on a side. It is false for one
+// that the key has seen.
+func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) bool {
 	s := &c.sides[q.side]
 	authority := c.force.authorityOf(k.entity)
 	c.renew(k, q.side)
 	n := &k.side[q.side]
 	if n.seen && !after(q.v.pos, q.v.ord, n.lastPos, n.lastOrd) {
-		c.counters.Duplicate++
-		c.counters.Applied--
 		if q.v.has(shared) {
 			c.txns.done(&q.v, false)
 		}
-		return
+		return false
 	}
 	c.know(k)
 	c.touch(k)
 	first := !n.known
 	n.seen, n.lastPos, n.lastOrd = true, q.v.pos, q.v.ord
-	n.known, n.ever, n.gen = true, true, s.gen
+	n.known, n.ever, n.gen = true, true, c.gen(k.entity, q.side)
 	if first {
 		n.since = q.v.at
 	}
@@ -220,18 +263,18 @@ func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) {
 		c.block(k, q.side, schemas.GapReason)
 		out.Alarms = append(out.Alarms, Alarm{Reason: schemas.GapReason, Side: q.side, Entity: k.entity.Name, Key: q.key,
 			Offset: q.v.off, Detail: fmt.Sprintf("came late: at %s, below the frontier at %s", q.v.pos, s.pos)})
-		return
+		return true
 	}
 	if q.block != "" {
 		c.block(k, q.side, q.block)
-		return
+		return true
 	}
 	if n.blocked != "" {
 		n.blocked, n.since = "", q.v.at
 	}
 	if q.side == authority {
 		if q.op == schemas.OpRead && len(k.authority) > 0 && same(k.entity, k.last(), &q.v) {
-			return
+			return true
 		}
 		k.appendAuthority(q.v, c.txns)
 	} else {
@@ -239,16 +282,17 @@ func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) {
 			q.v.flags &^= shared
 		}
 		a := &k.side[authority]
-		ordered := a.known && a.blocked == "" && a.gen == c.sides[authority].gen &&
+		ordered := a.known && a.blocked == "" && a.gen == c.gen(k.entity, authority) &&
 			a.since <= q.v.at.Add(-c.force.windowOf(k.entity))
 		if q.op == schemas.OpRead && k.hasFollow && len(k.parked) == 0 && same(k.entity, &k.follower, &q.v) {
-			return
+			return true
 		}
 		k.takeFollower(q.v, ordered, c.txns)
 	}
 	if len(k.authority)+len(k.parked) > c.cfg.MaxVersions {
 		c.overflow(k, out)
 	}
+	return true
 }
 
 func (c *Core) overflow(k *keyState, out *Effects) {
@@ -286,7 +330,7 @@ func (c *Core) forget(k *keyState, side schemas.Side) {
 // renew forgets what a gap has voided.
 func (c *Core) renew(k *keyState, side schemas.Side) {
 	n := &k.side[side]
-	if gen := c.sides[side].gen; (n.known || n.seen) && n.gen != gen {
+	if gen := c.gen(k.entity, side); (n.known || n.seen || n.blocked != "") && n.gen != gen {
 		c.forget(k, side)
 		*n = knowledge{ever: n.ever, gen: gen}
 	}
@@ -297,8 +341,8 @@ func (c *Core) know(k *keyState) {
 	authority := c.force.authorityOf(k.entity)
 	for _, side := range [2]schemas.Side{authority, authority.Other()} {
 		n := &k.side[side]
-		gen := c.sides[side].gen
-		if n.known && n.gen == gen || n.blocked != "" {
+		gen := c.gen(k.entity, side)
+		if n.gen == gen && (n.known || n.blocked != "") {
 			continue
 		}
 		since, ok := c.covered.find(coverKey{k.entity.Name, side}, gen, k.order())
@@ -318,7 +362,7 @@ func (c *Core) know(k *keyState) {
 func (c *Core) applyCovered(q *waiting) error {
 	r, e := q.cover, q.entity
 	s := &c.sides[q.side]
-	n := span{gen: s.gen, since: s.latest}
+	n := span{gen: c.gen(e, q.side), since: s.latest}
 	if r.From != nil {
 		n.from = e.OrderKey(r.From)
 	}
@@ -326,6 +370,9 @@ func (c *Core) applyCovered(q *waiting) error {
 		n.to = e.OrderKey(r.To)
 	}
 	c.covered.add(coverKey{e.Name, q.side}, n)
+	if n.from == nil && n.to == nil {
+		c.forgetUnkeyed(q)
+	}
 	return c.keys.eachIn(e, n.from, n.to, func(k *keyState) error {
 		c.know(k)
 		c.touch(k)
@@ -338,8 +385,10 @@ func (c *Core) applyTruncate(q *waiting, out *Effects) error {
 	s := &c.sides[q.side]
 	_, q.v.at = s.ours(q.v.at)
 	s.latest = max(s.latest, q.v.at)
+	gen := c.gen(q.entity, q.side)
+	c.forgetUnkeyed(q)
 	err := c.keys.eachIn(q.entity, nil, nil, func(k *keyState) error {
-		if n := &k.side[q.side]; n.known && n.gen == s.gen && c.holds(k, q.side) {
+		if n := &k.side[q.side]; n.known && n.gen == gen && c.holds(k, q.side) {
 			one := *q
 			one.key = k.key
 			c.applyVersion(k, &one, out)
@@ -349,7 +398,7 @@ func (c *Core) applyTruncate(q *waiting, out *Effects) error {
 	if err != nil {
 		return err
 	}
-	c.covered.add(coverKey{q.entity.Name, q.side}, span{gen: s.gen, since: q.v.at})
+	c.covered.add(coverKey{q.entity.Name, q.side}, span{gen: gen, since: q.v.at})
 	return nil
 }
 

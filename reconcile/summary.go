@@ -28,7 +28,20 @@ var reasonOf = map[class]schemas.Reason{
 func (c *Core) Finish() (schemas.Summary, error) {
 	for i := range c.queue {
 		q := &c.queue[i]
-		if q.cover != nil || q.op == schemas.OpTruncate {
+		switch {
+		case q.kind == waitingCovered || q.op == schemas.OpTruncate || c.repeated(q):
+			continue
+		case q.kind == waitingGap:
+			err := c.keys.eachIn(q.entity, nil, nil, func(k *keyState) error {
+				c.unsettle(k)
+				return nil
+			})
+			if err != nil {
+				return schemas.Summary{}, err
+			}
+			continue
+		case q.kind == waitingQuarantine && q.key == nil:
+			c.keys.count(classQuarantined, +1)
 			continue
 		}
 		k, err := c.keys.get(q.entity, q.key)

@@ -24,6 +24,8 @@ import (
 //	L covered 1..5        (with nothing: all keys)
 //	L truncate @3
 //	L gap reason          a new epoch
+//	L lost reason         a gap of the entity alone, at the side's position; lost-again says the latest again
+//	L poison 1 reason     an event of key 1 that cannot be read; - where the key is not known; poison-again says the latest again
 //	L again 2             writes the side's change number 2 again, as it was
 //	L late 1=a @0.5       at a position below the frontier
 //	reopen                the state is written, and opened again
@@ -33,7 +35,7 @@ func TestTranscripts(t *testing.T) {
 			if d.Cmd != "log" {
 				d.Fatalf(t, "unknown command %s", d.Cmd)
 			}
-			s := &script{history: newHistory(t, "2s"), epoch: [3]uint32{0, 1, 1}}
+			s := &script{history: newHistory(t, "2s"), epoch: [3]uint32{0, 1, 1}, said: map[string]schemas.Record{}}
 			var out strings.Builder
 			for n, line := range strings.Split(d.Input, "\n") {
 				if err := s.line(strings.Fields(line)); err != nil {
@@ -51,6 +53,7 @@ type script struct {
 	*history
 	epoch [3]uint32
 	made  [3][]*schemas.Change
+	said  map[string]schemas.Record // the latest gap and quarantine, to be said again
 }
 
 func seconds(text string) (schemas.Micros, error) {
@@ -122,6 +125,23 @@ func (s *script) do(side schemas.Side, words []string, at schemas.Micros, option
 	case "gap":
 		s.epoch[side]++
 		s.step(schemas.Record{Gap: &schemas.Gap{Side: side, Source: side.String(), Epoch: s.epoch[side], Reason: strings.Join(words[1:], " ")}})
+	case "lost":
+		s.pos[side]++
+		r := schemas.Record{Gap: &schemas.Gap{Side: side, Entity: "order", Source: side.String(), Epoch: s.epoch[side],
+			Pos: position(s.pos[side]), Reason: strings.Join(words[1:], " ")}}
+		s.said["lost"] = r
+		s.step(r)
+	case "poison":
+		s.pos[side]++
+		q := &schemas.Quarantine{EventID: schemas.EventID{Source: side.String(), Epoch: s.epoch[side], Pos: position(s.pos[side])},
+			Side: side, Entity: "order", CommitTS: at, Reason: strings.Join(words[2:], " ")}
+		if words[1] != "-" {
+			q.Key = []string{words[1]}
+		}
+		s.said["poison"] = schemas.Record{Quarantine: q}
+		s.step(s.said["poison"])
+	case "lost-again", "poison-again":
+		s.step(s.said[strings.TrimSuffix(words[0], "-again")])
 	case "again":
 		n, err := strconv.Atoi(words[1])
 		if err != nil {
@@ -206,7 +226,7 @@ func (s *script) say(out *strings.Builder) {
 
 func (s *script) end(out *strings.Builder) {
 	n := s.core.Counters()
-	if n.Consumed != n.Applied+n.Duplicate+n.OutOfScope+n.Quarantined+n.Waiting {
+	if n.Unaccounted() != 0 {
 		s.t.Errorf("I21: the accounts do not add up: %+v", n)
 	}
 	sum, err := s.core.Finish()
@@ -219,5 +239,9 @@ func (s *script) end(out *strings.Builder) {
 			fmt.Fprintf(out, ", %s %d", r, k)
 		}
 	}
-	fmt.Fprintf(out, "; duplicate %d\n", n.Duplicate)
+	fmt.Fprintf(out, "; duplicate %d", n.Duplicate)
+	if n.Quarantined > 0 {
+		fmt.Fprintf(out, ", quarantined %d", n.Quarantined)
+	}
+	fmt.Fprintln(out)
 }

@@ -1,0 +1,158 @@
+package reconcile
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// entityState is what a partition knows of an entity on one side beyond its
+// keys and its coverage.
+type entityState struct {
+	gaps   uint32 // of this entity alone; what was known before the latest is void
+	gapPos string // of the latest, in the side's epoch; "" before one
+
+	unkeyed    int64  // quarantined events of which nobody can say which key they are of
+	unkeyedPos string // of the latest, in the side's epoch; "" before one
+	unkeyedOrd uint32
+}
+
+func (x *entityState) encode(e *encoder) {
+	e.bool(x != nil)
+	if x == nil {
+		return
+	}
+	e.uint(uint64(x.gaps))
+	e.text(x.gapPos)
+	e.int(x.unkeyed)
+	e.text(x.unkeyedPos)
+	e.uint(uint64(x.unkeyedOrd))
+}
+
+func decodeEntityState(d *decoder) *entityState {
+	if !d.bool() {
+		return nil
+	}
+	return &entityState{gaps: uint32(d.uint()), gapPos: d.text(), unkeyed: d.int(), unkeyedPos: d.text(), unkeyedOrd: uint32(d.uint())}
+}
+
+// entity returns what there is to say of an entity on a side, from now on.
+func (c *Core) entity(name string, side schemas.Side) *entityState {
+	k := coverKey{name, side}
+	x := c.entities[k]
+	if x == nil {
+		x = new(entityState)
+		c.entities[k] = x
+	}
+	return x
+}
+
+// gen is the generation of an entity on a side: what was known under another
+// one is void. It rises with the side's gaps and with the entity's, and both
+// only rise, so their sum is another one after each.
+func (c *Core) gen(e *schemas.Entity, side schemas.Side) uint32 {
+	gen := c.sides[side].gen
+	if len(c.entities) > 0 {
+		if x := c.entities[coverKey{e.Name, side}]; x != nil {
+			gen += x.gaps
+		}
+	}
+	return gen
+}
+
+// takeEntityGap queues a gap of one entity: it takes effect behind the changes
+// that came before it.
+func (c *Core) takeEntityGap(offset int64, r *schemas.Gap, out *Effects) error {
+	if stale, err := c.enter(r.Side, r.Source, r.Epoch, offset, out); stale || err != nil {
+		return err
+	}
+	e, ok := c.cfg.Rules.Entity(r.Entity)
+	if !ok {
+		c.counters.OutOfScope++
+		return nil
+	}
+	c.enqueue(waiting{kind: waitingGap, side: r.Side, entity: e, v: version{pos: strings.Clone(r.Pos), off: offset}, why: strings.Clone(r.Reason)})
+	return nil
+}
+
+// takeQuarantine queues an event that could not be made a change.
+func (c *Core) takeQuarantine(offset int64, r *schemas.Quarantine, out *Effects) error {
+	if stale, err := c.enter(r.Side, r.Source, r.Epoch, offset, out); stale || err != nil {
+		return err
+	}
+	e, ok := c.cfg.Rules.Entity(r.Entity)
+	if !ok {
+		c.counters.OutOfScope++
+		return nil
+	}
+	var key []string
+	for _, text := range r.Key {
+		key = append(key, strings.Clone(text))
+	}
+	s := &c.sides[r.Side]
+	c.enqueue(waiting{kind: waitingQuarantine, side: r.Side, entity: e, key: key, block: schemas.Quarantined,
+		v:    version{at: r.CommitTS, pos: strings.Clone(r.Pos), ord: r.Ordinal, off: offset},
+		late: s.frontier != beforeAll && r.Pos <= s.pos,
+		why:  fmt.Sprintf("%s; at %s, ordinal %d, digest %s", r.Reason, r.Pos, r.Ordinal, hex.EncodeToString(r.Digest[:]))})
+	return nil
+}
+
+// repeated says whether a record of an entity stood in the log before, as far
+// as the entity's gap tells: whatever the gap's position does not come after
+// was written before the gap, or not at all.
+func (c *Core) repeated(q *waiting) bool {
+	if len(c.entities) == 0 {
+		return false
+	}
+	x := c.entities[coverKey{q.entity.Name, q.side}]
+	if x == nil || x.gapPos == "" {
+		return false
+	}
+	if q.kind == waitingCovered || q.op == schemas.OpRead {
+		return q.v.pos < x.gapPos // a baseline can follow where the side stands still
+	}
+	return q.v.pos <= x.gapPos
+}
+
+// applyEntityGap voids what is known of an entity on a side.
+func (c *Core) applyEntityGap(q *waiting, out *Effects) error {
+	x := c.entity(q.entity.Name, q.side)
+	x.gaps++
+	x.gapPos = q.v.pos
+	delete(c.covered, coverKey{q.entity.Name, q.side})
+	out.Alarms = append(out.Alarms, q.alarm(schemas.GapReason))
+	return c.keys.eachIn(q.entity, nil, nil, func(k *keyState) error {
+		c.touch(k)
+		return nil
+	})
+}
+
+// applyUnkeyed counts an event of which nobody can say which key it is of.
+func (c *Core) applyUnkeyed(q *waiting, out *Effects) outcome {
+	x := c.entity(q.entity.Name, q.side)
+	if x.unkeyedPos != "" && !after(q.v.pos, q.v.ord, x.unkeyedPos, x.unkeyedOrd) {
+		return duplicate
+	}
+	x.unkeyed++
+	x.unkeyedPos, x.unkeyedOrd = q.v.pos, q.v.ord
+	c.keys.count(classQuarantined, +1)
+	out.Alarms = append(out.Alarms, q.alarm(schemas.Quarantined))
+	return quarantined
+}
+
+// forgetUnkeyed meets a record that says where every row of the entity stands:
+// those that nobody could read are among them.
+func (c *Core) forgetUnkeyed(q *waiting) {
+	x := c.entities[coverKey{q.entity.Name, q.side}]
+	if x == nil || x.unkeyed == 0 || q.v.pos < x.unkeyedPos {
+		return
+	}
+	c.keys.count(classQuarantined, -x.unkeyed)
+	x.unkeyed = 0
+}
+
+func (q *waiting) alarm(reason schemas.Reason) Alarm {
+	return Alarm{Reason: reason, Side: q.side, Entity: q.entity.Name, Key: q.key, Offset: q.v.off, Detail: q.why}
+}
