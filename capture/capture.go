@@ -46,8 +46,8 @@ type Start struct {
 // Source is the change log of one store.
 type Source interface {
 	// Open proves continuity with from and identity without starting the stream. Both are empty on the first start:
-	// then it takes the present position, and creates what it needs to keep it. A continuity that cannot be proven is
-	// a *GapError.
+	// then it takes the present position, and creates what it needs to keep it (see Keeper). A continuity that cannot be
+	// proven is a *GapError.
 	Open(ctx context.Context, from Resume, identity string) (Start, error)
 	// Run streams until ctx is done or something happens that reconnecting cannot mend; it reconnects by itself.
 	// Acked yields the largest durable resume, false before the first; only that is confirmed to the server.

@@ -117,8 +117,7 @@ func (r *Runner) Prepare(ctx context.Context, src Source) (Start, error) {
 		r.state = saved{Source: r.cfg.Source, Epoch: 1}
 	}
 	if r.cfg.NewEpoch && !first {
-		r.state = saved{Source: r.cfg.Source, Epoch: r.state.Epoch + 1}
-		first = true
+		r.state = r.state.renew()
 	}
 	r.setStatus(func(s *Status) { s.Epoch = r.state.Epoch })
 	if r.state.Gap != "" {
@@ -126,7 +125,12 @@ func (r *Runner) Prepare(ctx context.Context, src Source) (Start, error) {
 		r.setStatus(func(s *Status) { s.Gap = gap.Error() })
 		return Start{}, gap
 	}
-	start, err := src.Open(ctx, r.state.Resume, r.state.Identity)
+	var start Start
+	if r.state.Resume == "" {
+		start, err = r.begin(ctx, src)
+	} else {
+		start, err = src.Open(ctx, r.state.Resume, r.state.Identity)
+	}
 	var gap *GapError
 	if errors.As(err, &gap) {
 		return Start{}, r.declare(ctx, gap)
@@ -134,7 +138,7 @@ func (r *Runner) Prepare(ctx context.Context, src Source) (Start, error) {
 	if err != nil {
 		return Start{}, fmt.Errorf("open %s: %w", r.cfg.Source, err)
 	}
-	if first || r.state.Resume == "" {
+	if r.state.Resume == "" {
 		r.state.Resume = start.Resume
 	}
 	r.state.Identity = start.Identity

@@ -20,6 +20,10 @@ type saved struct {
 	Resume   Resume `json:"resume"`
 	// Gap is why the side stopped; while it is set the side does not start.
 	Gap string `json:"gap,omitempty"`
+	// Intent is what the source is about to make, while there is no Resume; Abandoned a position whose place in the
+	// store is still to be given up.
+	Intent    string     `json:"intent,omitempty"`
+	Abandoned *abandoned `json:"abandoned,omitempty"`
 }
 
 func readSaved(path string) (saved, error) {

@@ -173,7 +173,7 @@ func (k *check) slot(ctx context.Context, conn *pgconn.PgConn, s server) {
 		k.fail(subject, fmt.Sprintf("is of database %s with plugin %s", p.Database, p.Plugin), "name another slot")
 	case p.WALStatus == "lost" || p.Conflicting || p.Invalidation != "":
 		k.fail(subject, "is lost: what follows its position is no longer in the log",
-			fmt.Sprintf("SELECT pg_drop_replication_slot(%s); then begin a new epoch of this side", literal(k.cfg.Slot)))
+			fmt.Sprintf("find out why; then trueup run --new-epoch %s, which drops it, or SELECT pg_drop_replication_slot(%s)", k.cfg.Side, literal(k.cfg.Slot)))
 	case p.WALStatus != "reserved":
 		k.warn(subject, fmt.Sprintf("wal_status %s: the server keeps more log for it than it wants to", p.WALStatus), "let capture catch up")
 	default:

@@ -7,7 +7,8 @@
 // that values are the server's own text; that a column the log does not carry
 // is unavailable, never NULL; that the slot is confirmed only up to what the
 // sink called durable; and that what cannot be proven to continue the past is
-// a *capture.GapError. It never drops or recreates a slot.
+// a *capture.GapError. It never recreates a slot, and drops one only where an
+// operator has begun a new epoch and the slot is provably the old one's.
 //
 // It assumes that it is the only user of its slot, that the server's clock
 // steps rarely, and that the WAL writer flushes asynchronous commits within

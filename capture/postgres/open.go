@@ -15,7 +15,7 @@ import (
 // it is not there, and the slot, which must not be there. Later starts only
 // read. Nothing stays open between Open and Run.
 func (s *Source) Open(ctx context.Context, from capture.Resume, id string) (capture.Start, error) {
-	if (from == "") != (id == "") {
+	if from != "" && id == "" {
 		return capture.Start{}, fmt.Errorf("open %s: a position and the identity of its log belong together, one is missing", s.cfg.Source)
 	}
 	l, err := s.cfg.dial(ctx)
@@ -24,7 +24,7 @@ func (s *Source) Open(ctx context.Context, from capture.Resume, id string) (capt
 	}
 	defer l.close()
 	if from == "" {
-		return s.begin(ctx, l)
+		return s.begin(ctx, l, id)
 	}
 	start := capture.Start{Resume: from, Identity: id}
 	was, at, err := parseStart(start)
@@ -51,15 +51,15 @@ func parseStart(s capture.Start) (identity, lsn, error) {
 }
 
 // begin takes the present position: from the slot's consistent point on
-// everything that commits is in the stream, and nothing else is.
-func (s *Source) begin(ctx context.Context, l *link) (capture.Start, error) {
+// everything that commits is in the stream, and nothing else is. With the intent
+// of a first start that was cut short, its slot is taken, if it is there.
+func (s *Source) begin(ctx context.Context, l *link, intended string) (capture.Start, error) {
 	f, err := s.look(ctx, l)
 	if err != nil {
 		return capture.Start{}, err
 	}
 	if f.hasSlot {
-		return capture.Start{}, fmt.Errorf("slot %s exists already, but nothing was captured from it here: where it stands says nothing about what was missed; "+
-			"if nobody else uses it, SELECT pg_drop_replication_slot(%s), or name another slot", s.cfg.Slot, literal(s.cfg.Slot))
+		return s.takeIntended(ctx, l, f, intended)
 	}
 	if err := s.mappingProblems(&f); err != nil {
 		return capture.Start{}, err

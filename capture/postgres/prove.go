@@ -207,6 +207,6 @@ func (s *Source) tableProblems(f *found, was identity) error {
 
 func (s *Source) gap(reason string) error {
 	return &capture.GapError{Source: s.cfg.Source, Reason: reason,
-		Remedy: fmt.Sprintf("find out why; then SELECT pg_drop_replication_slot(%s) if the slot is there, and begin a new epoch of this side: "+
-			"what was known of it is unknown until it is read again", literal(s.cfg.Slot))}
+		Remedy: fmt.Sprintf("find out why; then begin a new epoch of this side, which drops slot %s if it is still ours: "+
+			"what was known of it is unknown until it is read again", s.cfg.Slot)}
 }

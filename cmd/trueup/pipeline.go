@@ -61,7 +61,7 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 	if err != nil {
 		return nil, err
 	}
-	if err := preflight(ctx, m); err != nil {
+	if err := preflight(ctx, m, cfg.newEpoch); err != nil {
 		return nil, err
 	}
 	p = &pipeline{cfg: cfg, rules: rules, started: time.Now()}
@@ -95,14 +95,20 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 	return p, nil
 }
 
-// preflight is "trueup check", of which only what keeps Trueup from running counts.
-func preflight(ctx context.Context, m *schemas.Migration) error {
+// preflight is "trueup check", of which only what keeps Trueup from running
+// counts. What is wrong with a slot does not where it is given up: for a new
+// epoch.
+func preflight(ctx context.Context, m *schemas.Migration, newEpoch map[schemas.Side]bool) error {
 	findings, err := checkAll(ctx, m)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, f := range findings {
+		side, _ := schemas.ParseSide(f.Where) // none: the log's or the data directory's
+		if newEpoch[side] && f.Subject == "slot "+slotName(m, side, "") {
+			continue
+		}
 		if f.Severity == capture.Fail {
 			e := fmt.Errorf("%s: %s: %s", f.Where, f.Subject, f.Detail)
 			if f.Remedy != "" {

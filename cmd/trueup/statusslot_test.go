@@ -17,7 +17,8 @@ import (
 )
 
 // "Retained bytes, wal_status … sampled and exposed in trueup status (human and
-// --json)", from the first second of a run.
+// --json)", from the first second of a run. A new epoch of a side drops the old
+// slot by itself.
 func TestStatusShowsTheSlot(t *testing.T) {
 	t.Parallel()
 	var dsns []string
@@ -37,28 +38,35 @@ func TestStatusShowsTheSlot(t *testing.T) {
 	}
 	text := strings.ReplaceAll(fmt.Sprintf(typesMigration, "public"), "mariadb", "postgres")
 	path := writeMigration(t, strings.Replace(text, "name: types", "name: slotstatus", 1), dsns[0], dsns[1])
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() {
-		_, _, err := execute(ctx, "run", "-f", path)
-		done <- err
-	}()
-	defer func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}()
 	data := filepath.Join(filepath.Dir(path), "trueup-data")
-	for {
-		s, err := readStatus(data)
-		if err == nil && s != nil && s.Sides["legacy"].Slot != nil && s.Sides["target"].Slot != nil {
-			break
+	runs := func(epoch uint32, args ...string) (stop func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			_, stderr, err := execute(ctx, append([]string{"run", "-f", path}, args...)...)
+			if err != nil {
+				t.Log(stderr)
+			}
+			cancel()
+			done <- err
+		}()
+		for {
+			s, err := readStatus(data)
+			if err == nil && s != nil && s.Sides["legacy"].Slot != nil && s.Sides["target"].Slot != nil && s.Sides["legacy"].Epoch == epoch {
+				break
+			}
+			if !pause(ctx, 50*time.Millisecond) {
+				t.Fatal("no status with slots in it: ", <-done)
+			}
 		}
-		if !pause(ctx, 50*time.Millisecond) {
-			t.Fatal("no status with slots in it")
+		return func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
 		}
 	}
+	stop := runs(1)
 	out, _, _ := execute(t.Context(), "status", "-f", path, "--json")
 	for _, field := range []string{`"slot":{"name":"trueup_slotstatus_legacy"`, `"wal_status":"reserved"`, `"retained_bytes":`, `"keep_bytes":-1`, `"spill_bytes":0`} {
 		if !strings.Contains(out, field) {
@@ -68,6 +76,8 @@ func TestStatusShowsTheSlot(t *testing.T) {
 	if out, _, _ := execute(t.Context(), "status", "-f", path); !strings.Contains(out, "slot trueup_slotstatus_target: reserved, ") {
 		t.Errorf("status without the slot:\n%s", out)
 	}
+	stop()
+	runs(2, "--new-epoch", "legacy")()
 }
 
 // A warning stands below its side, with what to do; what a server says drives
