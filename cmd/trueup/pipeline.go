@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,6 +28,7 @@ type pipelineConfig struct {
 	migration *schemas.Migration
 	stages    stages
 	newEpoch  map[schemas.Side]bool
+	listen    string // where metrics and health are served; empty: nowhere
 	log       *slog.Logger
 }
 
@@ -41,6 +43,9 @@ type pipeline struct {
 	captures   []*captured
 	reconciler *runner.Runner
 	repairs    *compensate.Runner
+
+	latest   atomic.Pointer[statusFile] // written by the status loop, read by the observer
+	observer *observer                  // nil: nobody listens
 }
 
 // captured is one side's capture.
@@ -71,6 +76,11 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 			p = nil
 		}
 	}()
+	if cfg.listen != "" {
+		if p.observer, err = observe(cfg.listen, &p.latest); err != nil {
+			return p, err
+		}
+	}
 	if p.dir, err = datadir.Claim(m.DataDir, m.Name); err != nil {
 		return p, err
 	}
@@ -267,6 +277,9 @@ func (p *pipeline) run(ctx context.Context) error {
 	if p.repairs != nil {
 		g.Go(func() error { return p.repairs.Run(ctx) })
 	}
+	if p.observer != nil {
+		g.Go(func() error { return p.observer.run(ctx) })
+	}
 	g.Go(func() error { return p.writeStatus(ctx) })
 	g.Go(func() error {
 		select {
@@ -281,6 +294,9 @@ func (p *pipeline) run(ctx context.Context) error {
 
 func (p *pipeline) close() error {
 	var errs []error
+	if p.observer != nil {
+		errs = append(errs, p.observer.close())
+	}
 	if p.reconciler != nil {
 		errs = append(errs, p.reconciler.Close())
 	}

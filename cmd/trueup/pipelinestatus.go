@@ -17,6 +17,7 @@ const statusEvery = time.Second
 func (p *pipeline) writeStatus(ctx context.Context) error {
 	for {
 		s := p.status(ctx, time.Now())
+		p.latest.Store(s)
 		if err := s.write(p.cfg.migration.DataDir); err != nil {
 			return err
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 func newRun() *cobra.Command {
-	var file, only string
+	var file, only, listen string
 	var newEpoch []string
 	cmd := &cobra.Command{
 		Use:   "run -f migration.yaml",
@@ -30,7 +30,7 @@ be proven the side stops, and says what to do.`,
 			if err != nil {
 				return err
 			}
-			cfg := pipelineConfig{migration: m, newEpoch: map[schemas.Side]bool{}, log: newLogger(cmd.ErrOrStderr())}
+			cfg := pipelineConfig{migration: m, newEpoch: map[schemas.Side]bool{}, listen: listen, log: newLogger(cmd.ErrOrStderr())}
 			if cfg.stages, err = parseStages(only); err != nil {
 				return err
 			}
@@ -46,6 +46,8 @@ be proven the side stops, and says what to do.`,
 	}
 	fileFlag(cmd, &file)
 	cmd.Flags().StringVar(&only, "only", "", "only these stages: capture, reconcile, compensate")
+	cmd.Flags().StringVar(&listen, "listen", "",
+		"serve /metrics, /healthz, /readyz and /status here, such as 127.0.0.1:9464; on a loopback address also /debug/pprof")
 	cmd.Flags().StringSliceVar(&newEpoch, "new-epoch", nil,
 		"accept a gap of this side (legacy, target): go on from its present position; what was known of it is unknown until it is read again")
 	return cmd

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// observer is the HTTP side of a running process: metrics, health, profiles.
+// It only reads, and only what the status loop last said, so that a scrape
+// costs the pipeline nothing.
+//
+//	GET /metrics     Prometheus and OpenMetrics
+//	GET /status      what "trueup status --json" prints
+//	GET /healthz     200 while the process makes progress with its own affairs; else 503
+//	GET /readyz      200 while nothing needs an operator and no side is late; else 503, with the reasons
+//	GET /debug/pprof profiles, on a loopback address only
+type observer struct {
+	listener net.Listener
+	latest   *atomic.Pointer[statusFile]
+}
+
+// observe opens the listener, so that an address in use is said before anything starts.
+func observe(addr string, latest *atomic.Pointer[statusFile]) (*observer, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("--listen %s: %w; name another address, such as 127.0.0.1:0 for a free port", addr, err)
+	}
+	return &observer{listener: l, latest: latest}, nil
+}
+
+// loopback says whether only this machine can reach the listener.
+func (o *observer) loopback() bool {
+	tcp, ok := o.listener.Addr().(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+func (o *observer) handler() http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(newStatusCollector(o.latest), collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	mux.HandleFunc("GET /status", o.status)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { o.answer(w, o.unhealthy(time.Now())) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { o.answer(w, o.unready(time.Now())) })
+	if o.loopback() {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
+	return mux
+}
+
+// run serves until ctx is done.
+func (o *observer) run(ctx context.Context) error {
+	server := &http.Server{Handler: o.handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(o.listener) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve metrics and health: %w", err)
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := server.Shutdown(stop); err != nil {
+		server.Close() // a profile that goes on longer is cut short
+	}
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve metrics and health: %w", err)
+	}
+	return nil
+}
+
+// close closes the listener, if run has not done it.
+func (o *observer) close() error {
+	if err := o.listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+func (o *observer) status(w http.ResponseWriter, _ *http.Request) {
+	s := o.latest.Load()
+	if s == nil {
+		http.Error(w, "nothing is known yet", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(s); err != nil {
+		return // the client has gone
+	}
+}
+
+// unhealthy says why the process is to be restarted: its own loop has stopped.
+func (o *observer) unhealthy(now time.Time) []string {
+	s := o.latest.Load()
+	switch {
+	case s == nil:
+		return nil // it is starting
+	case now.Sub(s.At) > staleAfter:
+		return []string{fmt.Sprintf("no status for %s", now.Sub(s.At).Round(time.Second))}
+	}
+	return nil
+}
+
+// unready says why the answers of this process are not to be relied on: what is
+// late, stopped or not known.
+func (o *observer) unready(now time.Time) []string {
+	s := o.latest.Load()
+	if s == nil {
+		return []string{"nothing is known yet"}
+	}
+	why := append(o.unhealthy(now), s.Problems...)
+	for _, name := range sorted(s.Sides) {
+		if s.Sides[name].Frontier == "" && s.Sides[name].Gap == "" {
+			why = append(why, name+": nothing has come yet")
+		}
+	}
+	return why
+}
+
+func (o *observer) answer(w http.ResponseWriter, why []string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if len(why) == 0 {
+		fmt.Fprintln(w, "ok")
+		return
+	}
+	w.WriteHeader(http.StatusServiceUnavailable)
+	for _, line := range why {
+		fmt.Fprintln(w, visible(strings.ReplaceAll(line, "\n", " ")))
+	}
+}
