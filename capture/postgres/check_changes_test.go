@@ -3,6 +3,7 @@ package postgres
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -57,6 +58,7 @@ func TestCheckChangesNothing(t *testing.T) {
 			cfg := d.config(orderEntity)
 			cfg.DSN, cfg.Slot, cfg.Publication, cfg.Logger = as(t, server.DSN, role), "trueup_new_legacy", publication, slog.New(slog.DiscardHandler)
 			by := findings(t, cfg)
+			explained(t, by)
 			if role == "strong" && publication == "everything" {
 				expect(t, by, capture.Warn, "publication everything", "1 tables that are not mapped (public.more)")
 			}
@@ -86,6 +88,21 @@ func TestCheckChangesNothing(t *testing.T) {
 		}
 	}
 	d.exec("rollback prepared 'it''s'")
+}
+
+// explained wants every subject, up to a name in it, in the operator's page.
+func explained(t *testing.T, by map[string][]capture.Finding) {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/postgres.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for subject := range by {
+		words := strings.Fields(strings.ReplaceAll(subject, ",", ""))
+		if !strings.Contains(string(page), "`"+words[0]+"`") && !strings.Contains(string(page), "`"+words[0]+" ") {
+			t.Errorf("docs/postgres.md does not explain %q", subject)
+		}
+	}
 }
 
 // Transactions that have been open for long, by the statement that ends them.
