@@ -3,6 +3,7 @@
 # make lint      the static part of it
 # make bench     one JSON line per benchmark; BENCH=prefix chooses, BENCH_FLAGS="-profile DIR" profiles
 # make crash     capture killed at every hit of every crash site; make test has a sample of it
+# make zoo       bugs that such programs had, put in one at a time: a named test has to fail; ZOO=z4 chooses
 # make fuzz      every fuzz test for FUZZTIME each; FUZZ=regexp chooses
 # make generate  generated code, from its sources
 # make build     bin/trueup, static
@@ -24,7 +25,7 @@ TOOLS := .cache/bin
 TOOL  := $(TOOLS)/.built
 
 .DELETE_ON_ERROR:
-.PHONY: demo build test lint bench crash fuzz generate clean
+.PHONY: demo build test lint bench crash zoo fuzz generate clean
 
 demo:
 	@scripts/setup demo
@@ -38,6 +39,7 @@ test:
 	@scripts/setup test
 	@$(MAKE) --no-print-directory lint
 	$(GO) test -race -timeout $(TEST_TIMEOUT) -p $(TEST_PARALLEL) ./...
+	@$(MAKE) --no-print-directory zoo
 
 lint: $(TOOL)
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "gofmt -w:" $$unformatted; exit 1; }
@@ -56,6 +58,9 @@ bench:
 crash:
 	@scripts/setup test
 	TRUEUP_CRASH_ALL=1 $(GO) test -count=1 -timeout 60m -v -run 'KilledAtEverySite' ./capture/postgres
+
+zoo:
+	GO="$(GO)" scripts/zoo $(ZOO)
 
 fuzz:
 	scripts/fuzz "$(FUZZTIME)" "$(FUZZ)"

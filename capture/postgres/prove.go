@@ -124,7 +124,7 @@ func (s *Source) prove(ctx context.Context, l *link, was identity, at lsn) (foun
 		return f, &pastError{now: f.system.Timeline, was: was.Timeline}
 	}
 	reason := was.breaks(f.identity(), f.forks, at)
-	if reason == "" {
+	if reason == "" && !(zooZ4 && s.makeAgain(ctx, l, &f)) {
 		reason = f.breaks(at)
 	}
 	if reason == "" && f.system.Timeline != was.Timeline && !f.slot.Synced {

@@ -114,6 +114,9 @@ func (r *relations) describe(d relation) *mapped {
 			}
 		}
 	}
+	if zooZ11 {
+		r.columnsOfToday(m)
+	}
 	r.known[d.id] = m
 	return m
 }

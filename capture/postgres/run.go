@@ -150,6 +150,7 @@ func (r *run) streaming(ctx context.Context, stream *stream, catalog map[string]
 	a := &assembler{cfg: &s.cfg, log: s.log, epoch: d.epoch, bounds: d.bounds, stats: &s.counters,
 		from:      d.reached,
 		relations: relations{rules: s.cfg.Rules, side: s.cfg.Side, known: map[uint32]*mapped{}, catalog: catalog}}
+	d.last.connects()
 	a.emit = func(c *schemas.Change) error { return d.change(ctx, a.memory.commit, c) }
 	a.refuse = func(e *RowError) error { return s.quarantine(ctx, e) }
 

@@ -95,7 +95,10 @@ func (s *stream) copyData(data []byte, b *batch) error {
 	var m message
 	switch kind := c.u8(); kind {
 	case pglogrepl.XLogDataByteID:
-		c.u64() // position of the message, which for a row says nothing about its transaction
+		at := c.u64() // position of the message, which for a row says nothing about its transaction
+		if zooZ2 {
+			m.end = lsn(at)
+		}
 		c.u64()
 		if t := c.u64(); t != 0 {
 			m.sent = micros(t)

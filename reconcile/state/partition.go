@@ -116,6 +116,11 @@ func (p *Partition) merge(it *pebble.Iterator, pending []string, fn func(key, va
 
 // Commit writes everything pending in one batch.
 func (p *Partition) Commit() error {
+	if zooZ8 {
+		if err := p.db.db.Set(p.full([]byte("m")), p.overlay["m"].value, pebble.NoSync); err != nil {
+			return err
+		}
+	}
 	b := p.db.db.NewBatch()
 	for k, e := range p.overlay {
 		var err error
