@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"slices"
 	"time"
 )
 
@@ -100,6 +101,18 @@ func (f *Field) Column(side Side) (string, bool) {
 		return "", false
 	}
 	return f.sources[side].column, true
+}
+
+// Needs lists the columns of a side that the field's value is made of: its
+// column, or those that its expression uses.
+func (f *Field) Needs(side Side) []string {
+	if side != Legacy && side != Target {
+		return nil
+	}
+	if x := f.sources[side].expr; x != nil {
+		return slices.Clone(x.columns)
+	}
+	return []string{f.sources[side].column}
 }
 
 // field returns the named field, nil if there is none.

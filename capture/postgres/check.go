@@ -292,7 +292,8 @@ func (k *check) table(t *table, p publication, published bool, e *schemas.Entity
 		k.warn(subject, "REPLICA IDENTITY is not FULL for its partitions, each of which has its own: "+strings.Join(part, ", "), fullSQL(part))
 	}
 	if t.Kind == "p" {
-		k.warn(subject, "it is partitioned: truncating, attaching or detaching a single partition is not in the stream, and a row before a change does not say which of its columns were NULL",
+		k.warn(subject, "it is partitioned: truncating a single partition is not in the stream; neither are the rows that a partition has when it is attached, "+
+			"which is a gap, or when it is detached or dropped, which is said; a row before a change does not say which of its columns were NULL",
 			"write to it as a whole")
 	}
 	access()

@@ -269,7 +269,7 @@ func TestI7_TableLeavesWhileStreaming(t *testing.T) {
 // What the identity alone decides, and what only a fork in the timelines can.
 func TestIdentityBreaks(t *testing.T) {
 	id := identity{SystemID: "1", Timeline: 2, Database: "d", Slot: "s", Publication: "p", PublicationOID: 5, History: "1:0/1000",
-		Tables: map[string]tableIdentity{"public.a": {7, 8}, "public.gone": {1, 2}}}
+		Tables: map[string]tableIdentity{"public.a": {OID: 7, Membership: 8}, "public.gone": {OID: 1, Membership: 2}}}
 	parsed, at, err := parseStart(capture.Start{Resume: "0/4000@2", Identity: id.String()})
 	if err != nil || at != 0x4000 {
 		t.Fatal(at, err)
@@ -284,7 +284,7 @@ func TestIdentityBreaks(t *testing.T) {
 		says   string
 	}{
 		"same":             {func(*identity) {}, 0x4000, ""},
-		"no longer mapped": {func(i *identity) { i.Tables = map[string]tableIdentity{"public.a": {7, 8}} }, 1, ""},
+		"no longer mapped": {func(i *identity) { i.Tables = map[string]tableIdentity{"public.a": {OID: 7, Membership: 8}} }, 1, ""},
 		"another cluster":  {func(i *identity) { i.SystemID = "2" }, 1, "another cluster"},
 		"database":         {func(i *identity) { i.Database = "e" }, 1, "database is e"},
 		"slot":             {func(i *identity) { i.Slot = "t" }, 1, "slot is t"},
@@ -297,7 +297,7 @@ func TestIdentityBreaks(t *testing.T) {
 		"longer number":    {func(i *identity) { i.Timeline, i.History = 3, "1:0/10001 2:0/5000" }, 1, "another timeline 3"},
 	} {
 		now := parsed
-		now.Tables = map[string]tableIdentity{"public.a": {7, 8}, "public.gone": {1, 2}}
+		now.Tables = map[string]tableIdentity{"public.a": {OID: 7, Membership: 8}, "public.gone": {OID: 1, Membership: 2}}
 		c.change(&now)
 		of := forks
 		if name == "no descendant" {

@@ -21,22 +21,26 @@ func entityProblems(t *table, p publication, e *schemas.Entity, side schemas.Sid
 	computed := false // some key field is an expression: nothing can be said of its columns here
 	for i := range e.Fields {
 		f := &e.Fields[i]
-		name, ok := f.Column(side)
 		inKey := slices.Contains(e.KeyFields, f.Name)
+		missing := false
+		for _, name := range f.Needs(side) {
+			c, exists := columns[name]
+			switch {
+			case f.Ignore && !inKey:
+			case !exists:
+				bad(fmt.Sprintf("field %s of entity %s: there is no column %s", f.Name, e.Name, name), "correct the mapping, or add the column")
+				missing = true
+			case c.Generated == "v" || c.Generated != "" && p.Generated != "s":
+				bad(fmt.Sprintf("field %s of entity %s: column %s is generated, and its values are not in the log", f.Name, e.Name, name),
+					"map the columns that it is made of; from version 18 on a stored one can be published (publish_generated_columns = stored)")
+			}
+		}
+		name, ok := f.Column(side)
 		if !ok {
 			computed = computed || inKey
 			continue
 		}
-		c, exists := columns[name]
-		switch {
-		case !exists:
-			bad(fmt.Sprintf("field %s of entity %s: there is no column %s", f.Name, e.Name, name), "correct the mapping, or add the column")
-			continue
-		case c.Generated == "v" || c.Generated != "" && p.Generated != "s":
-			bad(fmt.Sprintf("field %s of entity %s: column %s is generated, and its values are not in the log", f.Name, e.Name, name),
-				"map the columns that it is made of; from version 18 on a stored one can be published (publish_generated_columns = stored)")
-		}
-		if inKey {
+		if c := columns[name]; inKey && !missing {
 			key = append(key, name)
 			if !c.InIdentity {
 				bad(fmt.Sprintf("key column %s is not part of the replica identity, so the log does not say which row an update or delete is of", name),

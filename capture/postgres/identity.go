@@ -26,6 +26,8 @@ type identity struct {
 type tableIdentity struct {
 	OID        uint32 `json:"oid"`
 	Membership uint32 `json:"membership,omitempty"` // of its entry in the publication
+	// Parts are what a partitioned table is made of, by oid; nil where it is not partitioned, or was not looked at.
+	Parts map[uint32]partIdentity `json:"parts,omitzero"`
 }
 
 func parseIdentity(text string) (identity, error) {
@@ -88,6 +90,9 @@ func (id identity) breaks(now identity, forks []fork, at lsn) string {
 			return fmt.Sprintf("table %s left publication %s: its changes are no longer in the stream", name, id.Publication)
 		case is.Membership != was.Membership:
 			return fmt.Sprintf("table %s left publication %s and came back: changes in between are not in the stream", name, id.Publication)
+		}
+		if attached := was.attached(is); len(attached) > 0 {
+			return fmt.Sprintf("partitions were attached to table %s: %s; the rows that they had are not in the stream", name, strings.Join(attached, ", "))
 		}
 	}
 	return ""

@@ -108,7 +108,7 @@ func (f *found) identity() identity {
 		PublicationOID: f.publication.OID, Tables: make(map[string]tableIdentity, len(f.tables)), History: historyOf(f.forks)}
 	for i := range f.tables {
 		t := &f.tables[i]
-		id.Tables[t.String()] = tableIdentity{OID: t.OID, Membership: t.Membership}
+		id.Tables[t.String()] = tableIdentity{OID: t.OID, Membership: t.Membership, Parts: t.parts()}
 	}
 	return id
 }
@@ -136,6 +136,7 @@ func (s *Source) prove(ctx context.Context, l *link, was identity, at lsn) (foun
 	if err := s.tableProblems(&f, was); err != nil {
 		return f, err
 	}
+	s.sayLeft(was, f.identity())
 	return f, nil
 }
 

@@ -56,13 +56,18 @@ type table struct {
 	Columns []column   `json:"columns"`
 	Unique  [][]string `json:"uniques"` // the columns of each unique index that covers every row
 	Leaves  []leaf     `json:"leaves"`  // of a partitioned table: the partitions that hold rows
+	Parts   []part     `json:"parts"`   // of a partitioned table: the tables that it is made of, at every level
+	// Children are the tables that inherit from it without being its partitions; their names are quoted.
+	Children []string `json:"children"`
 }
 
 // leaf is a partition. Its rows are published as the partitioned table's, but
 // their old rows are what its own replica identity says.
 type leaf struct {
-	Name     string `json:"name"` // quoted
-	Identity string `json:"identity"`
+	Name        string `json:"name"` // quoted
+	Identity    string `json:"identity"`
+	Kind        string `json:"kind"`
+	Persistence string `json:"persistence"`
 }
 
 type column struct {
@@ -102,9 +107,17 @@ const tablesSQL = `select v.schema, v.name, coalesce(c.oid, 0)::bigint as oid,
 			where a.attrelid = c.oid and a.attnum = any (u.indkey[0:u.indnkeyatts-1])))
 		from pg_index u
 		where u.indrelid = c.oid and u.indisunique and u.indisvalid and u.indpred is null and 0 <> all (u.indkey)), '[]') as uniques,
-	coalesce((select json_agg(json_build_object('name', l.oid::regclass::text, 'identity', l.relreplident::text) order by l.oid::regclass::text)
+	coalesce((select json_agg(json_build_object('name', l.oid::regclass::text, 'identity', l.relreplident::text,
+			'kind', l.relkind::text, 'persistence', l.relpersistence::text) order by l.oid::regclass::text)
 		from pg_partition_tree(c.oid) tree join pg_class l on l.oid = tree.relid
-		where c.relkind = 'p' and tree.isleaf), '[]') as leaves
+		where c.relkind = 'p' and tree.isleaf), '[]') as leaves,
+	coalesce((select json_agg(json_build_object('oid', l.oid::bigint, 'name', l.oid::regclass::text,
+			'link', h.xmin::text::bigint, 'attached', h.xmin <> y.xmin))
+		from pg_partition_tree(c.oid) tree join pg_class l on l.oid = tree.relid
+		join pg_inherits h on h.inhrelid = l.oid join pg_type y on y.oid = l.reltype
+		where c.relkind = 'p' and tree.level > 0), '[]') as parts,
+	coalesce((select json_agg(h.inhrelid::regclass::text order by h.inhrelid::regclass::text)
+		from pg_inherits h where h.inhparent = c.oid and c.relkind = 'r'), '[]') as children
 from (values %[2]s) v (schema, name, at)
 left join pg_namespace n on n.nspname = v.schema
 left join pg_class c on c.relnamespace = n.oid and c.relname = v.name
@@ -155,6 +168,9 @@ func tableProblem(t *table) *problem {
 	case t.Persistence != "p":
 		return &problem{subject, "it is unlogged or temporary: its changes are not in the log",
 			fmt.Sprintf("ALTER TABLE %s SET LOGGED", t.quoted())}
+	case len(t.Children) > 0:
+		return &problem{subject, "other tables inherit from it: " + strings.Join(t.Children, ", ") + "; a SELECT on it shows their rows, the log has them under their own names",
+			inheritSQL(t) + ", or make it a partitioned table"}
 	case t.Identity == "n":
 		return &problem{subject, "REPLICA IDENTITY NOTHING: updates and deletes do not say which row they are of",
 			fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL", t.quoted())}
@@ -162,16 +178,37 @@ func tableProblem(t *table) *problem {
 		return &problem{subject, "it has no replica identity: the server will refuse updates and deletes of a published table without one",
 			fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL", t.quoted())}
 	}
+	if foreign := t.leavesThat(func(l leaf) bool { return l.Kind != "r" }); len(foreign) > 0 {
+		return &problem{subject, "partitions are no tables of this server, so the log has no changes of them: " + strings.Join(foreign, ", "),
+			"detach them, or map tables without them"}
+	}
+	if unlogged := t.leavesThat(func(l leaf) bool { return l.Persistence != "p" }); len(unlogged) > 0 {
+		return &problem{subject, "partitions are unlogged: their changes are not in the log: " + strings.Join(unlogged, ", "),
+			"ALTER TABLE " + strings.Join(unlogged, " SET LOGGED; ALTER TABLE ") + " SET LOGGED"}
+	}
 	if odd := t.leavesOf("in"); len(odd) > 0 {
 		return &problem{subject, "partitions have a replica identity of their own: " + strings.Join(odd, ", "), fullSQL(odd)}
 	}
 	return nil
 }
 
+// inheritSQL makes its children tables of their own.
+func inheritSQL(t *table) string {
+	var statements []string
+	for _, child := range t.Children {
+		statements = append(statements, fmt.Sprintf("ALTER TABLE %s NO INHERIT %s", child, t.quoted()))
+	}
+	return strings.Join(statements, "; ")
+}
+
 // leavesOf lists the partitions with one of these replica identities.
-func (t *table) leavesOf(identities string) (names []string) {
+func (t *table) leavesOf(identities string) []string {
+	return t.leavesThat(func(l leaf) bool { return strings.Contains(identities, l.Identity) })
+}
+
+func (t *table) leavesThat(are func(leaf) bool) (names []string) {
 	for _, l := range t.Leaves {
-		if strings.Contains(identities, l.Identity) {
+		if are(l) {
 			names = append(names, l.Name)
 		}
 	}

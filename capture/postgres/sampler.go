@@ -61,6 +61,16 @@ func (s *sampler) add(timeline int32, read sample, sent, received time.Time) err
 	return nil
 }
 
+// noted keeps which partitions there are now, so that each change of them is
+// said once.
+func (s *sampler) noted(now identity) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Timeline == s.log.Timeline {
+		s.log.Tables = now.Tables
+	}
+}
+
 func (s *sampler) followed() identity {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,6 +207,9 @@ func (s *sampler) inspect(ctx context.Context, conn *pgconn.PgConn) (timeline in
 	if err := s.source.tableProblems(&f, was); err != nil {
 		return 0, err
 	}
+	now := f.identity()
+	s.source.sayLeft(was, now)
+	s.noted(now)
 	return who.Timeline, s.inspectSlot(ctx, conn, f.server.KeepMB)
 }
 

@@ -30,7 +30,8 @@ func TestOtherVersions(t *testing.T) {
 			admin := openDB(t, server.DSN)
 			for name, test := range map[string]func(*testing.T, *db){
 				"schema": schemaAtItsPosition, "values": valuesEqualTheServersText, "kinds": everyKindOfChange, "generated": generatedColumns,
-				"types": typeMatrix} {
+				"types": typeMatrix, "images": func(t *testing.T, d *db) { imagesOfRows(t, d) }, "longkey": longKey,
+				"partitions": partitionsAreTheirRoot} {
 				t.Run(name, func(t *testing.T) {
 					admin.exec("create database " + name)
 					u, err := url.Parse(server.DSN)
