@@ -46,6 +46,8 @@ type Config struct {
 	// ends with the RowError.
 	Quarantine func(ctx context.Context, e *RowError) error
 
+	silence time.Duration // after which a connection counts as dead; 0: defaultSilence
+
 	Logger *slog.Logger     // nil: nothing is logged
 	Clock  func() time.Time // nil: time.Now
 
@@ -101,6 +103,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.inspectEvery == 0 {
 		c.inspectEvery = inspectEvery
+	}
+	if c.silence == 0 {
+		c.silence = defaultSilence
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

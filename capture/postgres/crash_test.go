@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -234,6 +235,8 @@ func newKilling(t *testing.T) *killing {
 type lived struct {
 	*killing
 	name, slot, state string
+	dsn               string
+	pause             time.Duration // between changes
 	log               *eventlog.Log
 }
 
@@ -241,7 +244,7 @@ type lived struct {
 func (k *killing) begin() *lived {
 	k.t.Helper()
 	k.runs++
-	l := &lived{killing: k, name: fmt.Sprintf("crash%d", k.runs), slot: fmt.Sprintf("%s_%d", k.slot, k.runs)}
+	l := &lived{killing: k, name: fmt.Sprintf("crash%d", k.runs), slot: fmt.Sprintf("%s_%d", k.slot, k.runs), dsn: k.d.dsn, pause: 200 * time.Microsecond}
 	k.d.exec("select pg_copy_logical_replication_slot($1, $2)", k.slot, l.slot)
 	l.state = filepath.Join(k.dir, l.name+".json")
 	if err := os.WriteFile(l.state, []byte(strings.ReplaceAll(k.state, k.slot, l.slot)), 0o600); err != nil {
@@ -263,21 +266,29 @@ func (l *lived) end() {
 	}
 }
 
-// process runs the capture until it is done, or killed; env says where it dies.
-func (l *lived) process(env ...string) (killed bool) {
+// command is a process that captures until it is done, or killed; env says
+// where it dies. Said is what it says.
+func (l *lived) command(ctx context.Context, env ...string) (cmd *exec.Cmd, said *bytes.Buffer) {
 	l.t.Helper()
 	argument, err := json.Marshal(map[string]any{"Migration": l.name, "Rules": filepath.Join(l.dir, "migration.yaml"), "Brokers": []string{l.broker.Addr()},
-		"DSN": l.d.dsn, "Slot": l.slot, "State": l.state, "Until": l.until, "Pause": 200 * time.Microsecond})
+		"DSN": l.dsn, "Slot": l.slot, "State": l.state, "Until": l.until, "Pause": l.pause})
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	said = new(bytes.Buffer)
+	cmd = exec.CommandContext(ctx, l.binary, string(argument))
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stderr = said
+	return cmd, said
+}
+
+// process runs a command to its end.
+func (l *lived) process(env ...string) (killed bool) {
+	l.t.Helper()
 	ctx, cancel := context.WithTimeout(l.t.Context(), patience)
 	defer cancel()
-	var said bytes.Buffer
-	cmd := exec.CommandContext(ctx, l.binary, string(argument))
-	cmd.Env = append(os.Environ(), env...)
-	cmd.Stderr = &said
-	err = cmd.Run()
+	cmd, said := l.command(ctx, env...)
+	err := cmd.Run()
 	killed = cmd.ProcessState.ExitCode() == -1
 	if err != nil && !killed || ctx.Err() != nil {
 		l.t.Fatalf("%s %v: %v\n%s", l.name, env, err, said.String())
@@ -362,22 +373,66 @@ func (l *lived) expect(c *logcheck.Checker) {
 // log.
 func (l *lived) afterKill(site string, hit int) {
 	l.t.Helper()
+	at := l.remembered()
+	if c := l.d.confirmed(l.slot); c > at {
+		l.t.Errorf("I1: %s:%d: the slot is at %s, the state file at %s", site, hit, c, at)
+	}
+	for _, id := range l.read().Lacks(l.whole, posText(at)) {
+		l.t.Errorf("I1: %s:%d: the state file is at %s, and %s/%d is not in the log", site, hit, at, id.Pos, id.Ordinal)
+	}
+}
+
+// remembered is the position in the state file, which is the old one or the
+// new one, whole.
+func (l *lived) remembered() lsn {
+	l.t.Helper()
 	b, err := os.ReadFile(l.state)
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	var state struct{ Resume capture.Resume }
 	if err := json.Unmarshal(b, &state); err != nil {
-		l.t.Fatalf("%s:%d: the state file is neither the old nor the new one: %v", site, hit, err)
+		l.t.Fatalf("the state file is neither the old nor the new one: %v", err)
 	}
-	p, err := parseResume(state.Resume)
-	if err != nil {
-		l.t.Fatal(err)
+	return lsnOf(l.t, state.Resume)
+}
+
+// Fault matrix: our process stands still for longer than wal_sender_timeout,
+// and goes on (I2, I3). The server gives it up meanwhile.
+func TestI2_I3_StoppedBeyondTheSendersTimeout(t *testing.T) {
+	t.Parallel()
+	k := newKilling(t)
+	k.undisturbed()
+	l := k.begin()
+	defer l.end()
+	l.dsn += "&options=-c%20wal_sender_timeout%3D1s"
+	l.pause = 5 * time.Millisecond
+	began := l.remembered()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd, said := l.command(ctx)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
 	}
-	if c := l.d.confirmed(l.slot); c > p.at {
-		l.t.Errorf("I1: %s:%d: the slot is at %s, the state file at %s", site, hit, c, p.at)
+	until(t, "something that is remembered", func() bool { return l.remembered() > began })
+	signal := func(s syscall.Signal) {
+		t.Helper()
+		if err := cmd.Process.Signal(s); err != nil {
+			t.Error(err)
+		}
 	}
-	for _, id := range l.read().Lacks(l.whole, posText(p.at)) {
-		l.t.Errorf("I1: %s:%d: the state file is at %s, and %s/%d is not in the log", site, hit, p.at, id.Pos, id.Ordinal)
+	signal(syscall.SIGSTOP)
+	awaitFree(l.d, l.slot)
+	signal(syscall.SIGCONT)
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v\n%s", err, said.String())
+	}
+	if !strings.Contains(said.String(), "stream broken") {
+		t.Errorf("the stream was not broken:\n%s", said.String())
+	}
+	c := l.read()
+	l.expect(c)
+	for _, v := range c.Same(k.whole) {
+		t.Error(v)
 	}
 }

@@ -69,6 +69,10 @@ func (r *run) connections(ctx context.Context) error {
 	for {
 		reached := r.delivery.reached
 		err := r.connection(ctx)
+		r.source.counters.streams("the stream ended")
+		if err != nil {
+			r.source.counters.streams(err.Error())
+		}
 		if ctx.Err() != nil || lasting(err) {
 			return err
 		}
@@ -130,6 +134,7 @@ func (r *run) connection(ctx context.Context) error {
 		return err
 	}
 	s.counters.connections.Add(1)
+	s.counters.streams("")
 	s.log.Info("streaming", "slot", s.cfg.Slot, "from", d.reached.String())
 	every := statusEvery
 	if timeout := time.Duration(f.server.SenderTimeoutMS) * time.Millisecond; timeout > 0 {

@@ -14,7 +14,13 @@ type Stats struct {
 	Refused      int64 // rows without a canonical key
 	BadTags      int64 // tags that could not be read
 	Connections  int64 // streams started
-	Progress     schemas.Progress
+	// Streaming says that a connection streams now; where none does, Broken says
+	// why, and everything committed meanwhile waits at the server. Of a
+	// connection that hangs this is found after a minute at the latest; the age
+	// of Progress shows it at once.
+	Streaming bool
+	Broken    string
+	Progress  schemas.Progress
 	// Slot is what the server keeps for the slot; nil: not known yet.
 	Slot *SlotStats
 	// Warnings are what an operator should look at now, before it becomes a gap.
@@ -25,6 +31,7 @@ type Stats struct {
 type counters struct {
 	transactions, changes, refused, badTags, connections atomic.Int64
 
+	broken   atomic.Pointer[string] // why nothing streams, "" while something does; written by the delivering goroutine
 	progress atomic.Pointer[schemas.Progress]
 	slot     atomic.Pointer[SlotStats]
 	warnings atomic.Pointer[[]capture.Finding]
@@ -32,11 +39,16 @@ type counters struct {
 
 func (c *counters) said(p schemas.Progress) { c.progress.Store(&p) }
 
+func (c *counters) streams(broken string) { c.broken.Store(&broken) }
+
 // Stats returns the counters; it may be called at any time.
 func (s *Source) Stats() Stats {
 	c := &s.counters
 	stats := Stats{Transactions: c.transactions.Load(), Changes: c.changes.Load(), Refused: c.refused.Load(),
 		BadTags: c.badTags.Load(), Connections: c.connections.Load()}
+	if broken := c.broken.Load(); broken != nil {
+		stats.Streaming, stats.Broken = *broken == "", *broken
+	}
 	if p := c.progress.Load(); p != nil {
 		stats.Progress = *p
 	}

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// silence is how long nothing may come from a server that is asked for an
-	// answer several times in it, before the connection counts as dead.
-	silence = 60 * time.Second
+	// defaultSilence is how long nothing may come from a server that is asked for
+	// an answer several times in it, before the connection counts as dead.
+	defaultSilence = 60 * time.Second
 	// sendWait bounds how long a status may take to leave: the server reads
 	// them even while it cannot send.
 	sendWait = 20 * time.Second
@@ -27,6 +27,7 @@ const (
 type stream struct {
 	conn     *pgconn.PgConn
 	received *bufio.Reader // between the socket and conn
+	silence  time.Duration
 
 	reply chan struct{} // of capacity 1: the server wants a status
 	ping  chan struct{} // of capacity 1: we want to know how far the server is
@@ -45,7 +46,7 @@ func startStream(ctx context.Context, l *link, c *Config, from lsn) (*stream, er
 	if err != nil {
 		return nil, fmt.Errorf("stream from %s: %w", from, err)
 	}
-	return &stream{conn: l.stream, received: l.received, reply: make(chan struct{}, 1), ping: make(chan struct{}, 1)}, nil
+	return &stream{conn: l.stream, received: l.received, silence: c.silence, reply: make(chan struct{}, 1), ping: make(chan struct{}, 1)}, nil
 }
 
 // errStreamEnded says that the server ended the stream in good order: it is
@@ -123,7 +124,7 @@ func (s *stream) extend() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.stopped {
-		s.conn.Conn().SetReadDeadline(time.Now().Add(silence))
+		s.conn.Conn().SetReadDeadline(time.Now().Add(s.silence))
 	}
 }
 

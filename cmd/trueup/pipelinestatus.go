@@ -106,6 +106,9 @@ func (s *statusFile) addSide(c *captured, now time.Time) {
 	if pg, ok := c.source.(*postgres.Source); ok {
 		stats := pg.Stats()
 		side.Slot, side.Warnings = stats.Slot, stats.Warnings
+		if stats.Broken != "" && r.Gap == "" {
+			s.Problems = append(s.Problems, fmt.Sprintf("%s does not stream, and goes on where it was once it can: %s", c.side, stats.Broken))
+		}
 	}
 	s.Sides[c.side.String()] = side
 }
