@@ -426,7 +426,7 @@ func TestForeignStampIsNoBound(t *testing.T) {
 }
 
 // Bad input 3 and its like: what is not the protocol is an error, not a skip.
-func TestProtocolViolations(t *testing.T) {
+func TestBadInput3_ProtocolViolations(t *testing.T) {
 	b := begin{0x1000, someStamp, 1}.encode()
 	for name, messages := range map[string][]string{
 		"empty":                   {""},

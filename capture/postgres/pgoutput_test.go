@@ -222,7 +222,7 @@ func minOracle(kind byte) int {
 // Bad inputs 1 and 2: an empty payload, and a column that claims 512 MiB in a
 // message of a dozen bytes, are errors; pglogrepl panics on the one and takes
 // the memory for the other.
-func TestParserRefusesBeforeItTakesMemory(t *testing.T) {
+func TestBadInput1And2_RefusedBeforeMemoryIsTaken(t *testing.T) {
 	var p parser
 	huge := wire{kindInsert}.u32(1).u8('N').u16(1).u8(cellText).u32(0x20000000)
 	columns := wire{kindRelation}.u32(1).cstr("").cstr("t").u8('d').u16(65535)
