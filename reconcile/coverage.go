@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/trueup-io/trueup/schemas"
@@ -24,10 +25,17 @@ type coverKey struct {
 }
 
 // coverage is what of each entity is covered, by side. It holds few spans: a
-// span that lies within a newer one is dropped.
+// span that lies within a newer one is dropped, and one that begins with the
+// last key of another is joined to it.
 type coverage map[coverKey][]span
 
 func (c coverage) add(k coverKey, n span) {
+	// A baseline says range after range. That the keys of the first one are covered since the last one is less than is
+	// known, and no more than is true.
+	if i := slices.IndexFunc(c[k], func(o span) bool { return o.gen == n.gen && o.to != nil && n.from != nil && bytes.Equal(o.to, n.from) }); i >= 0 {
+		n.from, n.since = c[k][i].from, max(n.since, c[k][i].since)
+		c[k] = slices.Delete(c[k], i, i+1)
+	}
 	spans := slices.DeleteFunc(c[k], func(o span) bool {
 		return o.gen != n.gen || n.covers(&o) && o.since >= n.since
 	})
