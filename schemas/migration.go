@@ -10,11 +10,13 @@ import (
 
 // Migration is what migration.yaml says.
 type Migration struct {
-	Path    string // the file, as it was named
-	Name    string
-	Owner   string // who reconciles when something is wrong; may be empty
-	Log     LogConfig
-	DataDir string // relative paths begin at the file's directory; never empty
+	Path  string // the file, as it was named
+	Name  string
+	Owner string // who reconciles when something is wrong; may be empty
+	Log   LogConfig
+	// Baseline says how fast the tables' rows are read.
+	Baseline BaselineConfig
+	DataDir  string // relative paths begin at the file's directory; never empty
 
 	stores   [3]*Store // by side; nil where the file has none
 	entities []*Entity
@@ -26,6 +28,14 @@ type LogConfig struct {
 	Brokers    []string      // host:port; empty: the embedded broker under the data directory
 	Partitions int           // of the changes topic
 	Retention  time.Duration // 0: not said
+}
+
+// BaselineConfig bounds how a store's rows are read, for each side. Zero: not
+// said.
+type BaselineConfig struct {
+	RowsPerSecond int // 0: as fast as the store gives them
+	Parallel      int // chunks read at once
+	ChunkRows     int // rows of one
 }
 
 // Defaults of what the file may leave out.

@@ -16,8 +16,12 @@ const (
 	maxSettleWindow = 24 * time.Hour
 	maxRetention    = 3650 * 24 * time.Hour
 	maxOwner        = 256
-	apiVersion      = "trueup/v1"
-	migrationKind   = "Migration"
+
+	maxRowsPerSecond = 100_000_000
+	maxParallel      = 16
+	maxChunkRows     = 100_000
+	apiVersion       = "trueup/v1"
+	migrationKind    = "Migration"
 )
 
 var (
@@ -28,7 +32,7 @@ var (
 // migration reads the document.
 func (r *configReader) migration(root *configNode) *Migration {
 	m := &Migration{Path: r.file, DataDir: DefaultDataDir, Log: LogConfig{Partitions: DefaultPartitions}}
-	if !r.mapping(root, "", "apiVersion", "kind", "metadata", "stores", "log", "dataDir", "entities") {
+	if !r.mapping(root, "", "apiVersion", "kind", "metadata", "stores", "log", "baseline", "dataDir", "entities") {
 		return m
 	}
 	r.oneOf(r.required(root, "", "apiVersion", apiVersion), "apiVersion", apiVersion)
@@ -36,6 +40,7 @@ func (r *configReader) migration(root *configNode) *Migration {
 	r.metadata(m, r.required(root, "", "metadata", "a mapping with a name"))
 	r.stores(m, root)
 	r.log(m, root.get("log"))
+	r.baseline(m, root.get("baseline"))
 	if n := root.get("dataDir"); n != nil {
 		m.DataDir, _ = r.text(n, "dataDir", "a directory")
 	}
@@ -137,6 +142,15 @@ func (r *configReader) log(m *Migration, n *configNode) {
 			m.Log.Brokers = append(m.Log.Brokers, address)
 		}
 	}
+}
+
+func (r *configReader) baseline(m *Migration, n *configNode) {
+	if n == nil || !r.mapping(n, "baseline", "rowsPerSecond", "parallel", "chunkRows") {
+		return
+	}
+	m.Baseline.RowsPerSecond = r.whole(n.get("rowsPerSecond"), "baseline.rowsPerSecond", 1, maxRowsPerSecond, 0)
+	m.Baseline.Parallel = r.whole(n.get("parallel"), "baseline.parallel", 1, maxParallel, 0)
+	m.Baseline.ChunkRows = r.whole(n.get("chunkRows"), "baseline.chunkRows", 1, maxChunkRows, 0)
 }
 
 func isAddress(text string) bool {
