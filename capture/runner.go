@@ -75,6 +75,8 @@ type Runner struct {
 	durable  atomic.Pointer[Resume] // in the state file: what may be confirmed to the source
 	newest   newestResume           // nothing, but in the zoo
 
+	awaited awaited // what waits until everything before it is durable
+
 	// Of the source's goroutine: when progress was written last, and what was left out since.
 	progressed time.Time
 	held       *schemas.Progress
@@ -258,7 +260,8 @@ func (r *Runner) save(ctx context.Context) error {
 		if !ok {
 			return r.producer.Err()
 		}
-		resume := m.Token.(Resume)
+		t := m.Token.(token)
+		resume := t.resume
 		if resume != last {
 			crash.Site("capture.acked_before_state_file")
 			s := r.state
@@ -273,6 +276,7 @@ func (r *Runner) save(ctx context.Context) error {
 		resume = r.newest.whenSaved(resume)
 		r.durable.Store(&resume)
 		r.setStatus(func(s *Status) { s.AckedPos = m.Pos })
+		r.awaited.reached(t.awaited)
 		return r.producer.Err()
 	}
 	for {
@@ -361,7 +365,7 @@ func (r *Runner) writeProgress(ctx context.Context, p schemas.Progress, resume R
 		return err
 	}
 	crash.Site("capture.progress_before_mark")
-	if err := r.producer.Barrier(stream.Mark{Pos: p.Pos, Token: resume}); err != nil {
+	if err := r.producer.Barrier(stream.Mark{Pos: p.Pos, Token: token{resume, r.awaited.count()}}); err != nil {
 		return err
 	}
 	r.setStatus(func(s *Status) {
@@ -370,6 +374,16 @@ func (r *Runner) writeProgress(ctx context.Context, p schemas.Progress, resume R
 	})
 	return nil
 }
+
+// Covered writes that a range of keys is covered: in every partition, behind
+// the rows that it speaks of.
+func (r *Runner) Covered(ctx context.Context, c *schemas.Covered) error {
+	return r.everywhere(ctx, &schemas.Record{Covered: c})
+}
+
+// Durable has fn called once everything written so far is durable and completed
+// by a progress, from the goroutine that saves; never if Run ends before.
+func (r *Runner) Durable(fn func()) { r.awaited.add(fn) }
 
 func (r *Runner) everywhere(ctx context.Context, rec *schemas.Record) error {
 	value := schemas.AppendRecord(nil, rec)

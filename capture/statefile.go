@@ -47,13 +47,15 @@ func (s saved) write(path string) error {
 	if err != nil {
 		return fmt.Errorf("write capture state: %w", err)
 	}
-	if err := replaceFile(path, append(b, '\n')); err != nil {
+	if err := ReplaceFile(path, append(b, '\n')); err != nil {
 		return fmt.Errorf("write capture state: %w", err)
 	}
 	return nil
 }
 
-func replaceFile(path string, b []byte) error {
+// ReplaceFile replaces a file: after a crash it holds the old bytes or the new
+// ones, and once it returns the new ones.
+func ReplaceFile(path string, b []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
 		return err

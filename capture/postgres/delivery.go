@@ -27,6 +27,7 @@ type delivery struct {
 	bounds *bounds
 	stats  *counters
 	where  *positions
+	rows   beside // what is read of the tables meanwhile
 
 	timeline int32          // of the server that streams
 	reached  lsn            // everything that commits before it was handed over
@@ -48,6 +49,7 @@ func (d *delivery) change(ctx context.Context, p lsn, c *schemas.Change) error {
 		return nil
 	}
 	d.last.hands()
+	d.rows.changed(c)
 	if err := d.sink.Change(ctx, c); err != nil {
 		return &sinkError{fmt.Errorf("hand over change at %s: %w", c.Pos, err)}
 	}
@@ -129,6 +131,9 @@ func (d *delivery) run(ctx, connection context.Context, q *queue, a *assembler, 
 				return err
 			}
 		}
+		if err := d.between(ctx, a); err != nil {
+			return err
+		}
 		wait, err := d.tell(ctx)
 		if err != nil {
 			return err
@@ -141,6 +146,8 @@ func (d *delivery) run(ctx, connection context.Context, q *queue, a *assembler, 
 		case <-connection.Done():
 		case <-q.ready:
 		case <-timer.C:
+		case <-d.rows.windows.News():
+			signal(s.ping)
 		case <-sampled:
 			// The server says by itself only now and then how far it is.
 			if newest, ok := d.bounds.newest(); ok && newest.flush > d.reached {
@@ -169,6 +176,9 @@ func (d *delivery) batch(ctx context.Context, a *assembler, b batch) error {
 			continue
 		}
 		d.complete(t)
+		if err := d.between(ctx, a); err != nil {
+			return err
+		}
 		if d.txns >= progressTxns {
 			if _, err := d.tell(ctx); err != nil {
 				return err

@@ -28,8 +28,9 @@ func (s *Source) Run(ctx context.Context, start capture.Start, epoch uint32, sin
 	where.confirmed.Store(uint64(at))
 	b := new(bounds)
 	r := &run{source: s, log: id, where: where,
-		delivery: &delivery{cfg: &s.cfg, epoch: epoch, sink: sink, bounds: b, stats: &s.counters, where: where, reached: at},
-		sampler:  &sampler{source: s, bounds: b, sampled: make(chan struct{}, 1), left: make(chan error, 1), log: id}}
+		delivery: &delivery{cfg: &s.cfg, epoch: epoch, sink: sink, bounds: b, stats: &s.counters, where: where, reached: at,
+			rows: beside{windows: s.windows, recent: s.recent}},
+		sampler: &sampler{source: s, bounds: b, sampled: make(chan struct{}, 1), left: make(chan error, 1), log: id}}
 
 	inner, cancel := context.WithCancelCause(ctx)
 	var sampling sync.WaitGroup
@@ -123,7 +124,12 @@ func (r *run) connection(ctx context.Context) error {
 	if id := f.identity(); id.Timeline != r.log.Timeline {
 		s.log.Info("the server is on another timeline that continues ours", "was", r.log.Timeline, "timeline", id.Timeline)
 	}
+	if is := s.streams.Load(); is != nil && is.Timeline != f.identity().Timeline {
+		s.windows.Void("", "the server is on another timeline")
+	}
 	r.log = f.identity()
+	is := r.log
+	s.streams.Store(&is)
 	d.timeline = r.log.Timeline
 	r.sampler.follow(r.log)
 	d.bounds.setLag(f.server.writerLag())

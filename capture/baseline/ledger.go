@@ -1,0 +1,118 @@
+package baseline
+
+import (
+	"math/big"
+	"slices"
+	"sync"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// ledger is the order of a table's chunks: which are read, and from where on
+// nothing is.
+//
+//	done ─► [ handed | reading | handed | to read … ] ─► planned ─► not looked at
+//
+// Chunks are handed over in any order. What is covered grows from the front.
+type ledger struct {
+	table *Table
+	side  schemas.Side
+
+	mu     sync.Mutex
+	chunks []*piece // that follow what is done, in the order of the store; under mu, as is what follows
+	again  []*piece // of them, those that nobody reads: what was cut off
+	done   []string // up to here all is handed over; nil: nothing
+	rows   int64    // handed over
+	ended  bool     // the last chunk is planned: it has no upper bound
+	all    bool     // everything is handed over
+}
+
+// piece is a chunk in the ledger.
+type piece struct {
+	after, to []string
+	handed    bool
+}
+
+// plan appends the chunk up to a key, nil for all that is left.
+func (l *ledger) plan(to []string) *piece {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := &piece{after: l.planned(), to: to}
+	l.chunks = append(l.chunks, p)
+	l.ended = to == nil
+	return p
+}
+
+// planned is the key that the next chunk begins after; under mu.
+func (l *ledger) planned() []string {
+	if n := len(l.chunks); n > 0 {
+		return l.chunks[n-1].to
+	}
+	return l.done
+}
+
+// left takes what was cut off from a chunk, nil if nothing was.
+func (l *ledger) left() *piece {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.again) == 0 {
+		return nil
+	}
+	p := l.again[0]
+	l.again = l.again[1:]
+	return p
+}
+
+// hand notes that a chunk was handed over up to a key. It returns what became
+// covered, and how far the rows stand in the log without a hole.
+func (l *ledger) hand(p *piece, to []string, rows int) (covered []*schemas.Covered, done []string, all bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rows += int64(rows)
+	if !slices.Equal(to, p.to) || (to == nil) != (p.to == nil) {
+		rest := &piece{after: to, to: p.to}
+		i := slices.Index(l.chunks, p)
+		l.chunks = slices.Insert(l.chunks, i+1, rest)
+		l.again = append(l.again, rest)
+		p.to = to
+	}
+	p.handed = true
+	from, moved := l.done, false
+	for len(l.chunks) > 0 && l.chunks[0].handed {
+		l.done, l.all = l.chunks[0].to, l.chunks[0].to == nil
+		l.chunks, moved = l.chunks[1:], true
+	}
+	switch {
+	case l.table.Integers && moved: // it begins with the last key of the range before, so that the two join
+		covered = append(covered, &schemas.Covered{Side: l.side, Entity: l.table.Entity.Name, From: canonical(from), To: canonical(l.done)})
+	case l.all:
+		covered = append(covered, &schemas.Covered{Side: l.side, Entity: l.table.Entity.Name})
+	}
+	return covered, l.done, l.all
+}
+
+// idle says that nothing is left to read: chunks may still be in flight.
+func (l *ledger) idle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ended && len(l.again) == 0
+}
+
+func (l *ledger) finished() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all
+}
+
+// canonical returns the canonical texts of whole numbers.
+func canonical(key []string) []string {
+	var texts []string
+	for _, text := range key {
+		n, ok := new(big.Int).SetString(text, 10)
+		if !ok {
+			return key
+		}
+		texts = append(texts, n.String())
+	}
+	return texts
+}
