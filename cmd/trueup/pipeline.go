@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/capture/baseline"
 	"github.com/trueup-io/trueup/compensate"
 	"github.com/trueup-io/trueup/internal/datadir"
 	"github.com/trueup-io/trueup/reconcile/runner"
@@ -54,7 +55,8 @@ type captured struct {
 	source source
 	runner *capture.Runner
 	start  capture.Start
-	gap    bool // it does not run
+	gap    bool             // it does not run
+	rows   *baseline.Runner // reads the tables' rows; nil: it has a gap, or its store cannot be read so
 }
 
 // openPipeline prepares everything and starts nothing that goes on by itself,
@@ -159,6 +161,9 @@ func (p *pipeline) openCaptures(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := p.openBaselines(); err != nil {
+		return err
+	}
 	return p.sayRules(ctx)
 }
 
@@ -192,7 +197,8 @@ func (p *pipeline) sayRules(ctx context.Context) error {
 		if empty {
 			control.Baseline = schemas.BaselineEmpty
 		} else {
-			p.cfg.log.Warn("the tables have rows already: a key is compared once both sides have changed it", "stage", "capture")
+			p.cfg.log.Warn("the tables have rows already: a key is compared once both sides have changed it, or its rows are read",
+				"stage", "capture", "remedy", "trueup baseline -f "+p.cfg.migration.Path)
 		}
 	}
 	w, err := p.log.Writer()
@@ -202,6 +208,11 @@ func (p *pipeline) sayRules(ctx context.Context) error {
 	defer w.Close()
 	if err := w.Write(ctx, capture.Everywhere(p.log, &schemas.Record{Control: control})...); err != nil {
 		return fmt.Errorf("write control record: %w", err)
+	}
+	if control.Baseline == schemas.BaselineEmpty {
+		if err := p.coverEmpty(); err != nil {
+			return err
+		}
 	}
 	said.Rules = p.rules.Version
 	b, err := json.Marshal(said)
@@ -270,6 +281,12 @@ func (p *pipeline) run(ctx context.Context) error {
 			}
 			return err
 		})
+		if c.rows != nil {
+			g.Go(func() error { return c.rows.Run(ctx) })
+		}
+	}
+	if len(p.captures) > 0 {
+		g.Go(func() error { return p.serveBaselines(ctx) })
 	}
 	if p.reconciler != nil {
 		g.Go(func() error { return p.reconciler.Run(ctx) })

@@ -110,5 +110,13 @@ func (s *statusFile) addSide(c *captured, now time.Time) {
 			s.Problems = append(s.Problems, fmt.Sprintf("%s does not stream, and goes on where it was once it can: %s", c.side, stats.Broken))
 		}
 	}
+	if c.rows != nil {
+		side.Baseline = baselinesOf(c.rows)
+		for _, b := range side.Baseline {
+			if b.Problem != "" {
+				s.Problems = append(s.Problems, fmt.Sprintf("baseline of %s on %s: %s", b.Entity, c.side, b.Problem))
+			}
+		}
+	}
 	s.Sides[c.side.String()] = side
 }

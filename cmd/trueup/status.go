@@ -114,6 +114,11 @@ func printStatus(w io.Writer, s *statusFile, now time.Time) {
 			fmt.Fprintf(w, "        warning: %s: %s\n          %s\n", visible(f.Subject), visible(f.Detail), visible(f.Remedy))
 		}
 	}
+	for _, name := range sorted(s.Sides) {
+		for i := range s.Sides[name].Baseline {
+			fmt.Fprintf(w, "rows of %s\n", s.Sides[name].Baseline[i].text(name))
+		}
+	}
 	r := s.Records
 	fmt.Fprintf(w, "records %d consumed = %d applied + %d duplicate + %d out of scope + %d quarantined + %d waiting; %d behind\n",
 		r.Consumed, r.Applied, r.Duplicate, r.OutOfScope, r.Quarantined, r.Waiting, r.Behind)

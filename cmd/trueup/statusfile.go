@@ -45,6 +45,9 @@ type sideStatus struct {
 
 	Slot     *postgres.SlotStats `json:"slot,omitempty"`     // what PostgreSQL keeps for this side
 	Warnings []capture.Finding   `json:"warnings,omitempty"` // nothing is wrong yet
+
+	// Baseline is how the reading of the tables' rows stands, by entity.
+	Baseline []baselineStatus `json:"baseline,omitempty"`
 }
 
 type keyCounts struct {
