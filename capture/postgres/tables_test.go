@@ -124,7 +124,7 @@ func TestI7_PartitionsComeAndGo(t *testing.T) {
 				}
 			}
 			if c.gap == "" {
-				if again, err = s.Open(t.Context(), again.Resume, again.Identity); err != nil {
+				if _, err = s.Open(t.Context(), again.Resume, again.Identity); err != nil {
 					t.Error(err)
 				}
 			}
