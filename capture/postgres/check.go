@@ -76,6 +76,9 @@ func (k *check) entry(err error) string {
 	return "correct the DSN, or let this host and role in by a line for this database in pg_hba.conf"
 }
 
+// again is the remedy of what could not be looked at.
+const again = "mend what the server says, or let the role read the catalog as everybody may by default; then check again"
+
 // check collects findings. Only the goroutine of Check uses it.
 type check struct {
 	cfg      Config
@@ -164,7 +167,7 @@ func (k *check) slot(ctx context.Context, conn *pgconn.PgConn, s server) {
 	p, exists, err := readSlot(ctx, conn, k.cfg.Slot)
 	switch {
 	case err != nil:
-		k.fail(subject, err.Error(), "")
+		k.fail(subject, err.Error(), again)
 	case !exists && s.SlotsMax-s.Slots < 1:
 		k.fail("max_replication_slots", fmt.Sprintf("all %d are in use", s.SlotsMax), "drop one that nobody needs, or ALTER SYSTEM SET max_replication_slots to more; then restart the server")
 	case !exists:
@@ -186,13 +189,13 @@ func (k *check) tables(ctx context.Context, conn *pgconn.PgConn, s server) {
 	subject := "publication " + k.cfg.Publication
 	p, exists, err := readPublication(ctx, conn, k.cfg.Publication)
 	if err != nil {
-		k.fail(subject, err.Error(), "")
+		k.fail(subject, err.Error(), again)
 		return
 	}
 	names := k.cfg.tables()
 	tables, err := readTables(ctx, conn, k.cfg.Publication, names)
 	if err != nil {
-		k.fail("tables", err.Error(), "")
+		k.fail("tables", err.Error(), again)
 		return
 	}
 	if exists {

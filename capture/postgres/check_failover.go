@@ -35,7 +35,7 @@ func (k *check) failover(ctx context.Context, conn *pgconn.PgConn, s server) {
 	}
 	p, exists, err := readSlot(ctx, conn, k.cfg.Slot)
 	if err != nil {
-		k.fail("failover", err.Error(), "")
+		k.fail("failover", err.Error(), again)
 		return
 	}
 	expected := len(sb.Slots) > 0 || len(hosts) > 1
@@ -92,7 +92,7 @@ func (k *check) other(ctx context.Context, at int, address string, s server, our
 	c, err := one[carrier](ctx, conn, carrierSQL)
 	switch {
 	case err != nil:
-		k.warn(subject, err.Error(), "")
+		k.warn(subject, err.Error(), again)
 		return
 	case !c.Standby:
 		k.warn(subject, "it is a primary too, of an older timeline: what is written to it happens nowhere else", "stop it, and make it a standby of the new primary")
@@ -120,7 +120,7 @@ func (k *check) other(ctx context.Context, at int, address string, s server, our
 	p, there, err := readSlot(ctx, conn, k.cfg.Slot)
 	switch {
 	case err != nil:
-		k.warn(subject, err.Error(), "")
+		k.warn(subject, err.Error(), again)
 	case !there || !p.Synced || p.Temporary || p.Invalidation != "":
 		k.warn(subject, "the slot is not carried over yet: a promotion now is a gap",
 			"wait until SELECT synced AND NOT temporary FROM pg_replication_slots WHERE slot_name = "+literal(k.cfg.Slot)+

@@ -34,7 +34,7 @@ func (k *check) rights(ctx context.Context, conn *pgconn.PgConn, s server, polic
 	subject := "rights of " + s.User
 	r, err := one[role](ctx, conn, roleSQL)
 	if err != nil {
-		k.fail(subject, err.Error(), "")
+		k.fail(subject, err.Error(), again)
 		return
 	}
 	me := identifier(s.User)

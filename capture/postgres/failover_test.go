@@ -230,6 +230,16 @@ func TestI7_Failover(t *testing.T) {
 					t.Errorf("%s: changes came from beyond the gap", name)
 				}
 			}
+			// An operator accepts it: the slot that was carried over is given up, and a new one begins.
+			if err := New(cfg).Abandon(t.Context(), atOld, r.start.Identity); err != nil {
+				t.Error(err)
+			}
+			s, start := openFirst(t, cfg)
+			anew := capturing(t, s, start, newSink())
+			onLate.exec("insert into orders values (400)")
+			want(t, anew.caughtUp(onLate), "0 insert [400]: - -> id=400 status=NULL amount=NULL note=NULL")
+			anew.stop()
+
 			// Two that were both promoted are told apart by nobody but an operator.
 			cfg.DSN = dsnOf(t, b, late)
 			if _, err := New(cfg).Open(t.Context(), resume, next.Identity); err == nil || !strings.Contains(err.Error(), "two servers are primaries of timeline 2") {
