@@ -97,7 +97,8 @@ func (k *check) commits(s server, writers []async) {
 		k.ok("synchronous_commit", s.SynchronousCommit)
 	}
 	for _, w := range writers {
-		subject, of := "synchronous_commit", ""
+		subject := "synchronous_commit"
+		var of string
 		switch {
 		case w.Role == "":
 			subject, of = subject+" of database "+w.Database, "DATABASE "+identifier(w.Database)

@@ -43,7 +43,8 @@ func (s *sampler) follow(id identity) {
 	if id.Timeline != s.log.Timeline {
 		s.bounds.forget()
 		select {
-		case <-s.left: // it was about the server that the stream has left
+		case old := <-s.left:
+			s.source.log.Debug("the stream has left that server already", "err", old)
 		default:
 		}
 	}
