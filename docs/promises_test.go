@@ -1,0 +1,66 @@
+package docs
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// Every promise of the page names a test, and every test that it names is
+// there, with its subtest; so has the zoo's list.
+func TestPromisesHaveTheirTests(t *testing.T) {
+	sources := map[string]string{}
+	testsOf := func(pkg string) string {
+		if _, ok := sources[pkg]; !ok {
+			files, err := filepath.Glob(filepath.Join("..", pkg, "*_test.go"))
+			if err != nil || len(files) == 0 {
+				t.Errorf("package %s has no tests: %v", pkg, err)
+			}
+			for _, f := range files {
+				sources[pkg] += read(t, f)
+			}
+			sources[pkg] += "\n"
+		}
+		return sources[pkg]
+	}
+	row := regexp.MustCompile(`(?m)^\| ([IZ][0-9]+) \| [^|]+ \| ([^|]*) \|$`)
+	seen := map[string]bool{}
+	for _, m := range row.FindAllStringSubmatch(read(t, "promises.md"), -1) {
+		promise, named := m[1], 0
+		if seen[promise] {
+			t.Errorf("%s stands there twice", promise)
+		}
+		seen[promise] = true
+		for part := range strings.SplitSeq(m[2], ", ") {
+			words := strings.Fields(part)
+			pkg := strings.Trim(words[0], "`")
+			for _, name := range words[1:] {
+				named++
+				test, sub, hasSub := strings.Cut(name, "/")
+				if !strings.Contains(testsOf(pkg), "\nfunc "+test+"(t *testing.T)") {
+					t.Errorf("%s: %s has no %s", promise, pkg, test)
+				}
+				if hasSub && !strings.Contains(testsOf(pkg), `"`+sub+`"`) {
+					t.Errorf("%s: %s of %s has no subtest %s", promise, test, pkg, sub)
+				}
+			}
+		}
+		if named == 0 {
+			t.Errorf("%s names no test", promise)
+		}
+	}
+	if len(seen) < 30 {
+		t.Errorf("only %d promises and bugs were found", len(seen))
+	}
+	script, err := os.ReadFile("../scripts/zoo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^z([0-9]+) `).FindAllStringSubmatch(string(script), -1) {
+		if !seen["Z"+m[1]] {
+			t.Errorf("scripts/zoo has bug z%s, the page has not", m[1])
+		}
+	}
+}
