@@ -28,6 +28,15 @@ type Applier interface {
 
 	// Ledger returns the attempt that wrote a compensation, false if none did.
 	Ledger(ctx context.Context, id string) (attempt string, found bool, err error)
+
+	// Statement is the SQL that Apply would run for c, with what is bound to its places, and changes nothing.
+	Statement(ctx context.Context, c schemas.Compensation) (SQL, error)
+}
+
+// SQL is a statement and the values bound to it, in order; nil is NULL.
+type SQL struct {
+	Text string
+	Args []*string
 }
 
 // ErrForeignKey says that nothing was written because a row that the written row

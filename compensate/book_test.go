@@ -25,7 +25,7 @@ entities:
     legacy: {table: public.orders}
     target: {table: shop.orders}
     fields: {id: {type: integer}, v: {type: text}}
-    compensate: {mode: apply, policy: authority_wins}
+    compensate: {mode: apply, policy: authority_wins, guards: {flips: 1000}}
   - name: invoice
     key: [id]
     legacy: {table: public.invoices}
@@ -75,7 +75,7 @@ func version(e *schemas.Entity, side schemas.Side, key, value string) *schemas.E
 // Transcripts of the book. A command is a batch:
 //
 //	events                  entity/key divergence.sequence stage authority→follower [tag=c1] [by=c1] [at=us]
-//	decide                  approve c1 | reject c1 | pause | resume
+//	decide                  approve c1 | reject c1 | pause | resume | resume BREAKER
 //	write                   c1 result: what next gave is written, with that result; "foreign_key" and "no_answer" are errors
 //	ledger                  c1 yes | c1 no: settles what is in doubt
 //	time                    passes: what foreign keys blocked is ready again
@@ -85,7 +85,7 @@ func version(e *schemas.Entity, side schemas.Side, key, value string) *schemas.E
 func TestBook(t *testing.T) {
 	datadriven.Walk(t, "testdata/book", func(t *testing.T, path string) {
 		s := &bookScript{rules: rulesOf(t, bookRules), names: map[string]string{}, ids: map[string]string{}, taken: map[string]*entry{}}
-		s.book = newBook(s.rules, 1<<20)
+		s.book = newBook(s.rules, 1<<20, testKey)
 		datadriven.RunTest(t, path, func(t *testing.T, td *datadriven.TestData) string {
 			var out strings.Builder
 			for _, line := range strings.Split(td.Input, "\n") {
@@ -117,10 +117,13 @@ func (s *bookScript) line(t *testing.T, out *strings.Builder, cmd string, words 
 	t.Helper()
 	switch cmd {
 	case "events":
-		s.publish(out, s.book.divergence(s.event(t, words)))
+		s.publish(out, s.book.divergence(s.event(t, words), 0, 0))
 	case "decide":
 		d := schemas.Decision{Action: schemas.Action(words[0]), By: "ann", At: 7}
-		if len(words) > 1 {
+		switch {
+		case d.Action == schemas.Resume && len(words) > 1:
+			d.Scope = words[1]
+		case len(words) > 1:
 			d.CompensationID = s.ids[words[1]]
 		}
 		said, err := s.book.decision(&d)
@@ -196,6 +199,8 @@ func (s *bookScript) write(t *testing.T, out *strings.Builder, words []string) {
 func (s *bookScript) publish(out *strings.Builder, events []schemas.Event) {
 	for _, e := range events {
 		switch {
+		case e.Decision != nil:
+			fmt.Fprintf(out, "%s %s: %s\n", e.Decision.Action, e.Decision.Scope, s.named(e.Decision.Why))
 		case e.Compensation != nil:
 			c := e.Compensation
 			if s.names[c.ID] == "" {

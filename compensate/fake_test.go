@@ -21,6 +21,7 @@ type world struct {
 	topics [3][][]schemas.Event // by topic and partition
 	rows   map[string]string    // the follower's: entity/key to value
 	ledger map[string]string
+	echoes map[string]*schemas.Change // the changes that writes made, by compensation
 	// effects counts the writes of each compensation.
 	effects map[string]int
 	writes  []string // compensations in the order in which they were begun
@@ -40,7 +41,7 @@ type world struct {
 const fakePartitions = 2
 
 func newWorld() *world {
-	w := &world{rows: map[string]string{}, ledger: map[string]string{}, effects: map[string]int{}, open: map[string]*schemas.Divergence{}, echo: true}
+	w := &world{rows: map[string]string{}, ledger: map[string]string{}, echoes: map[string]*schemas.Change{}, effects: map[string]int{}, open: map[string]*schemas.Divergence{}, echo: true}
 	w.moved.L = &w.mu
 	for t := range w.topics {
 		w.topics[t] = make([][]schemas.Event, fakePartitions)
@@ -130,6 +131,12 @@ func (l fakeLog) ID() string   { return "fake" }
 func (l fakeLog) Limit() int   { return 1 << 20 }
 func (l fakeLog) Close() error { return nil }
 
+func (l fakeLog) Echo(_ context.Context, c *schemas.Compensation) (*schemas.Change, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.echoes[c.ID], l.step()
+}
+
 func (l fakeLog) Bounds(_ context.Context, t Topic) (first, end []int64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -213,9 +220,12 @@ func (l fakeLog) Publish(_ context.Context, events []schemas.Event) error {
 		if err := l.step(); err != nil {
 			return err
 		}
-		if e.Outcome != nil {
+		switch {
+		case e.Outcome != nil:
 			l.say(Outcomes, int(e.Outcome.Key[0][0])%fakePartitions, e)
-		} else {
+		case e.Decision != nil:
+			l.say(Compensations, 0, e)
+		default:
 			l.say(Compensations, int(e.Compensation.Key[0][0])%fakePartitions, e)
 		}
 	}
@@ -237,6 +247,8 @@ func (s fakeStore) Ledger(_ context.Context, id string) (string, bool, error) {
 	by, found := s.ledger[id]
 	return by, found, s.step()
 }
+
+func (s fakeStore) Statement(context.Context, schemas.Compensation) (SQL, error) { return SQL{}, nil }
 
 // Apply writes as a real applier does: on its condition, and once. It can die
 // before and after.
@@ -271,6 +283,12 @@ func (s fakeStore) Apply(_ context.Context, c schemas.Compensation) (schemas.Out
 		delete(s.rows, name)
 	}
 	s.ledger[c.ID] = "somebody"
+	change := &schemas.Change{EventID: schemas.EventID{Source: "target", Epoch: 1, Pos: "02"}, Side: c.Side, Entity: c.Entity, Key: c.Key, Op: schemas.OpUpdate,
+		Tag: schemas.Tag{CompensationID: c.ID}}
+	if v, there := s.rows[name]; there {
+		change.After = schemas.Row{{Name: "id", Text: c.Key[0]}, {Name: "v", Text: v}}
+	}
+	s.echoes[c.ID] = change
 	s.effects[c.ID]++
 	if d := s.open[c.DivergenceID]; s.echo && d != nil {
 		closed := *d

@@ -21,6 +21,12 @@ func ID(c *schemas.Compensation) string {
 	h.row(c.KeyColumns)
 	h.row(c.Expect)
 	h.row(c.Set)
+	if c.Rule != "" || c.Add != nil || c.Undoes != "" || c.ExpiresAt != 0 {
+		h.text(c.Rule)
+		h.row(c.Add)
+		h.text(c.Undoes)
+		h.number(uint64(c.ExpiresAt))
+	}
 	return h.sum()
 }
 

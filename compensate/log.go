@@ -3,6 +3,8 @@ package compensate
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/stream"
@@ -29,9 +31,11 @@ type Log interface {
 	Read(ctx context.Context, t Topic, from, to []int64, fn func(Record) error) error
 	// Tail gives the records from from on as they come, until ctx ends or fn returns an error.
 	Tail(ctx context.Context, t Topic, from []int64, fn func(Record) error) error
-	// Publish writes compensations and outcomes, each to its topic, and returns when all are durable. After an error
+	// Publish writes compensations, outcomes and breakers' decisions, each to its topic, and returns when all are durable. After an error
 	// some may be in the log.
 	Publish(ctx context.Context, events []schemas.Event) error
+	// Echo returns the change that a compensation's write made, as capture put it into the log; nil if it is not there.
+	Echo(ctx context.Context, c *schemas.Compensation) (*schemas.Change, error)
 	Close() error
 }
 
@@ -111,6 +115,42 @@ func (l *StreamLog) Tail(ctx context.Context, t Topic, from []int64, fn func(Rec
 	return l.log.Tail(ctx, l.name(t), at, func(r stream.Record) error { return fn(recordOf(&r)) })
 }
 
+// Echo is Log's. It reads the partition of the key from where it begins, which a
+// person who takes something back can wait for.
+func (l *StreamLog) Echo(ctx context.Context, c *schemas.Compensation) (found *schemas.Change, err error) {
+	e, ok := l.rules.Entity(c.Entity)
+	if !ok {
+		return nil, fmt.Errorf("the rules in force have no entity %q", c.Entity)
+	}
+	changes := l.log.Topics().Changes
+	info, _ := l.log.Topic(changes)
+	p := stream.Partition(e.PartitionKey(c.Key), info.Partitions)
+	first, err := l.log.StartOffsets(ctx, changes)
+	if err != nil {
+		return nil, err
+	}
+	end, err := l.log.EndOffsets(ctx, changes)
+	if err != nil {
+		return nil, err
+	}
+	_, err = l.log.Read(ctx, changes, p, first[p], end[p], func(r stream.Record) error {
+		if rec, err := schemas.UnmarshalRecord(r.Value); err == nil && rec.Change != nil && isEcho(rec.Change, c) {
+			found = rec.Change
+			return errFound
+		}
+		return nil
+	})
+	if found != nil {
+		return found, nil
+	}
+	return nil, err
+}
+
+// isEcho says whether a change is of the row that c wrote, in c's transaction.
+func isEcho(change *schemas.Change, c *schemas.Compensation) bool {
+	return change.Tag.CompensationID == c.ID && change.Side == c.Side && change.Entity == c.Entity && slices.Equal(change.Key, c.Key)
+}
+
 func recordOf(r *stream.Record) Record {
 	out := Record{Partition: r.Partition, Offset: r.Offset}
 	if out.Event, out.Err = schemas.ParseEventJSON(r.Value); out.Err != nil {
@@ -141,8 +181,14 @@ func (l *StreamLog) record(e *schemas.Event) (stream.Record, error) {
 		r.Topic, entity, key = l.name(Compensations), e.Compensation.Entity, e.Compensation.Key
 	case e.Outcome != nil:
 		r.Topic, entity, key = l.name(Outcomes), e.Outcome.Entity, e.Outcome.Key
+	case e.Decision != nil:
+		r.Topic, r.Key = l.name(Compensations), []byte(e.Decision.Scope) // in partition 0, as people's decisions are
+		for _, h := range schemas.CloudEventHeaders(l.rules.Migration, e) {
+			r.Headers = append(r.Headers, stream.Header{Key: h.Key, Value: h.Value})
+		}
+		return r, nil
 	default:
-		return r, errors.New("publish: neither a compensation nor an outcome")
+		return r, errors.New("publish: neither a compensation nor an outcome nor a decision")
 	}
 	for _, h := range schemas.CloudEventHeaders(l.rules.Migration, e) {
 		r.Headers = append(r.Headers, stream.Header{Key: h.Key, Value: h.Value})

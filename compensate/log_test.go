@@ -49,6 +49,7 @@ type pipeline struct {
 	db     *sql.DB
 	dsn    string
 	state  string
+	key    *compensate.Key
 }
 
 func newPipeline(t *testing.T) *pipeline {
@@ -58,6 +59,9 @@ func newPipeline(t *testing.T) *pipeline {
 		t.Fatal(err)
 	}
 	p := &pipeline{TB: t, dsn: dsn, state: filepath.Join(t.TempDir(), "compensate.json")}
+	if p.key, err = compensate.LoadKey(filepath.Join(t.TempDir(), "repair.key")); err != nil {
+		t.Fatal(err)
+	}
 	if p.rules, err = m.Rules(); err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +113,7 @@ func (p *pipeline) start() (stop func()) {
 		p.Fatal(err)
 	}
 	r, err := compensate.NewRunner(compensate.Config{Rules: p.rules, Log: log,
-		Appliers: map[schemas.Side]compensate.Applier{schemas.Target: applier}, StatePath: p.state, RetryEvery: 50 * time.Millisecond})
+		Appliers: map[schemas.Side]compensate.Applier{schemas.Target: applier}, StatePath: p.state, Key: p.key, RetryEvery: 50 * time.Millisecond})
 	if err != nil {
 		p.Fatal(err)
 	}

@@ -9,14 +9,6 @@ import (
 	"github.com/trueup-io/trueup/schemas"
 )
 
-// Policy says whose value is written.
-type Policy string
-
-const (
-	AuthorityWins Policy = "authority_wins" // the follower gets the authority's values
-	ReportOnly    Policy = "report_only"    // what authority_wins would write is said, and never written
-)
-
 // Modes of an entity's compensations.
 const (
 	ModeReport  = "report"  // nothing is written
@@ -34,54 +26,60 @@ func not(format string, args ...any) error {
 	return &NotPlannable{Reason: fmt.Sprintf(format, args...)}
 }
 
-// Plan returns the write that makes the follower's row equal to the authority's
-// version that the divergence rests on, or a *NotPlannable. It is pure: the same
-// event under the same policy gives the same write, with the same id.
+// Plan returns the write that the rule has for a divergence, or a *NotPlannable.
+// It is pure: the same event under the same rule gives the same write, with the
+// same id. The stage is the migration's.
 //
-// The precondition is the follower's whole row as judged. An update writes the
+// The precondition is the written side's whole row as judged. An update writes the
 // columns of those fields alone that differ canonically: a value that is equal in
 // another spelling is left as its store has it, an ignored field is never touched,
 // and a column that nobody complained of cannot be harmed. An insert writes every
-// compared field. A delete needs positive evidence: a delete, or a truncate, of the
-// authority's that was read, or a covered range in which it never had the key.
+// compared field. A delete needs positive evidence that the other side has no row:
+// a delete, or a truncate, that was read, or a covered range in which it never had
+// the key.
 //
-// The values are read anew from the authority's row under the rules in force, so
-// that evidence which they read otherwise is not acted upon (I26).
-func Plan(d schemas.Divergence, e *schemas.Entity, p Policy) (schemas.Compensation, error) {
+// The values are read anew from the rows under the rules in force, so that
+// evidence which they read otherwise is not acted upon (I26).
+func Plan(d schemas.Divergence, e *schemas.Entity, r *schemas.CompensateRule, stage string) (schemas.Compensation, error) {
 	if err := answerable(&d, e); err != nil {
 		return schemas.Compensation{}, err
 	}
-	follower := d.Side.Other()
+	p, err := newPair(&d, e)
+	if err != nil {
+		return schemas.Compensation{}, err
+	}
+	w, err := p.decide(r, stage)
+	if err != nil {
+		return schemas.Compensation{}, err
+	}
 	c := schemas.Compensation{
 		DivergenceID: d.ID,
 		Sequence:     d.Sequence,
 		Entity:       d.Entity,
 		Key:          slices.Clone(d.Key),
-		Side:         follower,
-		Policy:       string(p),
-		Mode:         e.Compensate.Mode,
-		Schema:       e.Table(follower).Schema,
-		Table:        e.Table(follower).Name,
+		Side:         w.side,
+		Policy:       r.Policy,
+		Rule:         r.Version,
+		Mode:         r.Mode,
+		Schema:       e.Table(w.side).Schema,
+		Table:        e.Table(w.side).Name,
+		Sources:      w.sources,
 		Rules:        d.Rules,
 		CreatedAt:    d.At,
 	}
-	if d.Authority != nil {
-		c.DerivedOf = d.Authority.EventID
+	if of := p.of(w.side.Other()); of != nil {
+		c.DerivedOf = of.EventID
 	}
-	if d.Authority != nil {
-		c.DerivedOf = d.Authority.EventID
-	}
-	switch p {
-	case AuthorityWins:
-	case ReportOnly:
+	if w.reportOnly {
 		c.Mode = ModeReport
-	default:
-		return schemas.Compensation{}, not("policy %q is not known: want %s or %s", p, AuthorityWins, ReportOnly)
 	}
 	if c.Table == "" {
-		return schemas.Compensation{}, not("the rules name no %s table of %s", follower, e.Name)
+		return schemas.Compensation{}, not("the rules name no %s table of %s", w.side, e.Name)
 	}
-	if err := fill(&c, &d, e); err != nil {
+	if c.Mode != ModeReport && r.Expire > 0 {
+		c.ExpiresAt = d.At + schemas.Micros(r.Expire.Microseconds())
+	}
+	if err := p.fill(&c, &w); err != nil {
 		return schemas.Compensation{}, err
 	}
 	c.ID = ID(&c)
@@ -104,11 +102,8 @@ func answerable(d *schemas.Divergence, e *schemas.Entity) error {
 		return not("one store cannot hold the other's value of %s", strings.Join(d.Fields, ", "))
 	case d.Verdict == schemas.Schema:
 		return not("the mapping cannot be applied to %s", strings.Join(d.Fields, ", "))
-	case d.Authority == nil && d.AuthorityAbsent:
-		if d.Follower == nil {
-			return not("neither side has a row")
-		}
-		return sound(d.Follower, d.Side.Other())
+	case d.Authority == nil && d.AuthorityAbsent && d.Follower == nil:
+		return not("neither side has a row")
 	case d.Authority == nil && !d.AuthorityAbsent:
 		return not("no version of the %s was ever read: that is no evidence of absence", d.Side)
 	}
@@ -135,44 +130,72 @@ func sound(v *schemas.Evidence, side schemas.Side) error {
 }
 
 // fill says what is written, and on what condition.
-func fill(c *schemas.Compensation, d *schemas.Divergence, e *schemas.Entity) error {
-	desired, err := values(d.Authority, d, e)
-	if err != nil {
-		return err
-	}
-	if rowOf(d.Follower) == nil {
-		if desired == nil {
+func (p *pair) fill(c *schemas.Compensation, w *writing) (err error) {
+	written, other := p.of(w.side), w.side.Other()
+	desired := p.values[other]
+	if rowOf(written) == nil {
+		switch {
+		case desired == nil:
 			return not("neither side has a row")
+		case w.side == p.d.Side && written != nil:
+			return not("the %s deleted the row: writing it again would bring back what was deleted on purpose", w.side)
 		}
 		c.Statement = schemas.InsertRow
-		if c.Set, err = e.Columns(c.Side, desired); err != nil {
+		if c.Set, err = p.e.Columns(c.Side, desired); err != nil {
 			return not("%v", err)
 		}
-		return keyColumns(c, e, c.Set)
+		return keyColumns(c, p.e, c.Set)
 	}
-	judged, err := values(d.Follower, d, e)
-	if err != nil {
-		return err
-	}
-	for _, col := range d.Follower.Row {
+	for _, col := range written.Row {
 		if col.Presence == schemas.Unavailable {
 			return not("the log does not carry column %s of the %s row: what it has to be is not known", col.Name, c.Side)
 		}
 	}
-	c.Expect = slices.Clone(d.Follower.Row)
+	c.Expect = slices.Clone(written.Row)
 	if desired == nil {
+		if other != p.d.Side && p.of(other) == nil {
+			return not("no delete of the %s was ever read: that is no evidence of absence", other)
+		}
 		c.Statement = schemas.DeleteRow
-		return keyColumns(c, e, c.Expect)
+		return keyColumns(c, p.e, c.Expect)
 	}
 	c.Statement = schemas.UpdateRow
-	differ := e.Diff(desired, judged)
-	if len(differ) == 0 {
+	fields := w.fields
+	if fields == nil {
+		fields = p.differ
+	}
+	if len(fields)+len(w.add) == 0 {
 		return not("the rules in force find no difference")
 	}
-	if c.Set, err = e.ColumnsOf(c.Side, desired, differ); err != nil {
-		return not("%v", err)
+	if err := keyColumns(c, p.e, c.Expect); err != nil {
+		return err
 	}
-	return keyColumns(c, e, c.Expect)
+	fields = slices.DeleteFunc(slices.Clone(fields), func(name string) bool { return w.add[name] != "" })
+	if len(fields) > 0 {
+		if c.Set, err = p.e.ColumnsOf(c.Side, desired, fields); err != nil {
+			return not("%v", err)
+		}
+	}
+	return p.count(c, w.add)
+}
+
+// count takes the columns of counters out of the precondition, and says what is
+// added to them.
+func (p *pair) count(c *schemas.Compensation, add map[string]string) error {
+	for i := range p.e.Fields {
+		f := &p.e.Fields[i]
+		by, ok := add[f.Name]
+		if !ok {
+			continue
+		}
+		column, plain := f.Column(c.Side)
+		if !plain {
+			return not("field %s is an expression on the %s side, which cannot be written to", f.Name, c.Side)
+		}
+		c.Add = append(c.Add, schemas.Column{Name: column, Text: by})
+		c.Expect = slices.DeleteFunc(c.Expect, func(col schemas.Column) bool { return col.Name == column })
+	}
+	return nil
 }
 
 // values are the canonical values of a version, nil where it is absent. Every

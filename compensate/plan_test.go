@@ -29,7 +29,7 @@ func rulesOf(t testing.TB, yaml string) *schemas.Rules {
 
 // Transcripts of plans. A divergence is written as
 //
-//	plan verdict=stale [entity=order] [key=1] [side=target] [stage=closed] [policy=report_only]
+//	plan verdict=stale [entity=order] [key=1] [side=target] [stage=closed] [policy=report_only] [rule=name]
 //	authority update            or: authority none, authority delete, authority absent (covered, without a row)
 //	  id=1                      the row's columns: NULL, UNAVAILABLE, or text to the end of the line
 //	follower insert
@@ -46,8 +46,8 @@ func TestPlan(t *testing.T) {
 				rules = rulesOf(t, td.Input)
 				return describeTables(rules)
 			case "plan":
-				d, e, p := divergenceOf(t, td, rules)
-				return answer(t, d, e, p)
+				d, e, r := divergenceOf(t, td, rules)
+				return answer(t, d, e, r)
 			}
 			t.Fatalf("what is %q?", td.Cmd)
 			return ""
@@ -65,7 +65,7 @@ func describeTables(rules *schemas.Rules) string {
 	return out.String()
 }
 
-func divergenceOf(t testing.TB, td *datadriven.TestData, rules *schemas.Rules) (schemas.Divergence, *schemas.Entity, Policy) {
+func divergenceOf(t testing.TB, td *datadriven.TestData, rules *schemas.Rules) (schemas.Divergence, *schemas.Entity, *schemas.CompensateRule) {
 	t.Helper()
 	words := map[string]string{"entity": "order", "key": "1", "side": "legacy", "stage": "opened", "policy": "authority_wins", "sequence": "0"}
 	for _, arg := range td.CmdArgs {
@@ -115,7 +115,13 @@ func divergenceOf(t testing.TB, td *datadriven.TestData, rules *schemas.Rules) (
 		}
 	}
 	d.Fields = e.Diff(valuesOf(e, d.Authority), valuesOf(e, d.Follower))
-	return d, e, Policy(words["policy"])
+	r := &schemas.CompensateRule{Name: "default", Policy: words["policy"], Mode: e.Compensate.Mode}
+	for _, named := range e.Compensate.Rules {
+		if named.Name == words["rule"] {
+			r = named
+		}
+	}
+	return d, e, r
 }
 
 func columnOf(name, value string) schemas.Column {
@@ -140,9 +146,9 @@ func opOf(t testing.TB, name string) schemas.Op {
 }
 
 // answer shows a plan, and wants what every plan promises.
-func answer(t testing.TB, d schemas.Divergence, e *schemas.Entity, p Policy) string {
+func answer(t testing.TB, d schemas.Divergence, e *schemas.Entity, r *schemas.CompensateRule) string {
 	t.Helper()
-	c, err := Plan(d, e, p)
+	c, err := Plan(d, e, r, "")
 	var no *NotPlannable
 	if errors.As(err, &no) {
 		return "refused: " + no.Reason + "\n"
@@ -150,8 +156,8 @@ func answer(t testing.TB, d schemas.Divergence, e *schemas.Entity, p Policy) str
 	if err != nil {
 		t.Fatal(err)
 	}
-	promised(t, d, e, c)
-	again, err := Plan(d, e, p)
+	promised(t, d, e, c, r.Version == "")
+	again, err := Plan(d, e, r, "")
 	if err != nil || show(again) != show(c) {
 		t.Fatalf("planned again: %s, %v", show(again), err)
 	}
@@ -164,8 +170,17 @@ func show(c schemas.Compensation) string {
 	for _, part := range []struct {
 		name string
 		row  schemas.Row
-	}{{"key", c.KeyColumns}, {"expect", c.Expect}, {"set", c.Set}} {
+	}{{"key", c.KeyColumns}, {"expect", c.Expect}, {"set", c.Set}, {"add", c.Add}} {
+		if part.name == "add" && part.row == nil {
+			continue
+		}
 		fmt.Fprintf(&out, "%7s %s\n", part.name, showRow(part.row))
+	}
+	for _, s := range c.Sources {
+		fmt.Fprintf(&out, "%7s of %s\n", s.Field, s.Source)
+	}
+	if c.Rule != "" {
+		fmt.Fprintf(&out, "   rule %s, on the %s side\n", c.Rule, c.Side)
 	}
 	return out.String()
 }
@@ -190,11 +205,11 @@ func showRow(row schemas.Row) string {
 
 // promised holds of every plan: applied to the row as judged it gives the
 // authority's values and nothing else, and an applier may write it.
-func promised(t testing.TB, d schemas.Divergence, e *schemas.Entity, c schemas.Compensation) {
+func promised(t testing.TB, d schemas.Divergence, e *schemas.Entity, c schemas.Compensation, authorityWins bool) {
 	t.Helper()
 	after := effect(c)
 	authority := valuesOf(e, d.Authority)
-	if differ := e.Diff(authority, e.Values(c.Side, after)); differ != nil {
+	if differ := e.Diff(authority, e.Values(c.Side, after)); authorityWins && differ != nil {
 		t.Fatalf("after %s the sides differ in %v", show(c), differ)
 	}
 	for _, before := range c.Expect {
@@ -213,6 +228,9 @@ func promised(t testing.TB, d schemas.Divergence, e *schemas.Entity, c schemas.C
 	var origin schemas.EventID
 	if d.Authority != nil {
 		origin = d.Authority.EventID
+	}
+	if c.Side == d.Side {
+		origin = d.Follower.EventID
 	}
 	if c.ID != ID(&c) || c.DerivedOf != origin || c.CreatedAt != d.At {
 		t.Fatalf("id, origin or time of %+v", c)
@@ -267,7 +285,7 @@ func TestEvidenceReadOtherwise(t *testing.T) {
 		d := event(rules, "d1", 0, schemas.Opened, "order", "1", "a", "b")
 		spoil(d)
 		var no *NotPlannable
-		if c, err := Plan(*d, e, AuthorityWins); !errors.As(err, &no) {
+		if c, err := Plan(*d, e, e.Compensate.Default(), ""); !errors.As(err, &no) {
 			t.Errorf("%s: planned %s, %v", name, show(c), err)
 		}
 	}
@@ -309,7 +327,7 @@ func TestI26_NeverInventsData(t *testing.T) {
 		d.Authority = drawEvidence(t, e, side, "authority")
 		d.AuthorityAbsent = d.Authority == nil && rapid.Bool().Draw(t, "covered")
 		d.Follower = drawEvidence(t, e, side.Other(), "follower")
-		c, err := Plan(d, e, AuthorityWins)
+		c, err := Plan(d, e, e.Compensate.Default(), "")
 		var no *NotPlannable
 		if errors.As(err, &no) {
 			if differ := e.Diff(valuesOf(e, d.Authority), valuesOf(e, d.Follower)); differ != nil && (d.Authority != nil || d.AuthorityAbsent) {

@@ -26,25 +26,35 @@ type position struct {
 	Outcomes      []int64 `json:"outcomes"`
 	// Modes are those under which divergences were answered, by entity. When one changes, what is open is answered anew.
 	Modes map[string]string `json:"modes"`
+	Key   string            `json:"key"` // the name of the key: what another one signed cannot be told from forgeries
+	// Hits and Approved are counts by entity and rule. Losing them asks people again, and begins to count anew.
+	Hits     map[string]int64 `json:"hits"`
+	Approved map[string]int   `json:"approved"`
 
 	changed bool // since it was saved
 }
 
 // positionVersion is that of the file's form.
-const positionVersion = 1
+const positionVersion = 2
 
 // modesOf says under which mode and policy each entity's divergences are answered.
 func modesOf(rules *schemas.Rules) map[string]string {
 	modes := make(map[string]string)
 	for _, e := range rules.Entities() {
 		modes[e.Name] = e.Compensate.Mode + "/" + e.Compensate.Policy
+		for _, r := range e.Compensate.Rules {
+			modes[e.Name] += "/" + r.Version
+			if len(r.Stages) > 0 {
+				modes[e.Name] += "," + rules.Stage
+			}
+		}
 	}
 	return modes
 }
 
 // loadPosition reads the file; a position at the beginning if there is none.
-func loadPosition(path, log string, modes map[string]string) (position, error) {
-	p := position{Version: positionVersion, Log: log, Modes: modes}
+func loadPosition(path, log, key string, modes map[string]string) (position, error) {
+	p := position{Version: positionVersion, Log: log, Key: key, Modes: modes}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, nil
@@ -58,12 +68,15 @@ func loadPosition(path, log string, modes map[string]string) (position, error) {
 	switch err := dec.Decode(&saved); {
 	case err != nil:
 		return p, fmt.Errorf("read position: %s: %w; remove the file: what it is for is read again from the log", path, err)
+	case saved.Version == 1:
+		return p, nil // of a program that knew no rules: what it is for is read again from the log
 	case saved.Version != positionVersion:
 		return p, fmt.Errorf("read position: %s has version %d, this program knows %d; remove the file: what it is for is read again from the log", path, saved.Version, positionVersion)
 	case saved.Log != log:
 		return p, fmt.Errorf("read position: %s is of another log (%s, this one is %s); remove the file if the log was made anew", path, saved.Log, log)
 	}
-	if !maps.Equal(saved.Modes, modes) {
+	if !maps.Equal(saved.Modes, modes) || saved.Key != key {
+		p.Hits, p.Approved = saved.Hits, saved.Approved
 		return p, nil
 	}
 	return saved, nil

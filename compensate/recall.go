@@ -13,16 +13,18 @@ import (
 type recall struct {
 	book *book
 
-	results   map[string]schemas.Result // the final one of each compensation
-	proposed  map[string]bool           // said to be proposed
-	approved  map[string]bool           // said to be approved
-	order     []schemas.Compensation    // live ones
+	results   map[string]schemas.Outcome // the final one of each compensation
+	proposed  map[string]bool            // said to be proposed
+	approved  map[string]bool            // said to be approved
+	order     []schemas.Compensation     // live ones
 	decisions []schemas.Decision
+	undos     []schemas.Decision
+	undone    map[string]bool  // compensations of which an inverse was published
 	pause     schemas.Decision // the latest pause or resume
 }
 
 func newRecall(b *book) *recall {
-	return &recall{book: b, results: make(map[string]schemas.Result), proposed: make(map[string]bool), approved: make(map[string]bool)}
+	return &recall{book: b, results: make(map[string]schemas.Outcome), proposed: make(map[string]bool), approved: make(map[string]bool), undone: make(map[string]bool)}
 }
 
 // outcome takes one of the outcomes' topic.
@@ -32,35 +34,43 @@ func (r *recall) outcome(o *schemas.Outcome) {
 		r.proposed[o.CompensationID] = true
 	case o.Result == schemas.Approved:
 		r.approved[o.CompensationID] = true
-	case r.results[o.CompensationID] != schemas.Confirmed:
-		r.results[o.CompensationID] = o.Result
+	case r.results[o.CompensationID].Result != schemas.Confirmed:
+		if was := r.results[o.CompensationID]; o.Result == schemas.Confirmed && was.Result == schemas.Applied {
+			o.At = was.At // when it was written, for the budgets
+		}
+		r.results[o.CompensationID] = *o
 		r.book.final.put(o.CompensationID, o.Result)
 	}
 }
 
-// compensation takes one of the compensations' topic, after all outcomes. Content
-// that is not what its id says was not made by Plan.
-func (r *recall) compensation(c *schemas.Compensation) error {
-	if ID(c) != c.ID {
-		return fmt.Errorf("compensation %q is not what its id says: it is never written", c.ID)
+// compensation takes one of the compensations' topic that is genuine, after all
+// outcomes.
+func (r *recall) compensation(c *schemas.Compensation) {
+	if c.Undoes != "" {
+		r.undone[c.Undoes] = true
 	}
-	switch result, done := r.results[c.ID]; {
+	o, done := r.results[c.ID]
+	switch result := o.Result; {
+	case result == schemas.Confirmed:
+		r.book.spent(c, o.At)
 	case result == schemas.Applied || result == schemas.AlreadyApplied:
 		r.book.wrote(c)
+		r.book.spent(c, o.At)
 	case !done && c.Mode != ModeReport:
 		r.order = append(r.order, *c)
 	}
-	return nil
 }
 
 // decision takes one of the compensations' topic.
 func (r *recall) decision(d *schemas.Decision) {
-	switch d.Action {
-	case schemas.Pause, schemas.Resume:
+	switch {
+	case d.Action == schemas.Pause, d.Action == schemas.Resume && d.Scope == "":
 		// They may stand in several partitions, between which only their times order them.
 		if d.At >= r.pause.At {
 			r.pause = *d
 		}
+	case d.Action == schemas.Undo:
+		r.undos = append(r.undos, *d)
 	default:
 		r.decisions = append(r.decisions, *d)
 	}
@@ -83,6 +93,11 @@ func (r *recall) finish() []schemas.Event {
 	return out
 }
 
+// unheard are the undos that were asked for and never answered.
+func (r *recall) unheard() []schemas.Decision {
+	return slices.DeleteFunc(r.undos, func(d schemas.Decision) bool { return r.undone[d.CompensationID] })
+}
+
 // revive makes c live again.
 func (r *recall) revive(c schemas.Compensation) []schemas.Event {
 	b := r.book
@@ -99,7 +114,7 @@ func (r *recall) revive(c schemas.Compensation) []schemas.Event {
 	en := b.add(c, key)
 	en.state, en.revoked = waiting, b.revoked(&c)
 	switch {
-	case c.Mode == ModeApply || r.approved[c.ID]:
+	case c.Mode == ModeApply && !r.proposed[c.ID], r.approved[c.ID]:
 		en.state = doubted
 	case en.revoked != "":
 		return append(out, b.outcome(en, Conclude(&c, schemas.Refused, en.revoked))...)
@@ -114,11 +129,18 @@ func (r *recall) revive(c schemas.Compensation) []schemas.Event {
 func (b *book) revoked(c *schemas.Compensation) string {
 	e, ok := b.rules.Entity(c.Entity)
 	switch {
+	case ok && c.Undoes != "":
+		return "" // no rule planned it
 	case !ok:
 		return fmt.Sprintf("the rules in force have no entity %q", c.Entity)
-	case e.Compensate.Mode != c.Mode || e.Compensate.Policy != c.Policy:
-		return fmt.Sprintf("it was planned in mode %s under %s; the rules in force say %s, %s", c.Mode, c.Policy, e.Compensate.Mode, e.Compensate.Policy)
-	case e.AuthoritySet && e.Authority == c.Side:
+	}
+	rule, ok := e.Compensate.Rule(c.Rule)
+	switch {
+	case !ok:
+		return fmt.Sprintf("it was planned by rule %s, which is not in force any more", c.Rule)
+	case rule.Mode != c.Mode || rule.Policy != c.Policy:
+		return fmt.Sprintf("it was planned in mode %s under %s; the rules in force say %s, %s", c.Mode, c.Policy, rule.Mode, rule.Policy)
+	case e.AuthoritySet && e.Authority == c.Side && !rule.WritesAuthority(e.Authority):
 		return fmt.Sprintf("the %s store is the authority now", c.Side)
 	}
 	return ""

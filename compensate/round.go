@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/trueup-io/trueup/schemas"
@@ -18,6 +19,11 @@ func (r *Runner) round(ctx context.Context) error {
 	}
 	if err := r.answer(ctx, said); err != nil {
 		return err
+	}
+	if r.cfg.Lag != nil {
+		for _, side := range schemas.Sides {
+			r.book.lag[side] = r.cfg.Lag(side)
+		}
 	}
 	if !r.book.paused {
 		if err := r.write(ctx); err != nil {
@@ -37,7 +43,7 @@ func (r *Runner) take(ctx context.Context) (said []schemas.Event, err error) {
 			in = nil // until some are decided or written
 		}
 		nothing := make(chan struct{})
-		if taken > 0 || len(r.book.ready) > 0 && !r.book.paused {
+		if taken > 0 || len(said) > 0 || len(r.book.fresh) > 0 || len(r.book.ready) > 0 && !r.book.paused {
 			close(nothing)
 		}
 		select { // what has come goes first
@@ -45,7 +51,7 @@ func (r *Runner) take(ctx context.Context) (said []schemas.Event, err error) {
 			said = append(said, r.divergence(rec)...)
 			continue
 		case rec := <-r.decisions:
-			said = append(said, r.decision(rec)...)
+			said = append(said, r.decision(ctx, rec)...)
 			continue
 		default:
 		}
@@ -53,9 +59,10 @@ func (r *Runner) take(ctx context.Context) (said []schemas.Event, err error) {
 		case rec := <-in:
 			said = append(said, r.divergence(rec)...)
 		case rec := <-r.decisions:
-			said = append(said, r.decision(rec)...)
+			said = append(said, r.decision(ctx, rec)...)
 		case <-r.tick:
 			r.book.unblock(true)
+			said = append(said, r.book.tick()...)
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-nothing:
@@ -85,35 +92,55 @@ func (r *Runner) divergence(rec Record) []schemas.Event {
 		r.quarantine("divergences", rec, errors.New("not a divergence"))
 		return nil
 	}
-	return r.book.divergence(rec.Event.Divergence)
+	return r.book.divergence(rec.Event.Divergence, rec.Partition, rec.Offset)
 }
 
 // decision takes one record of the compensations topic that holds a decision.
-func (r *Runner) decision(rec Record) []schemas.Event {
+func (r *Runner) decision(ctx context.Context, rec Record) []schemas.Event {
 	if rec.Err != nil {
 		r.quarantine("compensations", rec, rec.Err)
 		return nil
 	}
-	d := rec.Event.Decision
-	said, err := r.book.decision(d)
-	if err != nil {
-		r.log.Warn("decision without effect", "action", string(d.Action), "compensation", d.CompensationID, "by", d.By, "err", err)
-		return nil
+	return r.decide(ctx, rec.Event.Decision)
+}
+
+// decide does what a person decided. What cannot be done is said in the log.
+func (r *Runner) decide(ctx context.Context, d *schemas.Decision) (said []schemas.Event) {
+	var err error
+	if d.Action == schemas.Undo {
+		said, err = r.undo(ctx, d)
+	} else {
+		said, err = r.book.decision(d)
 	}
-	r.log.Info("decision taken", "action", string(d.Action), "compensation", d.CompensationID, "by", d.By)
+	if err != nil {
+		r.log.Warn("decision without effect", "action", string(d.Action), "compensation", d.CompensationID, "scope", d.Scope, "by", d.By, "err", err)
+		return said
+	}
+	r.pos.changed = true
+	r.log.Info("decision taken", "action", string(d.Action), "compensation", d.CompensationID, "scope", d.Scope, "by", d.By)
 	return said
 }
 
 // quarantine says that a record is left aside, with where it stands.
 func (r *Runner) quarantine(topic string, rec Record, err error) {
-	r.log.Warn("record quarantined", "stream", topic, "partition", rec.Partition, "pos", rec.Offset, "err", err)
+	level := slog.LevelWarn
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if errors.As(err, new(forged)) {
+		level = slog.LevelError // somebody who is not Trueup writes to its topic
+		r.status.Forged++
+	}
+	r.log.Log(context.Background(), level, "record quarantined", "stream", topic, "partition", rec.Partition, "pos", rec.Offset, "err", err)
 	r.status.Quarantined++
 }
 
 // publish writes compensations before outcomes: an outcome never stands alone.
 func (r *Runner) publish(ctx context.Context, events []schemas.Event) error {
+	for i := range events {
+		if d := events[i].Decision; d != nil {
+			r.log.Error("breaker opened: nothing that it guards is written", "scope", d.Scope, "err", d.Why)
+		}
+	}
 	isOutcome := func(e schemas.Event) bool { return e.Outcome != nil }
 	outcomes := slices.DeleteFunc(slices.Clone(events), func(e schemas.Event) bool { return !isOutcome(e) })
 	for _, part := range [][]schemas.Event{slices.DeleteFunc(events, isOutcome), outcomes} {
@@ -143,7 +170,13 @@ func (r *Runner) savePosition(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := r.pos.save(r.cfg.StatePath); err != nil {
+	saved := r.pos
+	saved.Divergences = slices.Clone(r.pos.Divergences)
+	for _, a := range r.book.aging {
+		saved.Divergences[a.partition] = min(saved.Divergences[a.partition], a.offset)
+	}
+	saved.Hits, saved.Approved = r.book.hits, r.book.approved
+	if err := saved.save(r.cfg.StatePath); err != nil {
 		return err
 	}
 	r.pos.changed = false

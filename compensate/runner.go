@@ -14,13 +14,14 @@ import (
 	"github.com/trueup-io/trueup/schemas"
 )
 
-// Config says what a Runner works with. Rules, Log and StatePath are needed, and
+// Config says what a Runner works with. Rules, Log, StatePath and Key are needed, and
 // an applier for each side that may be written.
 type Config struct {
 	Rules     *schemas.Rules
 	Log       Log
 	Appliers  map[schemas.Side]Applier // by the side that they write: the follower's
 	StatePath string                   // compensate.json in the data directory
+	Key       *Key                     // signs what is planned here, and tells it from what others put on the topic
 	Logger    *slog.Logger             // nil: nothing is logged
 
 	// Parallel is how many rows are written at once; 0: 4, which lets them share the store's flushes.
@@ -28,14 +29,19 @@ type Config struct {
 	// MaxLive bounds the compensations that wait for a person or to be written, each with its row; 0: 20 000. At the
 	// bound no more divergences are taken.
 	MaxLive int
+	// Lag says how far a side's frontier lies behind its store's present; nil: nobody knows, and no write waits for it.
+	Lag func(schemas.Side) time.Duration
+	// Reach says up to which position a source has been captured; nil, or false: not known.
+	Reach func(source string) (epoch uint32, pos string, ok bool)
+
 	// RetryEvery is how long to wait for a store that does not answer, and for rows that a foreign key needs; 0: 1 s.
 	RetryEvery time.Duration
 }
 
 // Validate returns what is missing.
 func (c *Config) Validate() error {
-	if c.Rules == nil || c.Log == nil || c.StatePath == "" {
-		return errors.New("compensate: rules, a log and a path for the position are needed")
+	if c.Rules == nil || c.Log == nil || c.StatePath == "" || c.Key == nil {
+		return errors.New("compensate: rules, a log, a path for the position and a key are needed")
 	}
 	var errs []error
 	for _, e := range c.Rules.Entities() {
@@ -55,9 +61,7 @@ func (c *Config) Validate() error {
 
 // writes says whether the rules have a side written.
 func (c *Config) writes(side schemas.Side) bool {
-	return slices.ContainsFunc(c.Rules.Entities(), func(e *schemas.Entity) bool {
-		return e.Authority.Other() == side && e.Compensate.Mode != ModeReport && Policy(e.Compensate.Policy) != ReportOnly
-	})
+	return slices.ContainsFunc(c.Rules.Entities(), func(e *schemas.Entity) bool { return e.Compensate.CanWrite(side, e.Authority) })
 }
 
 // Runner answers divergences with compensations, has them written, and publishes
@@ -120,7 +124,7 @@ func NewRunner(cfg Config) (*Runner, error) {
 	return &Runner{
 		cfg:         cfg,
 		log:         cfg.Logger.With("stage", "compensate"),
-		book:        newBook(cfg.Rules, cfg.Log.Limit()),
+		book:        newBook(cfg.Rules, cfg.Log.Limit(), cfg.Key),
 		divergences: make(chan Record, divergencesQueued),
 		decisions:   make(chan Record, decisionsQueued),
 	}, nil
@@ -190,12 +194,19 @@ func (r *Runner) forwardDivergence(ctx context.Context, rec Record) error {
 // at.
 func (r *Runner) forwardDecision(ctx context.Context, rec Record) error {
 	d := decisionOf(rec)
+	if rec.Event != nil && rec.Event.Compensation != nil {
+		if err := r.genuine(rec.Event.Compensation); err != nil {
+			r.quarantine("compensations", rec, err)
+		}
+	}
 	if d != nil {
 		switch d.Action {
 		case schemas.Pause:
 			r.paused.Store(true)
 		case schemas.Resume:
-			r.paused.Store(false)
+			if d.Scope == "" {
+				r.paused.Store(false)
+			}
 		}
 	}
 	if d != nil || rec.Err != nil {

@@ -16,6 +16,15 @@ import (
 	"github.com/trueup-io/trueup/schemas"
 )
 
+// testKey is the planner's in every test.
+var testKey = func() *Key {
+	k, err := NewKey([]byte("a key of tests, at least 32 bytes long"))
+	if err != nil {
+		panic(err)
+	}
+	return k
+}()
+
 func TestMain(m *testing.M) { servertest.Main(m) }
 
 // running is a Runner at work.
@@ -27,7 +36,7 @@ type running struct {
 
 func config(w *world, rules *schemas.Rules, path string) Config {
 	return Config{Rules: rules, Log: fakeLog{w}, Appliers: map[schemas.Side]Applier{schemas.Target: fakeStore{w}},
-		StatePath: path, RetryEvery: time.Millisecond, Parallel: 2}
+		StatePath: path, Key: testKey, RetryEvery: time.Millisecond, Parallel: 2}
 }
 
 func startRunner(t testing.TB, c Config) *running {
@@ -237,7 +246,8 @@ func TestRevoked(t *testing.T) {
 func TestForged(t *testing.T) {
 	rules, w := rulesOf(t, bookRules), newWorld()
 	w.rows["invoice/1"] = "b"
-	c, err := Plan(*event(rules, "d1", 0, schemas.Opened, "invoice", "1", "a", "b"), rules.Entities()[1], AuthorityWins)
+	e := rules.Entities()[1]
+	c, err := Plan(*event(rules, "d1", 0, schemas.Opened, "invoice", "1", "a", "b"), e, e.Compensate.Default(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -348,7 +358,7 @@ func TestHistoryBeginsLater(t *testing.T) {
 	}
 	w.until(func() bool { return len(w.topics[Outcomes][0])+len(w.topics[Outcomes][1]) == n })
 	run.stop(t)
-	p, err := loadPosition(path, "fake", modesOf(rules))
+	p, err := loadPosition(path, "fake", testKey.name, modesOf(rules))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -486,9 +496,9 @@ func TestPositionFile(t *testing.T) {
 	for content, want := range map[string]string{
 		``:                                    "remove the file",
 		`{"version":1`:                        "remove the file",
-		`{"version":2}`:                       "version 2",
-		`{"version":1,"log":"other"}`:         "another log",
-		`{"version":1,"log":"fake","what":1}`: "remove the file",
+		`{"version":3}`:                       "version 3",
+		`{"version":2,"log":"other"}`:         "another log",
+		`{"version":2,"log":"fake","what":1}`: "remove the file",
 	} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -20,9 +21,11 @@ func (r *Runner) start(ctx context.Context) error {
 		}
 	}
 	var err error
-	if r.pos, err = loadPosition(r.cfg.StatePath, r.cfg.Log.ID(), modesOf(r.cfg.Rules)); err != nil {
+	if r.pos, err = loadPosition(r.cfg.StatePath, r.cfg.Log.ID(), r.cfg.Key.name, modesOf(r.cfg.Rules)); err != nil {
 		return err
 	}
+	maps.Copy(r.book.hits, r.pos.Hits)
+	maps.Copy(r.book.approved, r.pos.Approved)
 	if err := r.recall(ctx); err != nil {
 		return fmt.Errorf("recall what was published: %w", err)
 	}
@@ -79,7 +82,10 @@ func (r *Runner) recall(ctx context.Context) error {
 		case rec.Event.Decision != nil:
 			past.decision(rec.Event.Decision)
 		case rec.Event.Compensation != nil:
-			if err := past.compensation(rec.Event.Compensation); err != nil {
+			err := r.genuine(rec.Event.Compensation)
+			if err == nil {
+				past.compensation(rec.Event.Compensation)
+			} else {
 				r.quarantine("compensations", rec, err)
 			}
 		}
@@ -91,6 +97,9 @@ func (r *Runner) recall(ctx context.Context) error {
 	said := past.finish()
 	r.paused.Store(r.book.paused)
 	r.log.Info("compensations recalled", "live", len(r.book.live), "unconfirmed", len(r.book.written), "paused", r.book.paused)
+	for _, d := range past.unheard() {
+		said = append(said, r.decide(ctx, &d)...)
+	}
 	return r.publish(ctx, said)
 }
 

@@ -60,6 +60,9 @@ func TablesOf(rules *schemas.Rules, side schemas.Side) Tables {
 // statement, where nothing can be bound.
 var compensationID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
+// addend is what can be added to a counter.
+var addend = regexp.MustCompile(`^-?[0-9]{1,65}(\.[0-9]{1,30})?$`)
+
 // Find returns the table of that name.
 func (ts Tables) Find(schema, name string) (Table, bool) {
 	for _, t := range ts {
@@ -91,11 +94,11 @@ func (ts Tables) Check(side schemas.Side, c *schemas.Compensation) error {
 
 // checkRows compares what c holds with what its statement needs.
 func (t *Table) checkRows(c *schemas.Compensation) error {
-	expect, set := len(c.Expect) > 0, len(c.Set) > 0
+	expect, set := len(c.Expect) > 0, len(c.Set)+len(c.Add) > 0
 	var ok bool
 	switch c.Statement {
 	case schemas.InsertRow:
-		ok = !expect && set
+		ok = !expect && set && len(c.Add) == 0
 	case schemas.UpdateRow:
 		ok = expect && set
 	case schemas.DeleteRow:
@@ -104,17 +107,27 @@ func (t *Table) checkRows(c *schemas.Compensation) error {
 		return fmt.Errorf("statement %q: want insert, update or delete", c.Statement)
 	}
 	if !ok {
-		return fmt.Errorf("a %s with %d columns expected and %d written", c.Statement, len(c.Expect), len(c.Set))
+		return fmt.Errorf("a %s with %d columns expected and %d written", c.Statement, len(c.Expect), len(c.Set)+len(c.Add))
 	}
 	for _, row := range []struct {
 		what string
 		row  schemas.Row
-	}{{"expected", c.Expect}, {"written", c.Set}, {"key", c.KeyColumns}} {
+	}{{"expected", c.Expect}, {"written", c.Set}, {"added to", c.Add}, {"key", c.KeyColumns}} {
 		if err := checkRow(row.row); err != nil {
 			return fmt.Errorf("%s row: %w", row.what, err)
 		}
 	}
-	for _, col := range c.Set {
+	for _, col := range c.Add {
+		_, expected := c.Expect.Get(col.Name)
+		_, written := c.Set.Get(col.Name)
+		switch {
+		case expected || written:
+			return fmt.Errorf("column %q is added to, and stands in another row as well", col.Name)
+		case col.Presence != schemas.Value || !addend.MatchString(col.Text):
+			return fmt.Errorf("column %q: %.40q cannot be added", col.Name, col.Text)
+		}
+	}
+	for _, col := range slices.Concat(c.Set, c.Add) {
 		switch {
 		case !slices.Contains(t.Columns, col.Name):
 			return fmt.Errorf("column %q of %s.%s is not mapped", col.Name, t.Schema, t.Name)
@@ -132,6 +145,8 @@ func checkRow(row schemas.Row) error {
 		switch {
 		case col.Presence == schemas.Unavailable:
 			return fmt.Errorf("column %q is not available", col.Name)
+		case col.Presence == schemas.Masked:
+			return fmt.Errorf("column %q is masked: its value has to be read from the log first", col.Name)
 		case seen[col.Name]:
 			return fmt.Errorf("column %q stands there twice", col.Name)
 		}

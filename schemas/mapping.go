@@ -9,6 +9,7 @@ import (
 // depends on. They never change; many goroutines may use them.
 type Rules struct {
 	Migration string // the migration's name
+	Stage     string // at which stage of the migration it is, as its file says; may be empty
 	// Version is the name, a hyphen, and the first 8 hexadecimal digits of the SHA-256 of Definition.
 	Version string
 	// Definition is the canonical JSON of what verdicts depend on: the stores' drivers and the entities.
@@ -59,12 +60,6 @@ type Entity struct {
 	exact    []int          // fields that stand in the digest
 	tolerant []int          // fields compared with a tolerance
 	shape    [16]byte       // what the digest begins with
-}
-
-// CompensateConfig says what becomes of a divergence of an entity.
-type CompensateConfig struct {
-	Mode   string // report, propose or apply
-	Policy string // whose value is written: authority_wins, …
 }
 
 // Table returns the table of a side, the zero TableName where the file names none.

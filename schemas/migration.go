@@ -12,6 +12,7 @@ import (
 type Migration struct {
 	Path  string // the file, as it was named
 	Name  string
+	Stage string // the name of the stage that it is at; may be empty
 	Owner string // who reconciles when something is wrong; may be empty
 	Log   LogConfig
 	// Baseline says how fast the tables' rows are read.
@@ -44,7 +45,7 @@ const (
 	DefaultDataDir      = "./trueup-data"
 	DefaultSettleWindow = 2 * time.Second
 	DefaultMode         = "report"
-	DefaultPolicy       = "authority_wins"
+	DefaultPolicy       = PolicyAuthorityWins
 )
 
 // maxMigrationBytes bounds the file.
@@ -100,7 +101,11 @@ func (m *Migration) RequireStores() error {
 
 // Rules returns what verdicts depend on.
 func (m *Migration) Rules() (*Rules, error) {
-	return newRules(m.Name, m.drivers(), m.entities)
+	r, err := newRules(m.Name, m.drivers(), m.entities)
+	if err == nil {
+		r.Stage = m.Stage
+	}
+	return r, err
 }
 
 func (m *Migration) drivers() (drivers [3]Driver) {

@@ -7,12 +7,6 @@ import (
 	"strings"
 )
 
-// Modes and policies that compensate takes.
-var (
-	compensateModes    = []string{"report", "propose", "apply"}
-	compensatePolicies = []string{DefaultPolicy, "report_only"}
-)
-
 // maxFields bounds an entity; no store's tables have more columns.
 const maxFields = 4096
 
@@ -58,20 +52,6 @@ func (e *entityReader) read(n *configNode) bool {
 	}
 	e.compensate(n.get("compensate"))
 	return true
-}
-
-func (e *entityReader) compensate(n *configNode) {
-	e.Compensate = CompensateConfig{Mode: DefaultMode, Policy: DefaultPolicy}
-	path := e.path + ".compensate"
-	if n == nil || !e.mapping(n, path, "mode", "policy") {
-		return
-	}
-	if mode, ok := e.oneOf(n.get("mode"), path+".mode", compensateModes...); ok {
-		e.Compensate.Mode = mode
-	}
-	if policy, ok := e.oneOf(n.get("policy"), path+".policy", compensatePolicies...); ok {
-		e.Compensate.Policy = policy
-	}
 }
 
 // table reads where the entity lives on a side.

@@ -32,7 +32,7 @@ var (
 // migration reads the document.
 func (r *configReader) migration(root *configNode) *Migration {
 	m := &Migration{Path: r.file, DataDir: DefaultDataDir, Log: LogConfig{Partitions: DefaultPartitions}}
-	if !r.mapping(root, "", "apiVersion", "kind", "metadata", "stores", "log", "baseline", "dataDir", "entities") {
+	if !r.mapping(root, "", "apiVersion", "kind", "metadata", "stores", "stage", "log", "baseline", "dataDir", "entities") {
 		return m
 	}
 	r.oneOf(r.required(root, "", "apiVersion", apiVersion), "apiVersion", apiVersion)
@@ -41,6 +41,9 @@ func (r *configReader) migration(root *configNode) *Migration {
 	r.stores(m, root)
 	r.log(m, root.get("log"))
 	r.baseline(m, root.get("baseline"))
+	if n := root.get("stage"); n != nil {
+		m.Stage, _ = r.text(n, "stage", "the name of the stage that the migration is at")
+	}
 	if n := root.get("dataDir"); n != nil {
 		m.DataDir, _ = r.text(n, "dataDir", "a directory")
 	}

@@ -48,7 +48,7 @@ func TestContractMigrationIsRead(t *testing.T) {
 	if e.Table(Legacy) != (TableName{"public", "orders"}) || e.Table(Target) != (TableName{"shop", "orders"}) {
 		t.Errorf("tables are %v and %v", e.Table(Legacy), e.Table(Target))
 	}
-	if e.Compensate != (CompensateConfig{Mode: "report", Policy: "authority_wins"}) {
+	if c := &e.Compensate; c.Mode != "report" || c.Policy != "authority_wins" || len(c.Rules) != 0 || c.Guards != DefaultGuards {
 		t.Errorf("compensate is %+v", e.Compensate)
 	}
 	if len(e.Fields) != 5 || e.Fields[3].Type != "timestamp(3,truncate)" || !e.Fields[4].Ignore {

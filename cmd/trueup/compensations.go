@@ -23,26 +23,35 @@ func newCompensations() *cobra.Command {
 	if err := cmd.MarkPersistentFlagRequired("file"); err != nil {
 		panic(err)
 	}
-	cmd.AddCommand(&cobra.Command{Use: "list", Short: "List repairs, each with what became of it", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return listCompensations(cmd, file, asJSON) }})
+	var sql bool
+	list := &cobra.Command{Use: "list", Short: "List repairs, each with what became of it", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return listCompensations(cmd, file, "", asJSON, sql) }}
+	show := &cobra.Command{Use: "show ID", Short: "Show one repair: its SQL, its effect, and what became of it", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return listCompensations(cmd, file, args[0], asJSON, true)
+		}}
+	list.Flags().BoolVar(&sql, "sql", false, "with the statement of each and what is bound to it; the store is asked for its columns, and nothing is changed")
+	cmd.AddCommand(list, show, &cobra.Command{Use: "status", Short: "Say what the rules did, what is held, and how to let it go", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return showGuards(cmd, file, asJSON) }})
 	for _, one := range []struct {
 		action schemas.Action
 		use    string
 		short  string
+		args   cobra.PositionalArgs
 	}{
-		{schemas.Approve, "approve ID", "Have a proposed repair written"},
-		{schemas.Reject, "reject ID", "Have a proposed repair dropped"},
-		{schemas.Pause, "pause", "Write no repair from now on"},
-		{schemas.Resume, "resume", "Write repairs again"},
+		{schemas.Approve, "approve ID", "Have a proposed repair written", cobra.ExactArgs(1)},
+		{schemas.Reject, "reject ID", "Have a proposed repair dropped", cobra.ExactArgs(1)},
+		{schemas.Undo, "undo ID", "Take a repair back, if its row is still as it left it", cobra.ExactArgs(1)},
+		{schemas.Pause, "pause", "Write no repair from now on", cobra.NoArgs},
+		{schemas.Resume, "resume [BREAKER]", "Write repairs again, after a pause or a breaker", cobra.MaximumNArgs(1)},
 	} {
-		args := cobra.NoArgs
-		if strings.HasSuffix(one.use, " ID") {
-			args = cobra.ExactArgs(1)
-		}
-		c := &cobra.Command{Use: one.use, Short: one.short, Args: args, RunE: func(cmd *cobra.Command, args []string) error {
+		c := &cobra.Command{Use: one.use, Short: one.short, Args: one.args, RunE: func(cmd *cobra.Command, args []string) error {
 			return withLog(cmd.Context(), file, func(log *stream.Log) error {
 				d := schemas.Decision{Action: one.action, Why: why, At: schemas.MicrosOf(time.Now()), By: userName()}
-				if len(args) > 0 {
+				switch {
+				case len(args) > 0 && one.action == schemas.Resume:
+					d.Scope = args[0]
+				case len(args) > 0:
 					id, err := compensationID(cmd.Context(), log, args[0])
 					if err != nil {
 						return err
@@ -89,16 +98,24 @@ func decide(ctx context.Context, log *stream.Log, d schemas.Decision) error {
 		return err
 	}
 	defer w.Close()
-	r := stream.Record{Topic: log.Topics().Compensations, Key: []byte(d.CompensationID), Value: schemas.AppendDecisionJSON(nil, &d)}
+	r := stream.Record{Topic: log.Topics().Compensations, Key: []byte(d.CompensationID + d.Scope), Value: schemas.AppendDecisionJSON(nil, &d)}
 	return w.Write(ctx, r)
 }
 
-func listCompensations(cmd *cobra.Command, file string, asJSON bool) error {
+// listCompensations prints the repairs whose ids begin with a prefix.
+func listCompensations(cmd *cobra.Command, file, prefix string, asJSON, sql bool) error {
 	ctx := cmd.Context()
-	return withLog(ctx, file, func(log *stream.Log) error {
+	m, err := loadMigration(file)
+	if err != nil {
+		return err
+	}
+	return withLogOf(ctx, m, func(log *stream.Log) error {
 		var order []string
 		byID := map[string][]*schemas.Event{}
 		note := func(id string, e *schemas.Event) {
+			if !strings.HasPrefix(id, prefix) {
+				return
+			}
 			if _, ok := byID[id]; !ok {
 				order = append(order, id)
 			}
@@ -123,9 +140,22 @@ func listCompensations(cmd *cobra.Command, file string, asJSON bool) error {
 		if err != nil {
 			return err
 		}
+		if prefix != "" && len(order) == 0 {
+			return fmt.Errorf("compensation %s: there is none in topic %s; \"trueup compensations list\" shows all", prefix, log.Topics().Compensations)
+		}
+		var run dryRun
+		if sql {
+			run = dryRun{m: m}
+			defer run.close()
+		}
 		for _, id := range order {
 			for _, e := range byID[id] {
 				writeEvent(cmd.OutOrStdout(), e, asJSON)
+				if sql && e.Compensation != nil {
+					if err := run.print(ctx, cmd.OutOrStdout(), e.Compensation, asJSON); err != nil {
+						return err
+					}
+				}
 			}
 		}
 		return nil

@@ -100,7 +100,7 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 		}
 	}
 	if cfg.stages.compensate {
-		if p.repairs, err = newRepairs(m, rules, p.log, p.dir.Path("compensate.json"), cfg.log); err != nil {
+		if p.repairs, err = p.newRepairs(cfg.log); err != nil {
 			return p, err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/trueup-io/trueup/capture/postgres"
+	"github.com/trueup-io/trueup/compensate"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -57,15 +58,35 @@ func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {
 	}
 	if p.repairs != nil {
 		r := p.repairs.Status()
-		s.Compensations = compensationStatus{Running: true, Paused: r.Paused, Live: r.Live, Results: map[string]int64{}, Problem: r.Problem}
-		for result, n := range r.Results {
-			s.Compensations.Results[string(result)] = n
-		}
-		if r.Problem != "" {
-			s.Problems = append(s.Problems, "repairs: "+r.Problem)
-		}
+		s.addRepairs(&r)
 	}
 	return s
+}
+
+func (s *statusFile) addRepairs(r *compensate.Status) {
+	c := &s.Compensations
+	*c = compensationStatus{Running: true, Paused: r.Paused, Live: r.Live, Waiting: r.Waiting, Held: r.Held, Overdue: r.Overdue,
+		Forged: r.Forged, Results: map[string]int64{}, Problem: r.Problem}
+	for result, n := range r.Results {
+		c.Results[string(result)] = n
+	}
+	for _, rule := range r.Rules {
+		c.Rules = append(c.Rules, ruleStatus{rule.Entity, rule.Rule, rule.Policy, rule.Mode, rule.Hits})
+	}
+	for _, b := range r.Breakers {
+		c.Breakers = append(c.Breakers, breakerStatus{b.ID, b.Reason, b.WayOut(), b.At.String()})
+		s.Problems = append(s.Problems, fmt.Sprintf("repairs: breaker %s is open: %s; %s", b.ID, b.Reason, b.WayOut()))
+	}
+	if r.Problem != "" {
+		s.Problems = append(s.Problems, "repairs: "+r.Problem)
+	}
+	if r.Overdue > 0 {
+		s.Problems = append(s.Problems, fmt.Sprintf("repairs: %d were written and have not come back from the store's log, the oldest is %s: see whether the side is captured",
+			r.Overdue, r.OldestOverdue))
+	}
+	if r.Forged > 0 {
+		s.Problems = append(s.Problems, fmt.Sprintf("repairs: %d records on the compensations topic are not Trueup's own and were refused: see who can write to it; the log of this process names each", r.Forged))
+	}
 }
 
 // behind counts the records of the log that are not taken yet; -1 where the brokers do not say.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"time"
 
 	gomysql "github.com/go-sql-driver/mysql"
 
@@ -11,43 +13,72 @@ import (
 	compmysql "github.com/trueup-io/trueup/compensate/mysql"
 	comppostgres "github.com/trueup-io/trueup/compensate/postgres"
 	"github.com/trueup-io/trueup/schemas"
-	"github.com/trueup-io/trueup/stream"
 )
 
-// newRepairs returns the compensate stage. Only a side that some entity may
-// have written is connected to.
-func newRepairs(m *schemas.Migration, rules *schemas.Rules, log *stream.Log, statePath string, l *slog.Logger) (*compensate.Runner, error) {
+// keyName is the file in the data directory with the key that repairs are
+// signed with.
+const keyName = "repair.key"
+
+// newRepairs returns the compensate stage. Only a side that some rule may have
+// written is connected to.
+func (p *pipeline) newRepairs(l *slog.Logger) (*compensate.Runner, error) {
+	m, rules, log := p.cfg.migration, p.rules, p.log
 	appliers := map[schemas.Side]compensate.Applier{}
 	for _, e := range rules.Entities() {
-		side := e.Authority.Other()
-		if e.Compensate.Mode == compensate.ModeReport || appliers[side] != nil {
-			continue
+		for _, side := range schemas.Sides {
+			if appliers[side] != nil || !e.Compensate.CanWrite(side, e.Authority) {
+				continue
+			}
+			a, err := newApplier(m, rules, side)
+			if err != nil {
+				return nil, fmt.Errorf("repairs of %s: %w", side, err)
+			}
+			appliers[side] = a
 		}
-		a, err := newApplier(m, rules, side)
-		if err != nil {
-			return nil, fmt.Errorf("repairs of %s: %w", side, err)
-		}
-		appliers[side] = a
+	}
+	key, err := compensate.LoadKey(p.dir.Path(keyName))
+	if err != nil {
+		return nil, err
 	}
 	to, err := compensate.NewStreamLog(log, rules)
 	if err != nil {
 		return nil, err
 	}
-	r, err := compensate.NewRunner(compensate.Config{Rules: rules, Log: to, Appliers: appliers, StatePath: statePath, Logger: l})
+	r, err := compensate.NewRunner(compensate.Config{Rules: rules, Log: to, Appliers: appliers, StatePath: p.dir.Path("compensate.json"),
+		Key: key, Lag: p.lag, Reach: p.reach, Logger: l})
 	if err != nil {
 		return nil, errors.Join(err, to.Close())
 	}
 	return r, nil
 }
 
-// repaired says whether some entity may be written on a side.
+// repaired says whether some rule may have a side written.
 func repaired(rules *schemas.Rules, side schemas.Side) bool {
-	for _, e := range rules.Entities() {
-		if e.Authority.Other() == side && e.Compensate.Mode != compensate.ModeReport {
-			return true
+	return slices.ContainsFunc(rules.Entities(), func(e *schemas.Entity) bool { return e.Compensate.CanWrite(side, e.Authority) })
+}
+
+// lag is how far a side's frontier lies back; none where another process captures
+// it.
+func (p *pipeline) lag(side schemas.Side) time.Duration {
+	for _, c := range p.captures {
+		if c.side != side || c.gap {
+			continue
+		}
+		if r := c.runner.Status(); r.Frontier != 0 {
+			return (schemas.MicrosOf(time.Now()) - (r.Frontier - r.Offset)).Duration()
 		}
 	}
-	return false
+	return 0
+}
+
+// reach is up to where a source has been captured.
+func (p *pipeline) reach(source string) (epoch uint32, pos string, ok bool) {
+	for _, c := range p.captures {
+		if r := c.runner.Status(); r.Source == source && r.Pos != "" {
+			return r.Epoch, r.Pos, true
+		}
+	}
+	return 0, "", false
 }
 
 func newApplier(m *schemas.Migration, rules *schemas.Rules, side schemas.Side) (compensate.Applier, error) {

@@ -132,6 +132,7 @@ func printStatus(w io.Writer, s *statusFile, now time.Time) {
 			fmt.Fprintf(w, ", %d %s", c.Results[result], result)
 		}
 		fmt.Fprintln(w)
+		printHeld(w, &c)
 	}
 	for _, p := range s.Problems {
 		fmt.Fprintf(w, "! %s\n", visible(p))

@@ -68,11 +68,32 @@ type recordCounts struct {
 }
 
 type compensationStatus struct {
-	Running bool             `json:"running"`
-	Paused  bool             `json:"paused"`
-	Live    int              `json:"live"`
-	Results map[string]int64 `json:"results"`
-	Problem string           `json:"problem,omitempty"`
+	Running  bool             `json:"running"`
+	Paused   bool             `json:"paused"`
+	Live     int              `json:"live"`
+	Waiting  int              `json:"waiting"`        // of those, for a person
+	Held     map[string]int   `json:"held,omitempty"` // of those, by what guard
+	Breakers []breakerStatus  `json:"breakers,omitempty"`
+	Rules    []ruleStatus     `json:"rules,omitempty"`
+	Overdue  int              `json:"overdue,omitempty"` // written, and no echo in time
+	Forged   int64            `json:"forged,omitempty"`
+	Results  map[string]int64 `json:"results"`
+	Problem  string           `json:"problem,omitempty"`
+}
+
+type breakerStatus struct {
+	ID     string `json:"id"`
+	Reason string `json:"reason"`
+	WayOut string `json:"way_out"`
+	Since  string `json:"since"`
+}
+
+type ruleStatus struct {
+	Entity string `json:"entity"`
+	Rule   string `json:"rule"`
+	Policy string `json:"policy"`
+	Mode   string `json:"mode"`
+	Hits   int64  `json:"hits"`
 }
 
 const statusName = "status.json"

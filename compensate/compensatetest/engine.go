@@ -77,6 +77,7 @@ func Exercise(t *testing.T, open func(t testing.TB) Engine) {
 	}{
 		{"Types", testTypes},
 		{"Statements", testStatements},
+		{"Counters", testCounters},
 		{"Refusals", testRefusals},
 		{"ForeignKey", testForeignKey},
 		{"WeirdNames", testWeirdNames},

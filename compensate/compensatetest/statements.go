@@ -109,6 +109,58 @@ func testStatements(t *testing.T, e Engine) {
 	b.same(b.row("orders", 2), schemas.Row{text("id", "2"), text("status", "new"), null("note"), text("twice", "4"), text("extra", "default")})
 }
 
+// testCounters: what a counter lacks is added, whatever it counted meanwhile; the
+// rest of the row is the condition as ever.
+func testCounters(t *testing.T, e Engine) {
+	b := newBench(t, e)
+	b.exec("CREATE TABLE counters (id int PRIMARY KEY, n int, big numeric(40,6), note varchar(20))",
+		"INSERT INTO counters VALUES (1, 5, 12345678901234567890.5, 'a'), (2, NULL, 0, 'a'), (3, 2147483640, 0, 'a')")
+	table := b.table("counters", "id", "n", "big", "note")
+	a := b.prepared(table)
+	add := func(id int, columns ...schemas.Column) schemas.Compensation {
+		row := b.row("counters", id)
+		var expect schemas.Row
+		for _, col := range row {
+			counted := false
+			for _, c := range columns {
+				counted = counted || c.Name == col.Name
+			}
+			if !counted {
+				expect = append(expect, col)
+			}
+		}
+		c := b.compensation(table, expect, nil)
+		c.Statement, c.Add = schemas.UpdateRow, columns
+		return c
+	}
+	c := add(1, text("n", "-2"), text("big", "0.000001"))
+	b.exec("UPDATE counters SET n = n + 10 WHERE id = 1") // counted between judgement and repair
+	b.apply(a, c, schemas.Applied)
+	b.apply(a, c, schemas.AlreadyApplied)
+	b.same(b.row("counters", 1), schemas.Row{text("id", "1"), text("n", "13"), text("big", "12345678901234567890.500001"), text("note", "a")})
+
+	c = add(1, text("n", "1"))
+	c.Set = schemas.Row{text("note", "b")}
+	b.apply(a, c, schemas.Applied)
+	b.same(b.row("counters", 1), schemas.Row{text("id", "1"), text("n", "14"), text("big", "12345678901234567890.500001"), text("note", "b")})
+
+	c = add(1, text("n", "1"))
+	b.exec("UPDATE counters SET note = 'theirs' WHERE id = 1")
+	b.apply(a, c, schemas.PreconditionFailed)
+	b.apply(a, add(2, text("n", "1")), schemas.PreconditionFailed) // NULL counts nothing
+	b.apply(a, add(3, text("n", "100")), schemas.Failed)           // out of range
+
+	for _, spoil := range []func(c *schemas.Compensation){
+		func(c *schemas.Compensation) { c.Add[0].Text = "1; DROP TABLE counters" }, func(c *schemas.Compensation) { c.Add[0].Text = "1e3" },
+		func(c *schemas.Compensation) { c.Add[0].Name = "id" }, func(c *schemas.Compensation) { c.Set = schemas.Row{text("n", "1")} },
+		func(c *schemas.Compensation) { c.Add[0].Presence = schemas.Null }, func(c *schemas.Compensation) { c.Expect = b.row("counters", 1) },
+	} {
+		c := add(1, text("n", "1"))
+		spoil(&c)
+		b.apply(a, c, schemas.Refused)
+	}
+}
+
 // testRefusals keeps bad input 27: a compensation that names what is not allowed
 // is never executed.
 func testRefusals(t *testing.T, e Engine) {

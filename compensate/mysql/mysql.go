@@ -116,6 +116,30 @@ func (a *Applier) Try(ctx context.Context, c *schemas.Compensation, attempt stri
 	return compensate.Wrote, nil
 }
 
+// Statement is compensate.Applier's.
+func (a *Applier) Statement(ctx context.Context, c schemas.Compensation) (out compensate.SQL, err error) {
+	if err := a.tables.Check(a.side, &c); err != nil {
+		return out, err
+	}
+	t, _, err := a.table(ctx, c.Schema, c.Table)
+	if err != nil {
+		return out, err
+	}
+	s, err := writeStatement(t, &c)
+	if err != nil {
+		return out, err
+	}
+	out.Text = s.text.String()
+	for _, arg := range s.args {
+		if text, ok := arg.(string); ok {
+			out.Args = append(out.Args, &text)
+		} else {
+			out.Args = append(out.Args, nil)
+		}
+	}
+	return out, nil
+}
+
 // Ledger is compensate.Store's.
 func (a *Applier) Ledger(ctx context.Context, id string) (attempt string, found bool, err error) {
 	err = a.db.QueryRowContext(ctx, "SELECT attempt FROM trueup_ledger WHERE compensation_id = ?", id).Scan(&attempt)

@@ -33,6 +33,18 @@ func writeStatement(t *table, c *schemas.Compensation) (*statement, error) {
 		if err != nil {
 			return nil, err
 		}
+		for _, col := range c.Add {
+			if known, err := t.column(col.Name); err != nil {
+				return nil, err
+			} else if known.generated {
+				return nil, compensate.Refuse("column %q is computed from others: nothing can be added to it", col.Name)
+			}
+			// As a decimal: a text would make the sum a double.
+			_, fraction, _ := strings.Cut(col.Text, ".")
+			names = append(names, quote(col.Name))
+			places = append(places, fmt.Sprintf("%s + CAST(? AS DECIMAL(65,%d))", quote(col.Name), len(fraction)))
+			s.args = append(s.args, col.Text)
+		}
 		if names == nil {
 			return nil, compensate.Refuse("only generated columns of %s.%s differ: what they are computed from has to change", t.Schema, t.Name)
 		}
@@ -85,6 +97,9 @@ func (s *statement) where(t *table, c *schemas.Compensation) error {
 		}
 		conditions = append(conditions, quote(key.Name)+" = "+place)
 		s.args = append(s.args, arg)
+	}
+	for _, col := range c.Add {
+		conditions = append(conditions, quote(col.Name)+" IS NOT NULL")
 	}
 	for _, col := range c.Expect {
 		known, err := t.column(col.Name)

@@ -156,6 +156,37 @@ func (a *Applier) Try(ctx context.Context, c *schemas.Compensation, attempt stri
 	return effect, err
 }
 
+// Statement is compensate.Applier's.
+func (a *Applier) Statement(ctx context.Context, c schemas.Compensation) (out compensate.SQL, err error) {
+	if err := a.tables.Check(a.side, &c); err != nil {
+		return out, err
+	}
+	err = a.pool.with(ctx, func(conn *pgconn.PgConn) error {
+		t, _, err := a.table(ctx, conn, c.Schema, c.Table)
+		if err != nil {
+			return err
+		}
+		s, err := writeStatement(t, &c, "dry run", ledgerValues(&c))
+		if err != nil {
+			return err
+		}
+		out.Text = s.text.String()
+		for _, arg := range s.args {
+			out.Args = append(out.Args, argument(arg))
+		}
+		return nil
+	})
+	return out, err
+}
+
+func argument(arg []byte) *string {
+	if arg == nil {
+		return nil
+	}
+	text := string(arg)
+	return &text
+}
+
 // Ledger is compensate.Store's.
 func (a *Applier) Ledger(ctx context.Context, id string) (attempt string, found bool, err error) {
 	err = a.pool.with(ctx, func(conn *pgconn.PgConn) error {

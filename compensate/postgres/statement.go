@@ -90,6 +90,14 @@ func (s *statement) update(t *table, c *schemas.Compensation) error {
 		}
 		set = append(set, quote(col.Name)+" = "+s.bind(text(col), known.typ))
 	}
+	for _, col := range c.Add {
+		known, err := t.column(col.Name)
+		if err != nil {
+			return err
+		}
+		name := quote(col.Name)
+		set = append(set, fmt.Sprintf("%s = t.%s OPERATOR(pg_catalog.+) %s", name, name, s.bind(text(col), known.typ)))
+	}
 	if set == nil {
 		return compensate.Refuse("only generated columns of %s.%s differ: what they are computed from has to change", t.Schema, t.Name)
 	}
@@ -110,6 +118,9 @@ func (s *statement) where(t *table, c *schemas.Compensation) error {
 			s.text.WriteString(" AND ")
 		}
 		fmt.Fprintf(&s.text, "t.%s %s %s", quote(key.Name), known.equal, s.bind(text(key), known.typ))
+	}
+	for _, col := range c.Add {
+		fmt.Fprintf(&s.text, " AND t.%s IS DISTINCT FROM NULL", quote(col.Name))
 	}
 	for _, col := range c.Expect {
 		known, err := t.column(col.Name)

@@ -52,7 +52,10 @@ entities:
       note:     {type: text}
     settleWindow: %s
     authority: legacy
-    compensate: {mode: %s, policy: authority_wins}
+    compensate:
+      mode: %s
+      policy: authority_wins
+      guards: {writesPerMinute: 6000, deletesPerMinute: 600}   # faults are planted by the minute here
   - name: order_line
     key: [order_id, line]
     partitionBy: [order_id]        # the lines of an order lie beside it
@@ -66,7 +69,10 @@ entities:
       price:    {type: decimal, scale: 2, target: unit_price}
     settleWindow: %s
     authority: legacy
-    compensate: {mode: %s, policy: authority_wins}
+    compensate:
+      mode: %s
+      policy: authority_wins
+      guards: {writesPerMinute: 6000, deletesPerMinute: 600}   # faults are planted by the minute here
 `, m.Name, m.LegacyDSN, m.TargetDSN, strings.Join(brokers, ", "), m.DataDir,
 		m.TargetDatabase, m.SettleWindow, m.Mode, m.TargetDatabase, m.SettleWindow, m.Mode)
 }
