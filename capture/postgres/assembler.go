@@ -3,7 +3,7 @@ package postgres
 import (
 	"fmt"
 	"log/slog"
-	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -11,10 +11,8 @@ import (
 	"github.com/trueup-io/trueup/schemas"
 )
 
-// A transaction's rows wait for its end, so that a tag written after them
-// reaches them and their number is known, up to these bounds. A larger one is
-// handed over as it comes, with the tag said so far; it is committed, or the
-// server would not have sent it.
+// A transaction that comes with its begin waits for its end as changes up to
+// these bounds. The messages of a larger one are spilled.
 const (
 	txnRowsMax  = 10_000
 	txnBytesMax = 4 << 20
@@ -23,6 +21,13 @@ const (
 // assembler turns the messages of a connection into changes.
 //
 //	Begin → Origin? → (Relation | Type | Message | Insert | Update | Delete | Truncate)* → Commit
+//
+// Under protocol version 2 the server begins to send a large transaction before
+// it has ended, in blocks between which others come whole:
+//
+//	(Stream start → Origin? → (Relation | … | Truncate)* → Stream stop)+ → Stream commit | Stream abort
+//
+// and takes a subtransaction back by a stream abort between its blocks.
 //
 // It is used by one goroutine.
 type assembler struct {
@@ -34,31 +39,21 @@ type assembler struct {
 	// from is where the stream goes on: transactions whose commit record starts before it were delivered.
 	from lsn
 
-	emit   func(*schemas.Change) error // hands a change over
-	refuse func(*RowError) error       // hands over a row that is no change
+	emit   func(commit lsn, c *schemas.Change) error // hands a change over
+	refuse func(*RowError) error                     // hands over a row that is no change
 
 	parser    parser
 	relations relations
 	txn       *txn // nil between transactions
 	memory    txn  // what txn points at
-}
 
-// txn is the transaction that is being read.
-type txn struct {
-	commit   lsn // where its commit record starts
-	received time.Time
-	sent     schemas.Micros // server's clock when it sent the transaction
-	stamp    schemas.Micros // what the log says; 0 if no calendar has it
-	foreign  bool           // the stamp is another server's
-	known    bool           // it was delivered before
+	spills  spills
+	streams map[uint32]*txn // streamed transactions that have not ended
+	block   *txn            // of streams: the one that a stream start has opened; nil outside
 
-	like   schemas.Change // what its changes have in common; filled with the first one
-	tagged bool           // like.Tag is said
-	next   uint32         // ordinal
-
-	rows  []*schemas.Change // waiting for the commit
-	bytes int               // of their messages
-	early bool              // rows were handed over before the commit was read
+	rows    slab[schemas.Column] // of changes
+	changes slab[schemas.Change]
+	passing slab[schemas.Column] // of rows that are only counted
 }
 
 // done is a transaction that was handed over whole.
@@ -67,39 +62,64 @@ type done struct {
 	stamp schemas.Micros // the server's own; 0 if it is another's
 }
 
+// between says that no transaction is being received.
+func (a *assembler) between() bool { return a.txn == nil && a.block == nil }
+
+// close drops what no commit was received for: it comes again.
+func (a *assembler) close() error { return a.spills.close() }
+
 // message takes the next message of the stream. It returns a done with an end
 // if the message completes a transaction.
 func (a *assembler) message(body string, sent schemas.Micros, received time.Time) (done, error) {
 	if body == "" {
 		return done{}, fmt.Errorf("%w: empty", errMalformed)
 	}
-	switch body[0] {
+	if a.block != nil {
+		return done{}, a.streamed(body)
+	}
+	switch kind, rest := body[0], body[1:]; kind {
 	case kindBegin:
 		return done{}, a.begin(body, sent, received)
 	case kindCommit:
 		return a.commit(body)
+	case kindStreamStart:
+		return done{}, a.startBlock(body)
+	case kindStreamCommit:
+		return a.commitStreamed(body, sent, received)
+	case kindStreamAbort:
+		return done{}, a.abort(body)
 	case kindRelation:
-		return done{}, a.describe(body)
+		m, err := a.describe(rest)
+		if err != nil {
+			return done{}, err
+		}
+		return done{}, a.notice(m)
 	case kindType:
-		_, err := a.parser.typeName(body)
+		_, err := a.parser.typeName(rest)
 		return done{}, err
 	case kindMessage:
-		return done{}, a.tag(body)
+		return done{}, a.logical(a.txn, rest)
 	}
 	if a.txn == nil {
 		return done{}, fmt.Errorf("%w: %q outside a transaction", errMalformed, body[0])
 	}
-	switch body[0] {
-	case kindOrigin:
+	if body[0] == kindOrigin {
 		_, err := a.parser.origin(body)
 		a.txn.foreign = true
 		return done{}, err
-	case kindInsert, kindUpdate, kindDelete:
-		return done{}, a.row(body)
-	case kindTruncate:
-		return done{}, a.truncate(body)
 	}
-	return done{}, fmt.Errorf("%w: kind %q", errMalformed, body[0])
+	return done{}, a.change(a.txn, body[0], body[1:])
+}
+
+// change takes a message that changes rows.
+func (a *assembler) change(t *txn, kind byte, rest string) error {
+	switch kind {
+	case kindInsert, kindUpdate, kindDelete:
+		return a.row(t, kind, rest)
+	case kindTruncate:
+		return a.truncate(t, rest)
+	}
+	return fmt.Errorf("%w: kind %q", errMalformed, kind)
 }
 
 func (a *assembler) begin(body string, sent schemas.Micros, received time.Time) error {
@@ -110,16 +130,22 @@ func (a *assembler) begin(body string, sent schemas.Micros, received time.Time) 
 	if a.txn != nil {
 		return fmt.Errorf("%w: a transaction begins within one", errMalformed)
 	}
-	a.memory = txn{commit: b.final, received: received, sent: sent, known: b.final < a.from || zooZ3 && b.final == a.from, rows: a.memory.rows[:0]}
+	a.memory = txn{xid: b.xid, waiting: a.memory.waiting[:0]}
 	a.txn = &a.memory
-	if sane(b.stamp) {
-		a.txn.stamp = b.stamp
-	}
-	a.txn.like = schemas.Change{
-		EventID: schemas.EventID{Source: a.cfg.Source, Epoch: a.epoch, Pos: posText(b.final)},
-		Side:    a.cfg.Side, Txn: strconv.FormatUint(uint64(b.xid), 10), Stamp: a.txn.stamp,
-	}
+	a.committed(a.txn, b.final, b.stamp, sent, received)
 	return nil
+}
+
+// committed notes when and where a transaction has committed.
+func (a *assembler) committed(t *txn, at lsn, stamp, sent schemas.Micros, received time.Time) {
+	t.commit, t.sent, t.received, t.known = at, sent, received, at < a.from || zooZ3 && at == a.from
+	if sane(stamp) {
+		t.stamp = stamp
+	}
+	t.like = schemas.Change{
+		EventID: schemas.EventID{Source: a.cfg.Source, Epoch: a.epoch, Pos: posText(at)},
+		Side:    a.cfg.Side, Txn: strconv.FormatUint(uint64(t.xid), 10), Stamp: t.stamp,
+	}
 }
 
 // sane says whether a stamp is in the years that our forms can say. One from
@@ -136,91 +162,68 @@ func (a *assembler) commit(body string) (done, error) {
 		return done{}, fmt.Errorf("%w: a commit at %s that ends at %s does not end the open transaction", errMalformed, c.commit, c.end)
 	}
 	a.txn = nil
-	if !t.early {
-		for _, c := range t.rows {
-			c.TxnRows = uint32(len(t.rows))
-		}
-	}
-	a.stats.transactions.Add(1)
 	d := done{end: c.end}
 	if !t.foreign && (t.sent == 0 || t.stamp <= t.sent) {
 		d.stamp = t.stamp
 	}
-	return d, a.flush(t)
+	return d, a.deliver(t)
 }
 
-// flush hands over the rows that wait.
-func (a *assembler) flush(t *txn) error {
-	for _, c := range t.rows {
-		if err := a.emit(c); err != nil {
-			return err
-		}
-	}
-	clear(t.rows)
-	t.rows, t.bytes = t.rows[:0], 0
-	return nil
-}
-
-// tag takes a logical message: of a writer who says what its transaction is,
-// or of somebody else.
-func (a *assembler) tag(body string) error {
-	m, err := a.parser.logical(body)
-	if err != nil || m.prefix != tagPrefix || !m.transactional || a.txn == nil {
+// logical takes a logical message: of a writer who says what its transaction
+// is, or of somebody else.
+func (a *assembler) logical(t *txn, rest string) error {
+	m, err := a.parser.logical(rest)
+	if err != nil || m.prefix != tagPrefix || !m.transactional || t == nil || t.known {
 		return err
 	}
-	tag, err := parseTag(m.content)
-	if err != nil {
-		a.stats.badTags.Add(1)
-		a.log.Warn("tag ignored", "pos", a.txn.like.Pos, "txn", a.txn.like.Txn, "err", err)
-		return nil
+	if tag, err := parseTag(m.content); err == nil && t.tag == nil {
+		t.tag = &firstTag{tag, t.at}
 	}
-	t := a.txn
-	if !t.tagged {
-		for _, c := range t.rows {
-			c.Tag = tag
-		}
+	r := record{kind: kindMessage, rest: m.content}
+	if t.spill != nil {
+		return t.keep(r)
 	}
-	t.like.Tag, t.tagged = tag, true
-	return nil
+	return a.wait(t, waiting{record: r})
 }
 
-func (a *assembler) describe(body string) error {
-	d, err := a.parser.relation(body)
+// describe takes a relation as it is from here on.
+//
+// In a stream it is the server's view of a transaction that may abort. It
+// counts for all rows that follow all the same: before the next row that it is
+// not true for, the server sends another one. It remembers for each transaction
+// in a stream, and for all others together, which relations it has sent, takes
+// those of a transaction that commits to be known to all, and forgets them all
+// when a relation changes or a subtransaction aborts.
+func (a *assembler) describe(rest string) (*mapped, error) {
+	d, err := a.parser.relation(rest)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	before := a.relations.known[d.id]
-	m := a.relations.describe(d)
-	if m.entity == nil {
+	return a.relations.describe(d), nil
+}
+
+// notice looks at a relation when the first row of it is known to be committed.
+func (a *assembler) notice(m *mapped) error {
+	if m.entity == nil || m.noticed {
 		return nil
 	}
+	m.noticed = true
 	name := m.table.Schema + "." + m.table.Name
-	if t, ok := a.relations.catalog[name]; ok && t.OID != d.id {
+	if t, ok := a.relations.catalog[name]; ok && t.OID != m.oid {
 		return &brokenError{fmt.Sprintf("table %s was dropped and created again, or another took its name: the log does not say what became of its rows", name)}
 	}
 	if missing := m.missing(a.cfg.Side); len(missing) > 0 {
 		a.log.Warn("table has lost mapped columns", "table", name, "missing", missing)
 	}
-	if before != nil && !sameColumns(before, m) {
+	if before := a.relations.noticed[m.oid]; before != nil && !slices.Equal(before.columns, m.columns) {
 		a.log.Info("table has other columns", "table", name, "columns", m.columns)
 	}
+	a.relations.noticed[m.oid] = m
 	return nil
 }
 
-func sameColumns(a, b *mapped) bool {
-	if len(a.columns) != len(b.columns) {
-		return false
-	}
-	for i := range a.columns {
-		if a.columns[i] != b.columns[i] {
-			return false
-		}
-	}
-	return true
-}
-
-func (a *assembler) truncate(body string) error {
-	tr, err := a.parser.truncate(body)
+func (a *assembler) truncate(t *txn, rest string) error {
+	tr, err := a.parser.truncate(rest)
 	if err != nil {
 		return err
 	}
@@ -229,22 +232,56 @@ func (a *assembler) truncate(body string) error {
 		if err != nil {
 			return err
 		}
-		if err := a.add(m, schemas.OpTruncate, nil, nil, nil, len(body)); err != nil {
+		ordinal, err := t.take(1)
+		switch {
+		case err != nil:
+			return err
+		case m.entity == nil || t.known:
+			continue
+		}
+		t.rows++
+		r := record{kind: kindTruncate, ordinal: ordinal}
+		if t.spill != nil {
+			r.relation = t.use(m)
+			err = t.keep(r)
+		} else {
+			err = a.wait(t, waiting{change: a.made(t, m, ordinal, &effect{op: schemas.OpTruncate}), m: m, record: r})
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// add makes a change and lets it wait for the commit, or hands it over where
-// the transaction is too large for that. Every call takes an ordinal, whether
-// the table is mapped or not.
-func (a *assembler) add(m *mapped, op schemas.Op, key []string, before, after schemas.Row, size int) error {
-	t := a.txn
-	ordinal, err := t.take()
-	if err != nil || m.entity == nil || t.known {
-		return err
+// wait lets something that a small transaction did wait for the commit. Where
+// the transaction is no longer small, all that waits is spilled.
+func (a *assembler) wait(t *txn, w waiting) error {
+	t.waiting = append(t.waiting, w)
+	t.bytes += len(w.rest)
+	if len(t.waiting) < txnRowsMax && t.bytes < txnBytesMax {
+		return nil
 	}
+	t.spill = a.spills.start(t.xid)
+	for i := range t.waiting {
+		w := &t.waiting[i]
+		if w.kind == 0 {
+			continue
+		}
+		if w.m != nil {
+			w.relation = t.use(w.m)
+		}
+		if err := t.keep(w.record); err != nil {
+			return err
+		}
+	}
+	clear(t.waiting)
+	t.waiting = t.waiting[:0]
+	return nil
+}
+
+// made makes a change.
+func (a *assembler) made(t *txn, m *mapped, ordinal uint32, e *effect) *schemas.Change {
 	if t.like.CommitTS == 0 {
 		stamp := t.stamp
 		if t.foreign {
@@ -253,34 +290,17 @@ func (a *assembler) add(m *mapped, op schemas.Op, key []string, before, after sc
 		t.like.CommitTSMin, t.like.CommitTS = a.bounds.commit(t.commit, t.sent, stamp, t.received)
 	}
 	crash.Site("capture.postgres.in_transaction")
-	c := new(schemas.Change)
+	c := &a.changes.take(1)[0]
 	*c = t.like
-	c.Ordinal, c.Entity, c.Op, c.Key, c.Before, c.After = ordinal, m.entity.Name, op, key, before, after
-	switch op {
+	c.Ordinal, c.Entity, c.Op, c.Key, c.Before, c.After = ordinal, m.entity.Name, e.op, e.key, e.before, e.after
+	switch e.op {
 	case schemas.OpTruncate:
 	case schemas.OpDelete:
 		c.Mapping = a.cfg.Rules.Version
 	default:
-		if image := m.entity.Image(a.cfg.Side, after); image.Exact() {
+		if image := m.entity.Image(a.cfg.Side, e.after); image.Exact() {
 			c.Digest, c.Mapping = image.Digest, a.cfg.Rules.Version
 		}
 	}
-	if t.early {
-		return a.emit(c)
-	}
-	t.rows, t.bytes = append(t.rows, c), t.bytes+size
-	if len(t.rows) < txnRowsMax && t.bytes < txnBytesMax {
-		return nil
-	}
-	t.early = true
-	return a.flush(t)
-}
-
-// take returns the next ordinal of the transaction.
-func (t *txn) take() (uint32, error) {
-	if t.next == math.MaxUint32 {
-		return 0, fmt.Errorf("transaction %s at %s has more than %d rows", t.like.Txn, t.like.Pos, uint32(math.MaxUint32))
-	}
-	t.next++
-	return t.next - 1, nil
+	return c
 }

@@ -51,9 +51,10 @@ func newScripted(t testing.TB) *scripted {
 	cfg := Config{Side: schemas.Legacy, Source: "pg-main", Rules: rulesOf(t, orderEntity)}.withDefaults()
 	s := &scripted{}
 	s.assembler = &assembler{cfg: &cfg, log: slog.New(slog.DiscardHandler), epoch: 3, bounds: new(bounds), stats: new(counters),
-		relations: relations{rules: cfg.Rules, side: cfg.Side, known: map[uint32]*mapped{},
+		spills: spills{dir: t.TempDir(), limit: spillBytes, stats: new(counters)}, streams: map[uint32]*txn{},
+		relations: relations{rules: cfg.Rules, side: cfg.Side, known: map[uint32]*mapped{}, noticed: map[uint32]*mapped{},
 			catalog: map[string]*table{"public.orders": {OID: 7, Kind: "r"}}},
-		emit:   func(c *schemas.Change) error { s.got = append(s.got, *c); return nil },
+		emit:   func(_ lsn, c *schemas.Change) error { s.got = append(s.got, *c); return nil },
 		refuse: func(e *RowError) error { s.refused = append(s.refused, e); return nil }}
 	return s
 }
@@ -268,15 +269,17 @@ func TestParseTag(t *testing.T) {
 	}
 }
 
-// I20: "hard caps; on cap: backpressure or unknown, never drop silently": a
-// transaction above the bound is handed over as it comes, whole.
-func TestI20_LargeTransactionIsHandedOverEarly(t *testing.T) {
+// I20: "hard caps; on cap: backpressure or unknown, never drop silently": of a
+// transaction above the bound the messages wait on disk, and it is handed over
+// whole, with the tag that was said at its end.
+func TestI20_LargeTransactionIsSpilledWhole(t *testing.T) {
 	for name, c := range map[string]struct {
 		rows int
 		note string
 	}{
 		"rows":  {rows: txnRowsMax + 5},
 		"bytes": {rows: 12, note: strings.Repeat("x", txnBytesMax/10)},
+		"value": {rows: 3, note: strings.Repeat("y", spillBytes+1)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScripted(t)
@@ -284,28 +287,38 @@ func TestI20_LargeTransactionIsHandedOverEarly(t *testing.T) {
 			for i := range c.rows {
 				messages = append(messages, insertOf(ordersByKey, text(fmt.Sprint(i)), null, null, text(c.note)))
 			}
+			bad := insertOf(ordersByKey, order("x1", "")...)
+			messages = append(messages, insertOf(ordersByKey, order("99999", "")...), bad,
+				rowOf(kindUpdate, ordersByKey, oldKey, []cell{text("1"), null, null, null}, order("5", "moved")),
+				truncate{0, []uint32{7}}.encode(), tagMessage(`{"write_id":"late"}`))
 			if err := s.play(messages...); err != nil {
 				t.Fatal(err)
 			}
-			if len(s.got) < 10 || len(s.txn.rows) > 2 {
-				t.Fatalf("%d of %d rows were handed over, %d wait", len(s.got), c.rows, len(s.txn.rows))
+			if len(s.got) > 0 || s.txn.spill == nil || len(s.txn.waiting) > 0 {
+				t.Fatalf("%d rows were handed over before the commit, %d wait", len(s.got), len(s.txn.waiting))
 			}
-			err := s.play(tagMessage(`{"write_id":"late"}`), insertOf(ordersByKey, order("x1", "")...),
-				insertOf(ordersByKey, order("99999", "")...), commit{0, 0x1000, 0x1030, someStamp}.encode())
-			if err != nil || len(s.refused) != 1 {
-				t.Fatalf("%v; %d refused", err, len(s.refused))
+			if held := s.spills.held; held > spillBytes {
+				t.Errorf("%d bytes are held in memory", held)
 			}
-			if len(s.got) != c.rows+1 || len(s.done) != 1 {
-				t.Fatalf("%d changes of %d, %d transactions", len(s.got), c.rows+1, len(s.done))
+			if err := s.play(commit{0, 0x1000, 0x1030, someStamp}.encode()); err != nil {
+				t.Fatal(err)
 			}
-			for i, change := range s.got[:c.rows] {
-				if change.Ordinal != uint32(i) || change.TxnRows != 0 || change.Tag.WriteID != "" {
-					t.Fatalf("row %d: ordinal %d, %d rows, tag %q", i, change.Ordinal, change.TxnRows, change.Tag.WriteID)
+			if len(s.got) != c.rows+4 || len(s.done) != 1 || len(s.refused) != 1 {
+				t.Fatalf("%d changes of %d, %d transactions, %d refused", len(s.got), c.rows+4, len(s.done), len(s.refused))
+			}
+			for i, change := range s.got {
+				ordinal := uint32(i)
+				if i > c.rows {
+					ordinal++ // the refused one has one
+				}
+				if change.Ordinal != ordinal || change.TxnRows != uint32(c.rows+4) || change.Tag.WriteID != "late" || change.CommitTS != someSent {
+					t.Fatalf("row %d: ordinal %d, %d rows, tag %q, %d", i, change.Ordinal, change.TxnRows, change.Tag.WriteID, change.CommitTS)
 				}
 			}
-			if last := s.got[c.rows]; last.Tag.WriteID != "late" || last.Ordinal != uint32(c.rows+1) {
-				t.Errorf("last row: %s, tag %q", said(last), last.Tag.WriteID)
+			if r := s.refused[0]; r.Ordinal != uint32(c.rows+1) || r.Digest != messageDigest(bad) {
+				t.Errorf("refused %+v", r)
 			}
+			noFiles(t, s.spills.dir)
 		})
 	}
 }
@@ -431,11 +444,17 @@ func TestBadInput3_ProtocolViolations(t *testing.T) {
 	for name, messages := range map[string][]string{
 		"empty":                   {""},
 		"unknown kind":            {b, "Z"},
-		"streamed":                {b, "S"},
 		"unknown relation":        {b, insertOf(ordersByKey, order("1", "a")...)},
 		"unknown truncated":       {b, truncate{0, []uint32{4}}.encode()},
 		"row outside":             {ordersByKey.encode(), insertOf(ordersByKey, order("1", "a")...)},
 		"too few columns":         {b, ordersByKey.encode(), insertOf(ordersByKey, text("1"))},
+		"block within":            {b, streamStart{9, true}.encode()},
+		"block out of nothing":    {streamStart{9, false}.encode()},
+		"block begins twice":      {streamStart{9, true}.encode(), streamStop, streamStart{9, true}.encode()},
+		"begin in a block":        {streamStart{9, true}.encode(), b},
+		"row after a block":       {ordersByKey.encode(), streamStart{9, true}.encode(), streamStop, inStream(9, insertOf(ordersByKey, order("1", "a")...))},
+		"commit of no stream":     {streamCommit{9, commit{0, 0x1000, 0x1030, someStamp}}.encode()},
+		"abort of no stream":      {streamAbort{9, 9}.encode()},
 		"begin within":            {b, b},
 		"commit outside":          {commit{0, 0x1000, 0x1030, someStamp}.encode()},
 		"commit of another":       {b, commit{0, 0x2000, 0x2030, someStamp}.encode()},
@@ -453,9 +472,17 @@ func FuzzAssembler(f *testing.F) {
 		[]byte(rowOf(kindUpdate, ordersByKey, oldKey, []cell{text("1"), null, null, null}, order("2", "b"))))
 	f.Add([]byte(begin{0x1000, someStamp, 1}.encode()), []byte(ordersInFull.encode()), []byte(tagMessage(`{"write_id":"w"}`)),
 		[]byte(rowOf(kindDelete, ordersInFull, oldFull, order("2", "b"), nil)))
+	f.Add([]byte(streamStart{9, true}.encode()), []byte(inStream(9, ordersByKey.encode())), []byte(inStream(10, insertOf(ordersByKey, order("1", "a")...))),
+		[]byte(inStream(9, tagMessage(`{"write_id":"w"}`))))
 	f.Fuzz(func(t *testing.T, a, b, c, d []byte) {
 		s := newScripted(t)
 		err := s.play(string(a), string(b), string(c), string(d), commit{0, 0x1000, 0x1030, someStamp}.encode())
+		if s.block != nil {
+			err = s.play(streamStop, streamCommit{s.block.xid, commit{0, 0x1000, 0x1030, someStamp}}.encode())
+		}
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
 		for _, change := range s.got {
 			if err == nil && len(change.Key) == 0 && change.Op != schemas.OpTruncate {
 				t.Errorf("a change without a key: %s", said(change))

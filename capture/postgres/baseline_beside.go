@@ -24,7 +24,7 @@ func (b *beside) changed(c *schemas.Change) {
 
 // between opens and closes chunks where the stream is between two transactions.
 func (d *delivery) between(ctx context.Context, a *assembler) error {
-	if !d.rows.windows.Watching() || a.txn != nil || d.within() {
+	if !d.rows.windows.Watching() || !a.between() || d.within() {
 		return nil
 	}
 	to, ok := d.sink.(baseline.Sink)

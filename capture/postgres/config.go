@@ -41,6 +41,17 @@ type Config struct {
 	// little more than the server's usual wal_sender_timeout, after which it
 	// gives up a client that is gone.
 	SlotWait time.Duration
+	// Streaming says whether the server may send a large transaction before it
+	// has ended; "": auto. Nothing of it is handed over before its commit either
+	// way, and its changes are the same.
+	Streaming Streaming
+	// SpillDir is where large transactions wait for their end, as files of the
+	// source's own that it removes: as much as the largest ones that are open at
+	// once take, and nothing else may be in it. "": a new temporary directory.
+	SpillDir string
+	// SpillBytes is what may wait in memory of streamed and large transactions
+	// before they go there; 0: 4 MB.
+	SpillBytes int
 	// Quarantine takes a row that has no canonical key, of which no change can be
 	// made, between the changes around it. An error from it ends Run. Nil: Run
 	// ends with the RowError.
@@ -54,6 +65,16 @@ type Config struct {
 	inspectEvery time.Duration     // 0: the constant; set by tests, read by the sampler
 	lookup       pgconn.LookupFunc // resolves names in place of the system; set by tests, read by hosts
 }
+
+// Streaming says whether large transactions are streamed.
+type Streaming string
+
+const (
+	// StreamingAuto streams wherever the server can, which all supported ones can.
+	StreamingAuto Streaming = "auto"
+	// StreamingOff leaves it to the server to hold transactions until they commit.
+	StreamingOff Streaming = "off"
+)
 
 var slotName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
 
@@ -87,8 +108,11 @@ func (c *Config) Validate() error {
 	} else if len(c.tables()) == 0 {
 		bad("the rules map no table of the %s side", c.Side)
 	}
-	if c.ProgressEvery < 0 || c.SlotWait < 0 {
-		bad("negative durations")
+	if c.Streaming != "" && c.Streaming != StreamingAuto && c.Streaming != StreamingOff {
+		bad("streaming %q: want auto or off", c.Streaming)
+	}
+	if c.ProgressEvery < 0 || c.SlotWait < 0 || c.SpillBytes < 0 {
+		bad("negative durations or sizes")
 	}
 	return errors.Join(errs...)
 }
@@ -106,6 +130,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.silence == 0 {
 		c.silence = defaultSilence
+	}
+	if c.SpillBytes == 0 {
+		c.SpillBytes = spillBytes
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -45,10 +45,6 @@ type delivery struct {
 // change hands a change of the transaction that commits at p over.
 func (d *delivery) change(ctx context.Context, p lsn, c *schemas.Change) error {
 	d.handed = p // whether the sink takes it or not
-	if zooZ2 && d.last.knows() {
-		return nil
-	}
-	d.last.hands()
 	d.rows.changed(c)
 	if err := d.sink.Change(ctx, c); err != nil {
 		return &sinkError{fmt.Errorf("hand over change at %s: %w", c.Pos, err)}
@@ -162,12 +158,14 @@ func (d *delivery) batch(ctx context.Context, a *assembler, b batch) error {
 	for _, m := range b.messages {
 		if m.body == "" {
 			// Within a transaction it says nothing: that one commits earlier and is not complete.
-			if a.txn == nil {
+			if a.between() {
 				d.pass(m.end)
 			}
 			continue
 		}
-		d.last.reads(m)
+		if zooZ2 && d.last.knows(m) {
+			continue
+		}
 		t, err := a.message(m.body, m.sent, b.received)
 		if err != nil {
 			return fmt.Errorf("after %s: %w", d.reached, err)

@@ -1,6 +1,6 @@
 // Package postgres reads the changes of a PostgreSQL database from a logical
-// replication slot (pgoutput, protocol version 1, committed transactions only)
-// and hands them to a capture.Sink.
+// replication slot (pgoutput, protocol version 2) and hands them to a
+// capture.Sink.
 //
 // It promises that every committed change of a mapped table is handed over at
 // least once, in commit order, with the id that it has after every restart;
@@ -21,6 +21,17 @@
 //	         confirm ◄─ acked               │ ▲               │
 //	                                        ▼ └── bounds ◄────┘
 //	                              sink.Change, sink.Progress
+//
+// The server sends a large transaction while it is still open. It waits here for
+// its end, in memory or on disk, and nothing of it is handed over before:
+//
+//	stream start … stop ─► spill by xid ─► stream commit ─► Change* with tag and number of rows
+//	                         ▲    ▲
+//	       cut off: abort of a    dropped: abort, lost connection, next start
+//	          subtransaction
+//
+// What is handed over is the same whether the server streams or not, and
+// whether it waited on disk or not.
 //
 // An event's position is where its transaction's commit record starts, not
 // the position of its row: rows of one COPY share one. Its ordinal counts the

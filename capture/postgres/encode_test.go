@@ -94,3 +94,25 @@ var (
 	null      = cell{kind: cellNull}
 	unchanged = cell{kind: cellUnchanged}
 )
+
+// inStream is a message as it stands between a stream start and its stop.
+func inStream(xid uint32, m string) string {
+	return string(append(wire{m[0]}.u32(xid), m[1:]...))
+}
+
+func (s streamStart) encode() string {
+	var first byte
+	if s.first {
+		first = 1
+	}
+	return string(wire{kindStreamStart}.u32(s.xid).u8(first))
+}
+
+func (s streamCommit) encode() string {
+	return string(wire{kindStreamCommit}.u32(s.xid).u8(s.flags).u64(uint64(s.commit.commit)).u64(uint64(s.end)).micros(s.stamp))
+}
+
+func (s streamAbort) encode() string { return string(wire{kindStreamAbort}.u32(s.xid).u32(s.sub)) }
+
+// streamStop closes a block.
+const streamStop = "E"

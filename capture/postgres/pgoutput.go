@@ -4,7 +4,8 @@ import (
 	"github.com/trueup-io/trueup/schemas"
 )
 
-// The first byte of a message of protocol version 1.
+// The first byte of a message of protocol version 1. Those that can stand in a
+// stream of version 2 as well are read by what follows it.
 const (
 	kindBegin    = 'B'
 	kindCommit   = 'C'
@@ -139,8 +140,8 @@ func (p *parser) origin(m string) (origin, error) {
 	return o, c.end()
 }
 
-func (p *parser) typeName(m string) (typeName, error) {
-	c := open(m, kindType)
+func (p *parser) typeName(rest string) (typeName, error) {
+	c := cursor{rest: rest}
 	t := typeName{oid: c.u32(), namespace: c.cstring(), name: c.cstring()}
 	return t, c.end()
 }
@@ -149,8 +150,8 @@ func (p *parser) typeName(m string) (typeName, error) {
 // name's end, type and modifier.
 const columnSize = 1 + 1 + 4 + 4
 
-func (p *parser) relation(m string) (relation, error) {
-	c := open(m, kindRelation)
+func (p *parser) relation(rest string) (relation, error) {
+	c := cursor{rest: rest}
 	r := relation{id: c.u32(), namespace: c.cstring(), name: c.cstring(), identity: c.u8()}
 	r.columns = make([]relationColumn, c.count(uint64(c.u16()), columnSize))
 	for i := range r.columns {
@@ -159,27 +160,16 @@ func (p *parser) relation(m string) (relation, error) {
 	return r, c.end()
 }
 
-func (p *parser) insert(m string) (rowMessage, error) {
-	c := open(m, kindInsert)
+// row reads an insert, update or delete; rest follows its kind.
+func (p *parser) row(kind byte, rest string) (rowMessage, error) {
+	c := cursor{rest: rest}
 	r := rowMessage{relation: c.u32()}
-	p.newTuple(c, &r)
-	return r, c.end()
-}
-
-func (p *parser) update(m string) (rowMessage, error) {
-	c := open(m, kindUpdate)
-	r := rowMessage{relation: c.u32()}
-	if len(c.rest) > 0 && c.rest[0] != 'N' {
-		p.oldTuple(c, &r)
+	if kind == kindDelete || kind == kindUpdate && len(c.rest) > 0 && c.rest[0] != 'N' {
+		p.oldTuple(&c, &r)
 	}
-	p.newTuple(c, &r)
-	return r, c.end()
-}
-
-func (p *parser) delete(m string) (rowMessage, error) {
-	c := open(m, kindDelete)
-	r := rowMessage{relation: c.u32()}
-	p.oldTuple(c, &r)
+	if kind != kindDelete {
+		p.newTuple(&c, &r)
+	}
 	return r, c.end()
 }
 
@@ -220,8 +210,8 @@ func (c *cursor) tuple(dst []cell) []cell {
 	return dst
 }
 
-func (p *parser) truncate(m string) (truncate, error) {
-	c := open(m, kindTruncate)
+func (p *parser) truncate(rest string) (truncate, error) {
+	c := cursor{rest: rest}
 	n := c.u32()
 	t := truncate{options: c.u8()}
 	t.relations = make([]uint32, c.count(uint64(n), 4))
@@ -231,8 +221,8 @@ func (p *parser) truncate(m string) (truncate, error) {
 	return t, c.end()
 }
 
-func (p *parser) logical(m string) (logical, error) {
-	c := open(m, kindMessage)
+func (p *parser) logical(rest string) (logical, error) {
+	c := cursor{rest: rest}
 	l := logical{transactional: c.u8() == 1, at: lsn(c.u64()), prefix: c.cstring(), content: c.sized()}
 	return l, c.end()
 }

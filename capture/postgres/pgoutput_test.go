@@ -38,60 +38,108 @@ func parse(p *parser, m string) (any, error) {
 		v, err := p.origin(m)
 		return wrap(v, err)
 	case kindRelation:
-		v, err := p.relation(m)
+		v, err := p.relation(m[1:])
 		return wrap(v, err)
 	case kindType:
-		v, err := p.typeName(m)
+		v, err := p.typeName(m[1:])
 		return wrap(v, err)
-	case kindInsert:
-		v, err := p.insert(m)
-		return wrap(v, err)
-	case kindUpdate:
-		v, err := p.update(m)
-		return wrap(v, err)
-	case kindDelete:
-		v, err := p.delete(m)
+	case kindInsert, kindUpdate, kindDelete:
+		v, err := p.row(m[0], m[1:])
 		return wrap(v, err)
 	case kindTruncate:
-		v, err := p.truncate(m)
+		v, err := p.truncate(m[1:])
 		return wrap(v, err)
 	case kindMessage:
-		v, err := p.logical(m)
+		v, err := p.logical(m[1:])
+		return wrap(v, err)
+	case kindStreamStart:
+		v, err := p.streamStart(m)
+		return wrap(v, err)
+	case kindStreamStop:
+		return wrap(streamStopped{}, p.streamStop(m))
+	case kindStreamCommit:
+		v, err := p.streamCommit(m)
+		return wrap(v, err)
+	case kindStreamAbort:
+		v, err := p.streamAbort(m)
 		return wrap(v, err)
 	}
 	return nil, fmt.Errorf("%w: kind %q", errMalformed, m[0])
 }
 
+// streamStopped is what a stream stop says.
+type streamStopped struct{}
+
+func (streamStopped) encode() string { return streamStop }
+
 // byOracle is what pglogrepl reads, in our types.
 func byOracle(t interface{ Fatalf(string, ...any) }, m string) any {
-	parsed, err := pglogrepl.Parse([]byte(m))
+	parsed, err := pglogrepl.ParseV2([]byte(m), false)
 	if err != nil {
 		t.Fatalf("the oracle refuses %q: %v", m, err)
 	}
+	return fromOracle(t, parsed, m)
+}
+
+// byOracleInStream is what it reads of a message in a stream.
+func byOracleInStream(t interface{ Fatalf(string, ...any) }, m string) (xid uint32, said any) {
+	parsed, err := pglogrepl.ParseV2([]byte(m), true)
+	if err != nil {
+		t.Fatalf("the oracle refuses %q in a stream: %v", m, err)
+	}
 	switch o := parsed.(type) {
+	case *pglogrepl.RelationMessageV2:
+		xid = o.Xid
+	case *pglogrepl.TypeMessageV2:
+		xid = o.Xid
+	case *pglogrepl.InsertMessageV2:
+		xid = o.Xid
+	case *pglogrepl.UpdateMessageV2:
+		xid = o.Xid
+	case *pglogrepl.DeleteMessageV2:
+		xid = o.Xid
+	case *pglogrepl.TruncateMessageV2:
+		xid = o.Xid
+	case *pglogrepl.LogicalDecodingMessageV2:
+		xid = o.Xid
+	}
+	return xid, fromOracle(t, parsed, m)
+}
+
+// fromOracle takes a message in pglogrepl's types to ours.
+func fromOracle(t interface{ Fatalf(string, ...any) }, parsed pglogrepl.Message, m string) any {
+	switch o := parsed.(type) {
+	case *pglogrepl.StreamStartMessageV2:
+		return streamStart{o.Xid, o.FirstSegment != 0}
+	case *pglogrepl.StreamStopMessageV2:
+		return streamStopped{}
+	case *pglogrepl.StreamCommitMessageV2:
+		return streamCommit{o.Xid, commit{flags: o.Flags, commit: o.CommitLSN, end: o.TransactionEndLSN, stamp: oracleMicros(o.CommitTime)}}
+	case *pglogrepl.StreamAbortMessageV2:
+		return streamAbort{o.Xid, o.SubXid}
 	case *pglogrepl.BeginMessage:
 		return begin{final: o.FinalLSN, stamp: oracleMicros(o.CommitTime), xid: o.Xid}
 	case *pglogrepl.CommitMessage:
 		return commit{flags: o.Flags, commit: o.CommitLSN, end: o.TransactionEndLSN, stamp: oracleMicros(o.CommitTime)}
 	case *pglogrepl.OriginMessage:
 		return origin{commit: o.CommitLSN, name: o.Name}
-	case *pglogrepl.TypeMessage:
+	case *pglogrepl.TypeMessageV2:
 		return typeName{oid: o.DataType, namespace: o.Namespace, name: o.Name}
-	case *pglogrepl.RelationMessage:
+	case *pglogrepl.RelationMessageV2:
 		r := relation{id: o.RelationID, namespace: o.Namespace, name: o.RelationName, identity: o.ReplicaIdentity}
 		for _, c := range o.Columns {
 			r.columns = append(r.columns, relationColumn{c.Flags&1 != 0, c.Name, c.DataType, c.TypeModifier})
 		}
 		return r
-	case *pglogrepl.InsertMessage:
+	case *pglogrepl.InsertMessageV2:
 		return rowMessage{relation: o.RelationID, new: oracleCells(o.Tuple)}
-	case *pglogrepl.UpdateMessage:
+	case *pglogrepl.UpdateMessageV2:
 		return rowMessage{relation: o.RelationID, oldKind: o.OldTupleType, old: oracleCells(o.OldTuple), new: oracleCells(o.NewTuple)}
-	case *pglogrepl.DeleteMessage:
+	case *pglogrepl.DeleteMessageV2:
 		return rowMessage{relation: o.RelationID, oldKind: o.OldTupleType, old: oracleCells(o.OldTuple)}
-	case *pglogrepl.TruncateMessage:
+	case *pglogrepl.TruncateMessageV2:
 		return truncate{options: o.Option, relations: o.RelationIDs}
-	case *pglogrepl.LogicalDecodingMessage:
+	case *pglogrepl.LogicalDecodingMessageV2:
 		return logical{transactional: o.Transactional, at: o.LSN, prefix: o.Prefix, content: string(o.Content)}
 	}
 	t.Fatalf("the oracle read %q as %T", m, parsed)
@@ -114,7 +162,8 @@ func oracleCells(t *pglogrepl.TupleData) []cell {
 }
 
 var sameMessage = cmp.Options{
-	cmp.AllowUnexported(begin{}, commit{}, origin{}, relation{}, relationColumn{}, typeName{}, rowMessage{}, cell{}, truncate{}, logical{}),
+	cmp.AllowUnexported(begin{}, commit{}, origin{}, relation{}, relationColumn{}, typeName{}, rowMessage{}, cell{}, truncate{}, logical{},
+		streamStart{}, streamCommit{}, streamAbort{}),
 	cmpopts.EquateEmpty(),
 }
 
@@ -135,7 +184,7 @@ var messages = rapid.Custom(func(t *rapid.T) (m struct {
 	bytes string
 }) {
 	set := func(v any, b string) { m.said, m.bytes = v, b }
-	switch rapid.SampledFrom([]byte("BCORYIUDTM")).Draw(t, "kind") {
+	switch rapid.SampledFrom([]byte("BCORYIUDTMSEcA")).Draw(t, "kind") {
 	case kindBegin:
 		v := begin{lsns.Draw(t, "final"), stamps.Draw(t, "stamp"), rapid.Uint32().Draw(t, "xid")}
 		set(v, v.encode())
@@ -173,6 +222,17 @@ var messages = rapid.Custom(func(t *rapid.T) (m struct {
 	case kindMessage:
 		v := logical{rapid.Bool().Draw(t, "transactional"), lsns.Draw(t, "at"), names.Draw(t, "prefix"), rapid.String().Draw(t, "content")}
 		set(v, v.encode())
+	case kindStreamStart:
+		v := streamStart{rapid.Uint32().Draw(t, "xid"), rapid.Bool().Draw(t, "first")}
+		set(v, v.encode())
+	case kindStreamStop:
+		set(streamStopped{}, streamStop)
+	case kindStreamCommit:
+		v := streamCommit{rapid.Uint32().Draw(t, "xid"), commit{rapid.Byte().Draw(t, "flags"), lsns.Draw(t, "commit"), lsns.Draw(t, "end"), stamps.Draw(t, "stamp")}}
+		set(v, v.encode())
+	case kindStreamAbort:
+		v := streamAbort{rapid.Uint32().Draw(t, "xid"), rapid.Uint32().Draw(t, "sub")}
+		set(v, v.encode())
 	}
 	return m
 })
@@ -195,6 +255,18 @@ func TestParserAgreesWithOracle(t *testing.T) {
 				t.Fatalf("read otherwise than by pglogrepl (-oracle +got):\n%s", diff)
 			}
 		}
+		if standsInStreams(m.bytes[0]) && len(m.bytes) > minOracle(m.bytes[0]) {
+			xid := rapid.Uint32().Draw(t, "xid")
+			in := inStream(xid, m.bytes)
+			gotXid, rest, err := p.streamed(in)
+			if err != nil || gotXid != xid || rest != m.bytes[1:] {
+				t.Fatalf("%q in a stream: transaction %d, %q, %v", in, gotXid, rest, err)
+			}
+			byXid, said := byOracleInStream(t, in)
+			if diff := cmp.Diff(said, got, sameMessage); diff != "" || byXid != xid {
+				t.Fatalf("read otherwise than by pglogrepl in a stream, transaction %d (-oracle +got):\n%s", byXid, diff)
+			}
+		}
 		cut := rapid.IntRange(0, len(m.bytes)-1).Draw(t, "cut")
 		if v, err := parse(&p, m.bytes[:cut]); err == nil {
 			t.Fatalf("%d bytes of %d were read as %+v", cut, len(m.bytes), v)
@@ -204,6 +276,9 @@ func TestParserAgreesWithOracle(t *testing.T) {
 		}
 	})
 }
+
+// standsInStreams says whether a message has its transaction's id in a stream.
+func standsInStreams(kind byte) bool { return strings.IndexByte("RYIUDTM", kind) >= 0 }
 
 // minOracle is the length up to which pglogrepl refuses valid but empty
 // messages.
@@ -275,6 +350,8 @@ func nanoseconds(m any) bool {
 	case begin:
 		stamp = v.stamp
 	case commit:
+		stamp = v.stamp
+	case streamCommit:
 		stamp = v.stamp
 	}
 	return stamp > -7e15 && stamp < 7e15

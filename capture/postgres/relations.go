@@ -10,6 +10,7 @@ import (
 // mapped is a relation of the stream as the rules see it, valid until the
 // server describes it again.
 type mapped struct {
+	oid      uint32
 	table    schemas.TableName
 	entity   *schemas.Entity // nil: the table is not mapped
 	columns  []string
@@ -19,11 +20,18 @@ type mapped struct {
 	// keyed says that the replica identity holds the canonical key, so that an
 	// update without an old row has not changed it. Found with the first one.
 	keyed bool
+	// noticed says that what the description means for the table was looked at.
+	noticed bool
 }
 
-// row makes an image of a tuple.
-func (m *mapped) row(cells []cell) schemas.Row {
-	row := make(schemas.Row, len(cells))
+// same says that two descriptions say the same to us.
+func (m *mapped) same(o *mapped) bool {
+	return m.table == o.table && m.parted == o.parted && slices.Equal(m.columns, o.columns) && slices.Equal(m.identity, o.identity)
+}
+
+// row makes an image of a tuple, in columns.
+func (m *mapped) row(cells []cell, columns *slab[schemas.Column]) schemas.Row {
+	row := schemas.Row(columns.take(len(cells)))
 	for i, c := range cells {
 		row[i] = schemas.Column{Name: m.columns[i], Text: c.text, Presence: presence(c.kind)}
 	}
@@ -47,8 +55,8 @@ func presence(kind byte) schemas.Presence {
 // Of a partitioned table with a full replica identity the server calls every
 // old tuple full, and logs what the partition's own replica identity says. So
 // there a null says nothing.
-func (m *mapped) old(kind byte, cells []cell) schemas.Row {
-	row := m.row(cells)
+func (m *mapped) old(kind byte, cells []cell, columns *slab[schemas.Column]) schemas.Row {
+	row := m.row(cells, columns)
 	if kind == oldFull && !m.parted {
 		return row
 	}
@@ -88,17 +96,20 @@ type relations struct {
 	rules *schemas.Rules
 	side  schemas.Side
 	known map[uint32]*mapped
+	// noticed holds those of mapped tables that rows were handed over under latest.
+	noticed map[uint32]*mapped
 	// catalog holds the mapped tables as they were when the stream was started, by schema.name.
 	catalog map[string]*table
 }
 
-// describe notes how a relation is from here on.
+// describe notes how a relation is from here on. The server says it again in
+// every transaction that it streams.
 func (r *relations) describe(d relation) *mapped {
 	schema := d.namespace
 	if schema == "" {
 		schema = "pg_catalog"
 	}
-	m := &mapped{table: schemas.TableName{Schema: schema, Name: d.name}}
+	m := &mapped{oid: d.id, table: schemas.TableName{Schema: schema, Name: d.name}}
 	if e, ok := r.rules.EntityOf(r.side, schema, d.name); ok {
 		m.entity = e
 		for _, c := range d.columns {
@@ -116,6 +127,9 @@ func (r *relations) describe(d relation) *mapped {
 	}
 	if zooZ11 {
 		r.columnsOfToday(m)
+	}
+	if before := r.known[d.id]; before != nil && before.same(m) {
+		return before
 	}
 	r.known[d.id] = m
 	return m

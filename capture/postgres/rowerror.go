@@ -25,8 +25,12 @@ func (e *RowError) Error() string {
 
 func (e *RowError) Unwrap() error { return e.Err }
 
-func messageDigest(body string) (d schemas.Digest) {
-	sum := sha256.Sum256([]byte(body))
-	copy(d[:], sum[:])
+// messageDigest is of a message's parts, as it is outside of a stream.
+func messageDigest(parts ...string) (d schemas.Digest) {
+	h := sha256.New()
+	for _, p := range parts {
+		h.Write([]byte(p))
+	}
+	copy(d[:], h.Sum(nil))
 	return d
 }

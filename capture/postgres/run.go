@@ -16,18 +16,23 @@ import (
 
 // Run implements capture.Source. Changes and progress reach the sink from one
 // goroutine. After a lost connection it goes on where it was, once continuity
-// is proven again; what was handed over of a transaction without its end comes
-// again, with the same ids. It returns ctx's error when ctx is done.
+// is proven again; what was received of a transaction without its end comes
+// again. It returns ctx's error when ctx is done.
 func (s *Source) Run(ctx context.Context, start capture.Start, epoch uint32, sink capture.Sink, acked func() (capture.Resume, bool)) error {
 	id, at, err := parseStart(start)
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
+	spillDir, cleanup, err := s.cfg.spillDir()
+	if err != nil {
+		return err
+	}
+	defer cleanup()
 	where := &positions{acked: acked}
 	where.handed.Store(uint64(at))
 	where.confirmed.Store(uint64(at))
 	b := new(bounds)
-	r := &run{source: s, log: id, where: where,
+	r := &run{source: s, log: id, where: where, spillDir: spillDir,
 		delivery: &delivery{cfg: &s.cfg, epoch: epoch, sink: sink, bounds: b, stats: &s.counters, where: where, reached: at,
 			rows: beside{windows: s.windows, recent: s.recent}},
 		sampler: &sampler{source: s, bounds: b, sampled: make(chan struct{}, 1), left: make(chan error, 1), log: id}}
@@ -54,6 +59,8 @@ type run struct {
 	where    *positions
 	delivery *delivery
 	sampler  *sampler
+	spillDir string
+	whole    bool // the next connection is not to stream transactions before they end
 }
 
 // attemptsMax is how often the same position is tried again after an error
@@ -89,6 +96,7 @@ func (r *run) connections(ctx context.Context) error {
 		if attempts == attemptsMax {
 			return fmt.Errorf("%d attempts: %w", attempts, err)
 		}
+		r.whole = r.whole || errors.Is(err, errUnsure)
 		busy := isBusy(err)
 		switch {
 		case busy && busySince.IsZero():
@@ -135,13 +143,15 @@ func (r *run) connection(ctx context.Context) error {
 	d.bounds.setLag(f.server.writerLag())
 
 	l.streamOnly()
-	stream, err := startStream(ctx, l, &s.cfg, d.reached)
+	large := s.cfg.Streaming != StreamingOff && !r.whole
+	stream, err := startStream(ctx, l, &s.cfg, d.reached, large)
 	if err != nil {
 		return err
 	}
+	r.whole = false
 	s.counters.connections.Add(1)
 	s.counters.streams("")
-	s.log.Info("streaming", "slot", s.cfg.Slot, "from", d.reached.String())
+	s.log.Info("streaming", "slot", s.cfg.Slot, "from", d.reached.String(), "large", large)
 	every := statusEvery
 	if timeout := time.Duration(f.server.SenderTimeoutMS) * time.Millisecond; timeout > 0 {
 		every = min(every, timeout/3)
@@ -156,15 +166,21 @@ func (r *run) connection(ctx context.Context) error {
 // streaming runs the goroutines of a connection until the first of them ends.
 func (r *run) streaming(ctx context.Context, stream *stream, catalog map[string]*table, every time.Duration) error {
 	s, d := r.source, r.delivery
-	q := newQueue()
-	inner, cancel := context.WithCancelCause(ctx)
 	a := &assembler{cfg: &s.cfg, log: s.log, epoch: d.epoch, bounds: d.bounds, stats: &s.counters,
-		from:      d.reached,
-		relations: relations{rules: s.cfg.Rules, side: s.cfg.Side, known: map[uint32]*mapped{}, catalog: catalog}}
+		from: d.reached,
+		emit: func(commit lsn, c *schemas.Change) error { return d.change(ctx, commit, c) },
+		relations: relations{rules: s.cfg.Rules, side: s.cfg.Side, catalog: catalog,
+			known: map[uint32]*mapped{}, noticed: map[uint32]*mapped{}},
+		spills: spills{dir: r.spillDir, limit: s.cfg.SpillBytes, stats: &s.counters}, streams: map[uint32]*txn{}}
 	d.last.connects()
-	a.emit = func(c *schemas.Change) error { return d.change(ctx, a.memory.commit, c) }
 	a.refuse = func(e *RowError) error { return s.quarantine(ctx, e) }
 
+	// What an earlier connection or process held comes again.
+	if err := a.spills.clean(); err != nil {
+		return err
+	}
+	q := newQueue()
+	inner, cancel := context.WithCancelCause(ctx)
 	var running sync.WaitGroup
 	running.Go(func() { q.close(stream.receive(inner, q)) })
 	running.Go(func() {
@@ -185,6 +201,9 @@ func (r *run) streaming(ctx context.Context, stream *stream, catalog map[string]
 	}
 	cancel(nil)
 	running.Wait()
+	if e := a.close(); e != nil && err == nil {
+		err = e
+	}
 
 	var broken *brokenError
 	if errors.As(err, &broken) {
@@ -226,10 +245,11 @@ func lasting(err error) bool {
 		gap  *capture.GapError
 		sink *sinkError
 		row  *RowError
+		full *spillError
 		bad  *problem
 	)
 	switch {
-	case errors.As(err, &gap), errors.As(err, &sink), errors.As(err, &row):
+	case errors.As(err, &gap), errors.As(err, &sink), errors.As(err, &row), errors.As(err, &full):
 		return true
 	case errors.Is(err, errStandby):
 		return false

@@ -14,6 +14,8 @@ type Stats struct {
 	Refused      int64 // rows without a canonical key
 	BadTags      int64 // tags that could not be read
 	Connections  int64 // streams started
+	Streamed     int64 // transactions that the server began to send before they had ended
+	Spilled      int64 // bytes of large transactions that were written to disk
 	// Streaming says that a connection streams now; where none does, Broken says
 	// why, and everything committed meanwhile waits at the server. Of a
 	// connection that hangs this is found after a minute at the latest; the age
@@ -29,7 +31,7 @@ type Stats struct {
 
 // counters are written by the run's goroutines and read by Stats.
 type counters struct {
-	transactions, changes, refused, badTags, connections atomic.Int64
+	transactions, changes, refused, badTags, connections, streamed, spilled atomic.Int64
 
 	broken   atomic.Pointer[string] // why nothing streams, "" while something does; written by the delivering goroutine
 	progress atomic.Pointer[schemas.Progress]
@@ -45,7 +47,7 @@ func (c *counters) streams(broken string) { c.broken.Store(&broken) }
 func (s *Source) Stats() Stats {
 	c := &s.counters
 	stats := Stats{Transactions: c.transactions.Load(), Changes: c.changes.Load(), Refused: c.refused.Load(),
-		BadTags: c.badTags.Load(), Connections: c.connections.Load()}
+		BadTags: c.badTags.Load(), Connections: c.connections.Load(), Streamed: c.streamed.Load(), Spilled: c.spilled.Load()}
 	if broken := c.broken.Load(); broken != nil {
 		stats.Streaming, stats.Broken = *broken == "", *broken
 	}

@@ -36,12 +36,16 @@ type stream struct {
 	stopped bool // under mu: nobody waits for messages any more
 }
 
-// startStream asks the server to stream from a position.
-func startStream(ctx context.Context, l *link, c *Config, from lsn) (*stream, error) {
+// startStream asks the server to stream from a position: large transactions
+// before they end, or whole.
+func startStream(ctx context.Context, l *link, c *Config, from lsn, large bool) (*stream, error) {
+	version := []string{"proto_version '1'"}
+	if large {
+		version = []string{"proto_version '2'", "streaming 'on'"}
+	}
 	err := pglogrepl.StartReplication(ctx, l.stream, c.Slot, from, pglogrepl.StartReplicationOptions{
-		Mode: pglogrepl.LogicalReplication,
-		PluginArgs: []string{"proto_version '1'", "messages 'true'",
-			"publication_names " + literal(identifier(c.Publication))},
+		Mode:       pglogrepl.LogicalReplication,
+		PluginArgs: append(version, "messages 'true'", "publication_names "+literal(identifier(c.Publication))),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("stream from %s: %w", from, err)

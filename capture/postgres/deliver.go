@@ -1,0 +1,94 @@
+package postgres
+
+import (
+	"errors"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// deliver hands over what a committed transaction did. Every change has the
+// tag that was said last before it, or, before the first, that one.
+func (a *assembler) deliver(t *txn) error {
+	a.stats.transactions.Add(1)
+	if t.tag != nil {
+		t.like.Tag = t.tag.Tag
+	}
+	if t.spill == nil {
+		return a.deliverWaiting(t)
+	}
+	if t.known || t.rows == 0 && t.next == 0 {
+		return t.spill.drop()
+	}
+	err := t.spill.each(func(r record) error { return a.deliverRecord(t, r) })
+	return errors.Join(err, t.spill.drop())
+}
+
+func (a *assembler) deliverWaiting(t *txn) error {
+	defer func() {
+		clear(t.waiting)
+		t.waiting = t.waiting[:0]
+	}()
+	for i := range t.waiting {
+		w := &t.waiting[i]
+		var err error
+		switch {
+		case w.change != nil:
+			w.change.Tag, w.change.TxnRows = t.like.Tag, t.rows
+			err = a.emit(t.commit, w.change)
+		case w.refused != nil:
+			err = a.refused(w.refused)
+		default:
+			a.retag(t, w.rest)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deliverRecord hands over what a message of a spilled transaction did.
+func (a *assembler) deliverRecord(t *txn, r record) error {
+	if r.kind == kindMessage {
+		a.retag(t, r.rest)
+		return nil
+	}
+	m := t.used[r.relation]
+	if err := a.notice(m); err != nil {
+		return err
+	}
+	t.like.TxnRows = t.rows
+	if r.kind == kindTruncate {
+		return a.emit(t.commit, a.made(t, m, r.ordinal, &effect{op: schemas.OpTruncate}))
+	}
+	row, err := a.parser.row(r.kind, r.rest)
+	if err != nil {
+		return err
+	}
+	did := a.effects(m, r.kind, &row, &a.rows)
+	if did.refused != nil {
+		return a.refused(a.rowError(t, m, r.ordinal, r.kind, r.rest, did.refused))
+	}
+	for i := range did.n {
+		if err := a.emit(t.commit, a.made(t, m, r.ordinal+uint32(i), &did.effects[i])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// retag takes the tag of the changes that follow.
+func (a *assembler) retag(t *txn, content string) {
+	tag, err := parseTag(content)
+	if err != nil {
+		a.stats.badTags.Add(1)
+		a.log.Warn("tag ignored", "pos", t.like.Pos, "txn", t.like.Txn, "err", err)
+		return
+	}
+	t.like.Tag = tag
+}
+
+func (a *assembler) refused(e *RowError) error {
+	a.stats.refused.Add(1)
+	return a.refuse(e)
+}
