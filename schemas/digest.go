@@ -95,10 +95,14 @@ func (e *Entity) Image(side Side, row Row) Image {
 		}
 		img.Tolerant = append(make([]byte, 0, len(b.row)), b.row...)
 	}
+	b.put()
+	return img
+}
+
+func (b *imageBuffer) put() {
 	if cap(b.row)+cap(b.value) <= maxKeptBuffer {
 		imageBuffers.Put(b)
 	}
-	return img
 }
 
 // appendField appends a field's value to b.row, and says in img what is wrong

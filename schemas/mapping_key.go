@@ -10,22 +10,25 @@ import (
 // column is not there, not carried by the log, NULL, or not of its type.
 func (e *Entity) Key(side Side, row Row) ([]string, error) {
 	key := make([]string, len(e.key))
+	buffer := imageBuffers.Get().(*imageBuffer)
+	defer buffer.put()
 	c := rowCursor{row: row}
 	for i, index := range e.key {
 		f := &e.Fields[index]
 		r := f.read(side, &c)
-		switch err := f.problem(side, r); {
-		case err != nil:
-			return nil, fmt.Errorf("key of %s on %s: field %s: %w", e.Name, side, f.Name, err)
+		switch {
+		case r.missing || r.problem != nil:
+			return nil, fmt.Errorf("key of %s on %s: field %s: %w", e.Name, side, f.Name, f.problem(side, r))
 		case r.presence == Null:
 			return nil, fmt.Errorf("key of %s on %s: field %s: NULL", e.Name, side, f.Name)
 		case r.presence == Unavailable:
 			return nil, fmt.Errorf("key of %s on %s: field %s: the log does not carry it", e.Name, side, f.Name)
 		}
-		b, _, err := f.canonical.canon(nil, r.text)
+		b, _, err := f.canonical.canon(buffer.value[:0], r.text)
 		if err != nil {
 			return nil, fmt.Errorf("key of %s on %s: field %s: %w", e.Name, side, f.Name, err)
 		}
+		buffer.value = b
 		key[i] = string(b)
 		if f.fold != nil {
 			key[i] = f.fold.fold(key[i])
