@@ -282,7 +282,12 @@ func (p *pipeline) run(ctx context.Context) error {
 			return err
 		})
 		if c.rows != nil {
-			g.Go(func() error { return c.rows.Run(ctx) })
+			g.Go(func() error {
+				if err := c.rows.Run(ctx); ctx.Err() == nil {
+					return err
+				}
+				return nil // it was told to stop
+			})
 		}
 	}
 	if len(p.captures) > 0 {
