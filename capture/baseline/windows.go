@@ -89,7 +89,7 @@ type Window struct {
 	void   error // why it cannot be placed
 	notes  []note
 	sees   Sees // nil: the snapshot is not known yet
-	target uint64
+	passed Passed
 	stale  map[string]struct{} // keys of changes that the snapshot does not see, until the rows are here
 	chunk  *Rows               // nil: not read yet
 	index  map[string]int      // rows by key; made when the first change comes
@@ -100,6 +100,14 @@ type note struct{ key, txn, pos string }
 
 // Sees says whether a snapshot sees a transaction, by its name and position.
 type Sees func(txn, pos string) bool
+
+// Passed says whether the stream, which has reached a position between two
+// transactions, has delivered what a snapshot sees. It is asked by the
+// delivering goroutine.
+type Passed func(reached uint64) bool
+
+// Beyond is Passed at a position and after it.
+func Beyond(target uint64) Passed { return func(reached uint64) bool { return reached >= target } }
 
 // Rows are what was read of a chunk, in the order of the store's keys.
 type Rows struct {
@@ -152,15 +160,15 @@ func (s *Windows) remove(w *Window) {
 	}
 }
 
-// Snapshot says which transactions the chunk's snapshot sees, and a position
-// that the stream reaches only after all of them.
-func (w *Window) Snapshot(sees Sees, target uint64) error {
+// Snapshot says which transactions the chunk's snapshot sees, and when the
+// stream has delivered all of them.
+func (w *Window) Snapshot(sees Sees, passed Passed) error {
 	w.all.mu.Lock()
 	defer w.all.mu.Unlock()
 	if w.void != nil {
 		return w.void
 	}
-	w.sees, w.target = sees, target
+	w.sees, w.passed = sees, passed
 	w.stale = map[string]struct{}{}
 	for _, n := range w.notes {
 		if !sees(n.txn, n.pos) {
@@ -171,14 +179,13 @@ func (w *Window) Snapshot(sees Sees, target uint64) error {
 	return nil
 }
 
-// Lower replaces the target by one that is reached sooner.
-func (w *Window) Lower(target uint64) {
+// Or adds another way to see that all of them were delivered.
+func (w *Window) Or(passed Passed) {
 	w.all.mu.Lock()
 	defer w.all.mu.Unlock()
-	if target < w.target {
-		w.target = target
-		w.all.wake()
-	}
+	first := w.passed
+	w.passed = func(reached uint64) bool { return first(reached) || passed(reached) }
+	w.all.wake()
 }
 
 // Fill takes the rows that were read. From here on they are the window's.
@@ -306,7 +313,7 @@ func (s *Windows) next(reached uint64) *Window {
 		}
 	}
 	for _, w := range s.windows {
-		if w.chunk != nil && w.void == nil && reached >= w.target {
+		if w.chunk != nil && w.void == nil && w.passed(reached) {
 			s.remove(w)
 			return w
 		}

@@ -73,7 +73,7 @@ func (s *Source) checkReplication(ctx context.Context, srv server) capture.Findi
 	}
 	if err == nil {
 		defer r.close()
-		_, err = r.queue.take(ctx, nil, nil) // the first event, or the refusal
+		_, err = r.queue.take(ctx, nil, nil, nil) // the first event, or the refusal
 	}
 	if err != nil {
 		f.Severity, f.Detail = capture.Fail, err.Error()

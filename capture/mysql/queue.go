@@ -77,9 +77,9 @@ func (q *queue) close() {
 }
 
 // take returns everything that waits, in order; if nothing does, it waits until
-// something comes, wake fires or ctx is done, and may return nothing. The error
+// something comes, wake or news fires or ctx is done, and may return nothing. The error
 // of end comes after the last packet. One goroutine takes.
-func (q *queue) take(ctx context.Context, wake <-chan time.Time, into []packet) ([]packet, error) {
+func (q *queue) take(ctx context.Context, wake <-chan time.Time, news <-chan struct{}, into []packet) ([]packet, error) {
 	for waited := false; ; waited = true {
 		q.mu.Lock()
 		into, q.items = q.items, into[:0]
@@ -96,6 +96,7 @@ func (q *queue) take(ctx context.Context, wake <-chan time.Time, into []packet) 
 		select {
 		case <-q.ready:
 		case <-wake:
+		case <-news:
 		case <-ctx.Done():
 			return into, ctx.Err()
 		}

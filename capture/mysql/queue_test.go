@@ -27,7 +27,7 @@ func TestQueueHoldsAtMostItsBytes(t *testing.T) {
 	}
 	var sizes []int
 	take := func() {
-		items, err := q.take(t.Context(), nil, nil)
+		items, err := q.take(t.Context(), nil, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,11 +53,11 @@ func TestQueueGivesItsErrorAfterTheLastPacket(t *testing.T) {
 	q.put(packet{raw: []byte{1}})
 	q.end(gone)
 	q.end(errors.New("later"))
-	items, err := q.take(t.Context(), nil, nil)
+	items, err := q.take(t.Context(), nil, nil, nil)
 	if len(items) != 1 || err != nil {
 		t.Fatalf("took %d packets, %v", len(items), err)
 	}
-	if _, err = q.take(t.Context(), nil, items); !errors.Is(err, gone) {
+	if _, err = q.take(t.Context(), nil, nil, items); !errors.Is(err, gone) {
 		t.Errorf("ended with %v", err)
 	}
 }
@@ -66,12 +66,12 @@ func TestQueueWakesWhoeverWaits(t *testing.T) {
 	q := newQueue(10)
 	wake := make(chan time.Time, 1)
 	wake <- time.Time{}
-	if items, err := q.take(t.Context(), wake, nil); len(items) != 0 || err != nil {
+	if items, err := q.take(t.Context(), wake, nil, nil); len(items) != 0 || err != nil {
 		t.Errorf("woken: %d packets, %v", len(items), err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := q.take(ctx, nil, nil); !errors.Is(err, context.Canceled) {
+	if _, err := q.take(ctx, nil, nil, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: %v", err)
 	}
 	q.put(packet{raw: make([]byte, 10)})

@@ -25,6 +25,7 @@ type run struct {
 	timeline timeline
 	frontier schemas.Micros // of the last progress; never decreases
 	progress pacer
+	changed  string // position of the latest transaction with changes; empty: none was delivered yet
 }
 
 // Run implements capture.Source. Changes and progress reach the sink from one
@@ -38,6 +39,7 @@ func (s *Source) Run(ctx context.Context, start capture.Start, epoch uint32, sin
 		return fmt.Errorf("start: %w", err)
 	}
 	r := &run{source: s, epoch: epoch, sink: sink, identity: start.Identity, at: point, seen: point.pos}
+	s.windows.Mark = r.mark
 	defer func() {
 		for _, p := range r.prepared {
 			p.txn.rows.close()
@@ -152,6 +154,11 @@ func (r *run) stream(ctx context.Context, q *queue, s *stream) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		if s.txn == nil {
+			if err := r.between(ctx); err != nil {
+				return err
+			}
+		}
 		wait := r.progress.wait(r.source.cfg.Clock(), r.source.cfg.ProgressEvery)
 		if wait == 0 {
 			if err := r.say(ctx); err != nil {
@@ -161,7 +168,7 @@ func (r *run) stream(ctx context.Context, q *queue, s *stream) error {
 		}
 		timer.Reset(wait)
 		var err error
-		if packets, err = q.take(ctx, timer.C, packets); err != nil {
+		if packets, err = q.take(ctx, timer.C, r.source.windows.News(), packets); err != nil {
 			return err
 		}
 		for i := range packets {
@@ -169,6 +176,11 @@ func (r *run) stream(ctx context.Context, q *queue, s *stream) error {
 				return err
 			}
 			packets[i] = packet{}
+			if s.txn == nil {
+				if err := r.between(ctx); err != nil {
+					return err
+				}
+			}
 			if r.progress.crowded() {
 				if err := r.say(ctx); err != nil {
 					return err
@@ -230,6 +242,7 @@ func (r *run) handOver(ctx context.Context, t *transaction, received time.Time) 
 		c.CommitTS, c.CommitTSMin, c.Stamp = commit, earliest, t.stamp
 		c.Tag = merge(c.Tag, t.marker)
 		ordinal++
+		r.follow(c)
 		if err := r.sink.Change(ctx, c); err != nil {
 			return &lastingError{err}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/capture/baseline"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -22,6 +23,7 @@ type Source struct {
 	dsn      *mysql.Config
 	db       *sql.DB // ordinary connections
 	counters counters
+	windows  *baseline.Windows // chunks of the tables' rows that are being read
 }
 
 var _ capture.Source = (*Source)(nil)
@@ -30,7 +32,7 @@ var _ capture.Source = (*Source)(nil)
 // yet.
 func New(cfg Config) *Source {
 	cfg = cfg.withDefaults()
-	s := &Source{cfg: cfg, log: cfg.Logger}
+	s := &Source{cfg: cfg, log: cfg.Logger, windows: baseline.NewWindows()}
 	dsn, err := mysql.ParseDSN(cfg.DSN)
 	if err == nil {
 		s.dsn = dsn

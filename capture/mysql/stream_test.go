@@ -90,7 +90,7 @@ func (l *lab) record() {
 	var events []byte
 	var packets []packet
 	for !bytes.Contains(events, []byte("the end")) {
-		if packets, err = r.queue.take(l.t.Context(), nil, packets); err != nil {
+		if packets, err = r.queue.take(l.t.Context(), nil, nil, packets); err != nil {
 			l.t.Fatal(err)
 		}
 		for _, p := range packets {

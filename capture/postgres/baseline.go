@@ -258,7 +258,7 @@ func (r *rowReader) begin(ctx context.Context, c *rowConn, w *baseline.Window) (
 	if err := r.source.recent.judge(w.Opened.(marked), &s); err != nil {
 		return at, err
 	}
-	return at, w.Snapshot(s.seer(), uint64(insert))
+	return at, w.Snapshot(s.seer(), baseline.Beyond(uint64(insert)))
 }
 
 // wait waits until the window was handed over. The end of the log may stay
@@ -288,7 +288,7 @@ func (r *rowReader) wait(ctx context.Context, c *rowConn, w *baseline.Window, at
 			if err != nil {
 				return err
 			}
-			w.Lower(uint64(flush))
+			w.Or(baseline.Beyond(uint64(flush)))
 		}
 	}
 }

@@ -228,7 +228,7 @@ func (m *model) judge() {
 	case "rows are handed over at once":
 		target = 0
 	}
-	m.failed(m.window.Snapshot(sees, target))
+	m.failed(m.window.Snapshot(sees, baseline.Beyond(target)))
 }
 
 func (m *model) between() {

@@ -216,7 +216,7 @@ func openVerdicts(t *testing.T, path string) map[string]string {
 // application that writes on; a baseline that the running process does. Then
 // every key is known, the three are found with their kinds, and nothing else is.
 func TestI11_I12_RowsFromBeforeAreComparedAfterABaseline(t *testing.T) {
-	baselineFindsWhatIsPlanted(t, "postgres", "postgres")
+	baselineFindsWhatIsPlanted(t, "postgres", "mariadb")
 }
 
 func baselineFindsWhatIsPlanted(t *testing.T, legacyDriver, targetDriver string) {
