@@ -324,7 +324,9 @@ func (b *blocks) large(size int64) (string, error) {
 	sum := crc32.New(castagnoli)
 	both := io.MultiWriter(&block, sum)
 	block.Write(b.buffer[:4])
-	both.Write(b.buffer[4:]) // neither refuses
+	if _, err := both.Write(b.buffer[4:]); err != nil {
+		return "", b.damaged(err)
+	}
 	if _, err := io.CopyN(both, b.source, size-int64(len(b.buffer))); err != nil {
 		return "", b.damaged(err)
 	}

@@ -28,10 +28,7 @@ func noFiles(t testing.TB, dir string) {
 // and however many transactions share the memory; nothing is left behind.
 func TestSpillGivesBackWhatItTook(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "spill")
-		if err != nil {
-			rt.Fatal(err)
-		}
+		dir := t.TempDir()
 		s := &spills{dir: dir, limit: rapid.SampledFrom([]int{1, 100, 1000, 300_000}).Draw(rt, "limit"), stats: new(counters)}
 		type kept struct {
 			p     *spill
