@@ -1,6 +1,7 @@
 # make demo      two real databases, one log, verdicts, repairs: a minute's look
 # make test      everything that has to pass, as .ci/run calls it
 # make lint      the static part of it
+# make races     an application's write against a repair, 1,000 times on each engine
 # make bench     one JSON line per benchmark; BENCH=prefix chooses, BENCH_FLAGS="-profile DIR" profiles
 # make crash     capture killed at every hit of every crash site; make test has a sample of it
 # make zoo       bugs that such programs had, put in one at a time: a named test has to fail; ZOO=z4 chooses
@@ -25,7 +26,7 @@ TOOLS := .cache/bin
 TOOL  := $(TOOLS)/.built
 
 .DELETE_ON_ERROR:
-.PHONY: demo build test lint bench crash zoo fuzz generate clean
+.PHONY: demo build test lint bench races crash zoo fuzz generate clean
 
 demo:
 	@scripts/setup demo
@@ -49,6 +50,9 @@ lint: $(TOOL)
 	$(TOOLS)/staticcheck ./...
 	$(TOOLS)/golangci-lint run ./...
 	scripts/vulncheck $(TOOLS)/govulncheck
+
+races:
+	TRUEUP_RACES=1000 $(GO) test -count=1 -timeout $(TEST_TIMEOUT) -p 1 -v -run '^TestApplier$$/^Races$$' ./compensate/postgres ./compensate/mysql
 
 bench:
 	@mkdir -p .cache

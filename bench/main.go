@@ -39,6 +39,8 @@ var entries = []entry{
 	{name: "capture.postgres.delay", run: postgresDelay},
 	{name: "reconcile.core", run: inProcess(reconcileCore)},
 	{name: "reconcile.kept", run: inProcess(reconcileKept)},
+	{name: "compensate.postgres", run: compensations(postgresRepairs)},
+	{name: "compensate.mariadb", run: compensations(mariadbRepairs)},
 	{name: "audit.replay", run: inProcess(auditReplay)},
 }
 

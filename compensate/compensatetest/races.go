@@ -3,6 +3,8 @@ package compensatetest
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -10,8 +12,19 @@ import (
 	"github.com/trueup-io/trueup/schemas"
 )
 
-// races is how often an application's write meets a repair.
-const races = 200
+// races is how often an application's write meets a repair; TRUEUP_RACES says
+// otherwise, as "make races" does.
+func races(t *testing.T) int {
+	text := os.Getenv("TRUEUP_RACES")
+	if text == "" {
+		return 200
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 30 {
+		t.Fatalf("TRUEUP_RACES=%q: want a number from 30 on", text)
+	}
+	return n
+}
 
 // testRaces keeps I25 against writers that come between judgement and repair: in
 // whatever order they meet, the application's write is what stands at the end
@@ -25,7 +38,7 @@ func testRaces(t *testing.T, e Engine) {
 	b.Counted(t, "orders")
 
 	seen := make(map[string]int)
-	for i := range races {
+	for i := range races(t) {
 		id := i + 1
 		kind := []string{"update", "delete", "insert"}[i%3]
 		sql := map[string]string{

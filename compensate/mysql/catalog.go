@@ -61,7 +61,7 @@ func (t *table) askColumns(ctx context.Context, q querier) error {
 		FROM information_schema.columns WHERE table_schema = ? AND table_name = ?`, []any{t.Schema, t.Name}, func(r []string) error {
 		extra := strings.ToUpper(r[3]) // MySQL's DEFAULT_GENERATED is another matter
 		generated := strings.Contains(extra, "VIRTUAL") || strings.Contains(extra, "STORED") || strings.Contains(extra, "PERSISTENT")
-		t.columns[r[0]] = column{family: familyOf(r[1], r[2] == "1"), generated: generated}
+		t.columns[r[0]] = column{family: familyOf(r[1], r[2] == "1"), generated: generated, touched: strings.Contains(extra, "ON UPDATE")}
 		return nil
 	})
 }

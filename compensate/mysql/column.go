@@ -14,6 +14,7 @@ import (
 type column struct {
 	family    family
 	generated bool // computed from other columns: nothing of its own to compare or to write
+	touched   bool // ON UPDATE: the store writes it along with any other, unless it is written itself
 }
 
 // family says how columns of a type are compared and bound.

@@ -193,3 +193,41 @@ func TestRights(t *testing.T) {
 	}
 	apply(t, a, update("c-1", orders(e), e.Row(t, "orders", "id = 1"), schemas.Row{col("v", "b")}), schemas.Applied)
 }
+
+// TestOnUpdate: a column that the store writes along with every other stays as it
+// was, so that a repair does what it says, and taking it back leaves the row as it
+// was found (I30). One that is itself repaired gets its value.
+func TestOnUpdate(t *testing.T) {
+	e := newEngine(t)
+	must(t, e, "CREATE TABLE orders (id int PRIMARY KEY, v text, "+
+		"seen timestamp(6) NOT NULL DEFAULT '2001-02-03 04:05:06' ON UPDATE CURRENT_TIMESTAMP(6), "+
+		"moved datetime NULL DEFAULT '2002-02-03 04:05:06' ON UPDATE CURRENT_TIMESTAMP)", "INSERT INTO orders (id, v) VALUES (1, 'a')")
+	table := orders(e)
+	table.Columns = append(table.Columns, "seen")
+	a := open(t, e, table)
+	before := e.Row(t, "orders", "id = 1")
+	there := update("c-1", table, before, schemas.Row{col("v", "b")})
+	apply(t, a, there, schemas.Applied)
+	after := e.Row(t, "orders", "id = 1")
+	for _, name := range []string{"seen", "moved"} {
+		was, _ := before.Get(name)
+		if is, _ := after.Get(name); is != was {
+			t.Errorf("%s went from %q to %q along with the repair", name, was.Text, is.Text)
+		}
+	}
+	back, err := compensate.Invert(&there, &schemas.Change{After: after}, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, a, back, schemas.Applied)
+	if row := e.Row(t, "orders", "id = 1"); fmt.Sprint(row) != fmt.Sprint(before) {
+		t.Errorf("after it was taken back the row is %v, it was %v", row, before)
+	}
+	apply(t, a, back, schemas.AlreadyApplied)
+	apply(t, a, update("c-2", table, before, schemas.Row{col("seen", "2010-01-01 00:00:00.000000")}), schemas.Applied)
+	if got, _ := e.Row(t, "orders", "id = 1").Get("seen"); got.Text != "2010-01-01 00:00:00.000000" {
+		t.Errorf("seen is %q", got.Text)
+	}
+	// Whoever was faster than the undo keeps what he wrote.
+	apply(t, a, func() schemas.Compensation { c := back; c.ID = "c-3"; return c }(), schemas.PreconditionFailed)
+}

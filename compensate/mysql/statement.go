@@ -2,6 +2,8 @@ package mysql
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/trueup-io/trueup/compensate"
@@ -51,11 +53,23 @@ func writeStatement(t *table, c *schemas.Compensation) (*statement, error) {
 		for i := range names {
 			names[i] += " = " + places[i]
 		}
+		names = append(names, t.kept(c)...)
 		fmt.Fprintf(&s.text, "UPDATE %s SET %s", name, strings.Join(names, ", "))
 	case schemas.DeleteRow:
 		fmt.Fprintf(&s.text, "DELETE FROM %s", name)
 	}
 	return s, s.where(t, c)
+}
+
+// kept keeps columns that the store would write along, so that a repair changes
+// what it says and nothing else.
+func (t *table) kept(c *schemas.Compensation) (assignments []string) {
+	for _, name := range slices.Sorted(maps.Keys(t.columns)) {
+		if _, written := c.Set.Get(name); t.columns[name].touched && !written {
+			assignments = append(assignments, quote(name)+" = "+quote(name))
+		}
+	}
+	return assignments
 }
 
 // values binds the columns that can be written.
