@@ -29,6 +29,9 @@ type Applier interface {
 	// Ledger returns the attempt that wrote a compensation, false if none did.
 	Ledger(ctx context.Context, id string) (attempt string, found bool, err error)
 
+	// Excess says which rights the login has that no repair needs; nil if it has none.
+	Excess(ctx context.Context) ([]string, error)
+
 	// Statement is the SQL that Apply would run for c, with what is bound to its places, and changes nothing.
 	Statement(ctx context.Context, c schemas.Compensation) (SQL, error)
 }

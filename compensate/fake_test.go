@@ -248,6 +248,8 @@ func (s fakeStore) Ledger(_ context.Context, id string) (string, bool, error) {
 	return by, found, s.step()
 }
 
+func (s fakeStore) Excess(context.Context) ([]string, error) { return nil, nil }
+
 func (s fakeStore) Statement(context.Context, schemas.Compensation) (SQL, error) { return SQL{}, nil }
 
 // Apply writes as a real applier does: on its condition, and once. It can die

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -18,6 +19,16 @@ func (r *Runner) start(ctx context.Context) error {
 		}
 		if err := r.cfg.Appliers[side].Prepare(ctx); err != nil {
 			return fmt.Errorf("prepare the %s store: %w", side, err)
+		}
+		excess, err := r.cfg.Appliers[side].Excess(ctx)
+		if err != nil {
+			return fmt.Errorf("prepare the %s store: %w", side, err)
+		}
+		if len(excess) > 0 {
+			r.log.Warn("the login has rights that no repair needs: deploy/grants lists those that it does", "side", side.String(), "rights", strings.Join(excess, ", "))
+			r.mu.Lock()
+			r.status.Excess = append(r.status.Excess, fmt.Sprintf("the login of the %s store has rights that no repair needs: %s", side, strings.Join(excess, ", ")))
+			r.mu.Unlock()
 		}
 	}
 	var err error

@@ -153,7 +153,7 @@ func (r *Runner) warranted(c *schemas.Compensation) error {
 	if rule, ok := e.Compensate.Rule(c.Rule); c.Undoes == "" && (!ok || rule.Policy != c.Policy || rule.Mode != c.Mode) {
 		return fmt.Errorf("rule %q with policy %q in mode %q is not in force", c.Rule, c.Policy, c.Mode)
 	}
-	if ahead := c.CreatedAt.Time().Sub(time.Now()); ahead > futureTolerance {
+	if ahead := time.Until(c.CreatedAt.Time()); ahead > futureTolerance {
 		return fmt.Errorf("it answers an event that is %s in the future", ahead.Round(time.Second))
 	}
 	if r.cfg.Reach == nil || c.DerivedOf.Source == "" {

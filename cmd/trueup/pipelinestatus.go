@@ -66,7 +66,7 @@ func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {
 func (s *statusFile) addRepairs(r *compensate.Status) {
 	c := &s.Compensations
 	*c = compensationStatus{Running: true, Paused: r.Paused, Live: r.Live, Waiting: r.Waiting, Held: r.Held, Overdue: r.Overdue,
-		Forged: r.Forged, Results: map[string]int64{}, Problem: r.Problem}
+		Forged: r.Forged, Excess: r.Excess, Results: map[string]int64{}, Problem: r.Problem}
 	for result, n := range r.Results {
 		c.Results[string(result)] = n
 	}

@@ -187,6 +187,13 @@ func TestRights(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), mysql.LedgerSQL) || !strings.Contains(err.Error(), grant) {
 		t.Fatalf("%v", err)
 	}
+	if excess, err := a.Excess(t.Context()); err != nil || excess != nil {
+		t.Errorf("too many rights: %v, %v", excess, err)
+	}
+	must(t, e, "GRANT CREATE USER, REPLICATION SLAVE ON *.* TO "+user)
+	if excess, err := a.Excess(t.Context()); err != nil || fmt.Sprint(excess) != "[CREATE USER ON *.*]" {
+		t.Errorf("too many rights: %v, %v", excess, err)
+	}
 	must(t, e, mysql.LedgerSQL, grant)
 	if err := a.Prepare(t.Context()); err != nil {
 		t.Fatal(err)

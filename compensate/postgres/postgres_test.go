@@ -161,6 +161,14 @@ func TestRights(t *testing.T) {
 			t.Errorf("no word of %q in:\n%v", want, err)
 		}
 	}
+	if excess, err := a.Excess(t.Context()); err != nil || excess != nil {
+		t.Errorf("too many rights: %v, %v", excess, err)
+	}
+	must(t, e, "ALTER ROLE "+role+" CREATEDB")
+	if excess, err := a.Excess(t.Context()); err != nil || len(excess) != 1 || excess[0] != "CREATEDB" {
+		t.Errorf("too many rights: %v, %v", excess, err)
+	}
+	must(t, e, "ALTER ROLE "+role+" NOCREATEDB")
 	must(t, e, postgres.LedgerSQL, fmt.Sprintf("GRANT USAGE ON SCHEMA trueup TO %[1]s; GRANT SELECT, INSERT ON trueup.ledger TO %[1]s; GRANT SELECT, INSERT, UPDATE, DELETE ON orders TO %[1]s", role))
 	if err := a.Prepare(t.Context()); err != nil {
 		t.Fatal(err)
