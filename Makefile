@@ -5,6 +5,7 @@
 # make bench     one JSON line per benchmark; BENCH=prefix chooses, BENCH_FLAGS="-profile DIR" profiles
 # make crash     capture killed at every hit of every crash site; make test has a sample of it
 # make zoo       bugs that such programs had, put in one at a time: a named test has to fail; ZOO=z4 chooses
+# make baseline-campaign  ROWS rows read beside writers, then compared with SELECT; resident memory
 # make fuzz      every fuzz test for FUZZTIME each; FUZZ=regexp chooses
 # make generate  generated code, from its sources
 # make build     bin/trueup, static
@@ -14,6 +15,7 @@ GO        ?= go
 BENCH     ?=
 BENCH_FLAGS ?=
 FUZZ      ?= .
+ROWS      ?= 10000000
 FUZZTIME  ?= 30s
 DEMO_FLAGS ?=
 # The slowest package has minutes to spare on two cores; a hang still ends.
@@ -26,7 +28,7 @@ TOOLS := .cache/bin
 TOOL  := $(TOOLS)/.built
 
 .DELETE_ON_ERROR:
-.PHONY: demo build test lint bench races crash zoo fuzz generate clean
+.PHONY: demo build test lint bench races crash zoo baseline-campaign fuzz generate clean
 
 demo:
 	@scripts/setup demo
@@ -65,6 +67,10 @@ crash:
 
 zoo:
 	GO="$(GO)" scripts/zoo $(ZOO)
+
+baseline-campaign:
+	@scripts/setup test
+	$(GO) test -count 1 -timeout 60m -v -run TestI10_BaselineCampaign ./capture/postgres -baseline-rows $(ROWS)
 
 fuzz:
 	scripts/fuzz "$(FUZZTIME)" "$(FUZZ)"

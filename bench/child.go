@@ -92,6 +92,8 @@ func runChild(ctx context.Context, what string) error {
 		return decoded(task, func(t brokerTask) error { return t.run(ctx) })
 	case "capture postgres":
 		return decoded(task, func(t postgresTask) error { return t.run(ctx) })
+	case "baseline postgres":
+		return decoded(task, func(t baselineTask) error { return t.run(ctx) })
 	}
 	return fmt.Errorf("no child does %q", what)
 }

@@ -37,6 +37,7 @@ var entries = []entry{
 	{name: "capture.postgres.log.rows1000.columns12", run: toLog(columns12)},
 	{name: "capture.postgres.hugetxn", run: discard(hugetxn)},
 	{name: "capture.postgres.delay", run: postgresDelay},
+	{name: "capture.postgres.baseline", run: postgresBaseline},
 	{name: "reconcile.core", run: inProcess(reconcileCore)},
 	{name: "reconcile.kept", run: inProcess(reconcileKept)},
 	{name: "compensate.postgres", run: compensations(postgresRepairs)},

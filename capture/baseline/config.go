@@ -14,7 +14,7 @@ const (
 	DefaultParallel = 2
 	// DefaultChunkRows and DefaultChunkBytes bound a chunk: large enough that asking for it costs little, small enough
 	// that those in flight take a few MB.
-	DefaultChunkRows  = 5000
+	DefaultChunkRows  = 3000
 	DefaultChunkBytes = 1 << 20
 )
 

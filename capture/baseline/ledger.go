@@ -98,12 +98,6 @@ func (l *ledger) idle() bool {
 	return l.ended && len(l.again) == 0
 }
 
-func (l *ledger) finished() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all
-}
-
 // canonical returns the canonical texts of whole numbers.
 func canonical(key []string) []string {
 	var texts []string

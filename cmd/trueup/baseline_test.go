@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -191,7 +192,7 @@ func untilStatus(t *testing.T, path, what string, ok func(*statusFile) bool) *st
 func openVerdicts(t *testing.T, path string) map[string]string {
 	t.Helper()
 	out, complain, err := execute(t.Context(), "divergences", "list", "--open", "--json", "-f", path)
-	if status, ok := err.(exitStatus); err != nil && (!ok || status == exitError) {
+	if status := exitStatus(0); err != nil && (!errors.As(err, &status) || status == exitError) {
 		t.Fatalf("%v\n%s", err, complain)
 	}
 	kinds := map[string]string{}
@@ -291,7 +292,7 @@ func TestBaselineAloneGoesOnWhereItWasStopped(t *testing.T) {
 	}()
 	out, complain, err := execute(ctx, "baseline", "-f", path)
 	<-watching
-	if status, ok := err.(exitStatus); !ok || status != exitInconclusive || !strings.Contains(out, "goes on") {
+	if status := exitStatus(0); !errors.As(err, &status) || status != exitInconclusive || !strings.Contains(out, "goes on") {
 		t.Fatalf("stopped: %v\n%s\n%s", err, out, complain)
 	}
 	if out, complain, err = execute(t.Context(), "baseline", "-f", path, "--entity", "thing"); err != nil {
