@@ -181,6 +181,9 @@ func (c *Core) judge(k *keyState, now schemas.Micros, out *Effects) {
 	w := c.viewOf(k.entity, now)
 	before := k.class
 	k.judge(&w, out)
+	if k.settledForm() {
+		k.settle(w.authority)
+	}
 	k.dirty = true
 	if k.class != before {
 		c.keys.count(before, -1)
@@ -309,6 +312,12 @@ func (c *Core) takeControl(r *schemas.Control) error {
 		c.force.version = r.Rules
 	}
 	changed := false
+	if r.Authority != 0 && r.Authority != c.force.authority || r.Entities != nil {
+		// What is kept decoded stands in the roles of before. Read back, it takes those of from now on.
+		if err := c.forgetDecoded(); err != nil {
+			return err
+		}
+	}
 	if r.Authority != 0 && r.Authority != c.force.authority {
 		c.force.authority, changed = r.Authority, true
 	}
@@ -334,6 +343,20 @@ func (c *Core) takeControl(r *schemas.Control) error {
 		c.touch(k)
 		return nil
 	})
+}
+
+// forgetDecoded writes every key as it stands and keeps none of them in memory.
+// What was to be judged is touched again by whoever asks for this.
+func (c *Core) forgetDecoded() error {
+	for _, k := range c.touched {
+		k.touched = false
+	}
+	if err := c.keys.flush(); err != nil {
+		return err
+	}
+	clear(c.keys.cache)
+	c.touched = c.touched[:0]
+	return nil
 }
 
 // swapRoles re-reads a key's state under the other authority.

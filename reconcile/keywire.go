@@ -71,10 +71,32 @@ func (k *keyState) settledForm() bool {
 			return false
 		}
 	}
-	return k.class == classEqual && k.open == nil && !k.overflow && len(k.parked) == 0 && len(k.authority) == 1 && k.max == 0 && k.hasFollow &&
-		k.timer == [3]schemas.Micros{} && !k.indexed &&
+	return k.class == classEqual && !k.touched && k.open == nil && !k.overflow &&
+		len(k.parked) == 0 && len(k.authority) == 1 && k.max == 0 && k.hasFollow && k.timer == [3]schemas.Micros{} &&
 		k.authority[0].tolerant == nil && k.follower.tolerant == nil &&
 		k.authority[0].digest == k.follower.digest && (k.authority[0].flags|k.follower.flags)&^(present|virtual) == 0
+}
+
+// settle forgets what the small form does not hold, in memory too. When a key
+// is written and read back is no part of the log, and no verdict may depend on
+// it.
+func (k *keyState) settle(authority schemas.Side) {
+	k.authority[0] = k.authority[0].settled(&k.side[authority])
+	k.follower = k.follower.settled(&k.side[authority.Other()])
+	k.min = 0
+	for _, s := range schemas.Sides {
+		k.side[s].since = always
+	}
+}
+
+// settled is what the small form holds of a version: it stands for all that
+// its side has said so far.
+func (v *version) settled(side *knowledge) version {
+	w := version{digest: v.digest, flags: v.flags, at: always, off: v.off}
+	if side.seen {
+		w.pos, w.ord = side.lastPos, side.lastOrd
+	}
+	return w
 }
 
 func encodeSettled(e *encoder, k *keyState, authority schemas.Side) {

@@ -30,8 +30,15 @@ func txnKey(pos string) []byte { return append([]byte{txnPrefix}, pos...) }
 // begin notes a transaction with several rows.
 func (t *txns) begin(pos string, rows int) { t.open[pos] = &txn{rows: rows} }
 
+func (x *txn) ended() bool { return x.applied+x.other >= x.rows }
+
+// load returns an entry that has not ended. One that has is gone at once, not
+// only with the next flush: when that comes is no part of the log.
 func (t *txns) load(pos string) *txn {
 	if x, ok := t.open[pos]; ok {
+		if x.ended() {
+			return nil
+		}
 		return x
 	}
 	b, ok, err := t.state.Get(txnKey(pos))
@@ -83,7 +90,7 @@ func (t *txns) torn(v *version) bool {
 func (t *txns) flush() error {
 	for pos, x := range t.open { // any order: each entry is written by itself
 		var err error
-		if x.applied+x.other >= x.rows {
+		if x.ended() {
 			err = t.state.Delete(txnKey(pos))
 		} else {
 			b := binary.AppendUvarint(nil, uint64(x.rows))
