@@ -17,6 +17,8 @@ func newAudit() *cobra.Command {
 	var o struct {
 		file, rules string
 		migration   string
+		from, to    string
+		state       string
 		json        bool
 	}
 	cmd := &cobra.Command{
@@ -31,8 +33,16 @@ log cat" and "trueup capture --stdout" write it ("-" reads standard input), and
 control records say of authority and settle window comes before what the file
 says.
 
-With -f it replays the changes topic, and compares what it finds with what was
-published.`,
+With -f it reads the changes topic with a client that the pipeline does not use,
+judges it anew, and compares every event of a divergence with what was
+published: same, missing, extra or changed. It joins no group and leaves the
+pipeline's state alone. A verdict follows from everything before it, so the
+topic is read from its beginning, and --from and --to say which verdicts are
+compared. What it knows lies in --state: an audit that was stopped goes on where
+it was, and the next one begins where the last has ended.
+
+The exit code is 1 if keys diverge, or if something was published that was not
+found, or the other way round.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
@@ -42,9 +52,12 @@ published.`,
 				if o.rules == "" {
 					return errors.New("audit: --file needs --rules: the migration.yaml whose entities the log is judged by")
 				}
+				if o.from != "" || o.to != "" || o.state != "" {
+					return errors.New("audit: --from, --to and --state go with -f: a file is replayed whole")
+				}
 				return auditFile(cmd, o.file, o.rules, o.json)
 			case o.migration != "":
-				return auditTopic(cmd, o.migration, o.rules, o.json)
+				return auditTopic(cmd, topicAudit{migration: o.migration, rules: o.rules, from: o.from, to: o.to, state: o.state, json: o.json})
 			}
 			return errors.New("audit: name a log: --file log.jsonl --rules migration.yaml, or -f migration.yaml")
 		},
@@ -53,6 +66,9 @@ published.`,
 	f.StringVar(&o.file, "file", "", "replay this file of JSON Lines; - is standard input")
 	f.StringVar(&o.rules, "rules", "", "judge by the entities of this migration.yaml")
 	f.StringVarP(&o.migration, "migration", "f", "", "replay the changes topic of this migration.yaml")
+	f.StringVar(&o.from, "from", "", "compare verdicts from this offset, time, or so long ago (2h)")
+	f.StringVar(&o.to, "to", "", "compare verdicts up to this offset, time, or so long ago")
+	f.StringVar(&o.state, "state", "", "keep what the audit knows in this directory (dataDir/audit)")
 	f.BoolVar(&o.json, "json", false, "print JSON Lines")
 	return cmd
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/trueup-io/trueup/reconcile/replay"
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/stream"
 )
@@ -138,81 +137,4 @@ func eachRecord(ctx context.Context, log *stream.Log, ranges []offsets, fn func(
 		}
 	}
 	return nil
-}
-
-// auditTopic replays the changes topic and compares with what was published.
-func auditTopic(cmd *cobra.Command, file, rulesPath string, asJSON bool) error {
-	ctx := cmd.Context()
-	m, err := loadMigration(file)
-	if err != nil {
-		return err
-	}
-	rules, err := m.Rules()
-	if rulesPath != "" {
-		rules, err = loadRules(rulesPath)
-	}
-	if err != nil {
-		return err
-	}
-	return withLogOf(ctx, m, func(log *stream.Log) error {
-		ranges, err := parseRange(ctx, log, "", "", -1)
-		if err != nil {
-			return err
-		}
-		found, sum, err := replayTopic(ctx, log, rules, ranges, cmd.ErrOrStderr())
-		if err != nil {
-			return err
-		}
-		if err := printVerdicts(cmd.OutOrStdout(), found, sum, asJSON); err != nil {
-			return err
-		}
-		was, err := published(ctx, log)
-		if err != nil {
-			return err
-		}
-		c := compareFound(was, found)
-		fmt.Fprintf(cmd.ErrOrStderr(), "trueup: against what was published: %d the same, %d missing there, %d only there, %d changed\n",
-			c.same, c.unpublished, c.extra, c.changed)
-		return verdictStatus(sum)
-	})
-}
-
-func replayTopic(ctx context.Context, log *stream.Log, rules *schemas.Rules, ranges []offsets, complain io.Writer) ([]schemas.Divergence, schemas.Summary, error) {
-	r, err := replay.New(rules)
-	if err != nil {
-		return nil, schemas.Summary{}, err
-	}
-	defer r.Close()
-	err = eachRecord(ctx, log, ranges, r.Step, func(partition int32, offset int64, err error) {
-		fmt.Fprintf(complain, "trueup: partition %d offset %d cannot be read: %v\n", partition, offset, err)
-	})
-	if err != nil {
-		return nil, schemas.Summary{}, err
-	}
-	return r.Finish()
-}
-
-type comparison struct{ same, unpublished, extra, changed int }
-
-// compareFound compares what was published with what a replay found, by id and then byte for byte.
-func compareFound(was, found []schemas.Divergence) comparison {
-	var c comparison
-	byID := map[string]string{}
-	for i := range was {
-		byID[was[i].ID] = string(schemas.AppendDivergenceJSON(nil, &was[i]))
-	}
-	for i := range found {
-		text, ok := byID[found[i].ID]
-		switch {
-		case !ok:
-			c.unpublished++
-		case text != string(schemas.AppendDivergenceJSON(nil, &found[i])):
-			c.changed++
-		default:
-			c.same++
-		}
-		delete(byID, found[i].ID)
-	}
-	c.extra = len(byID)
-	return c
 }

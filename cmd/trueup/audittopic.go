@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trueup-io/trueup/reconcile/audit"
+	"github.com/trueup-io/trueup/schemas"
+	"github.com/trueup-io/trueup/stream"
+)
+
+// topicAudit is what was asked for.
+type topicAudit struct {
+	migration, rules, from, to, state string
+	json                              bool
+}
+
+// auditTopic judges the changes topic anew and compares with what was published.
+func auditTopic(cmd *cobra.Command, o topicAudit) error {
+	ctx := cmd.Context()
+	m, err := loadMigration(o.migration)
+	if err != nil {
+		return err
+	}
+	rules, err := m.Rules()
+	if o.rules != "" {
+		rules, err = loadRules(o.rules)
+	}
+	if err != nil {
+		return err
+	}
+	cfg := audit.Config{Rules: rules, StateDir: o.state}
+	now := time.Now()
+	if cfg.From, err = auditBound("--from", o.from, now); err != nil {
+		return err
+	}
+	if cfg.To, err = auditBound("--to", o.to, now); err != nil {
+		return err
+	}
+	if cfg.StateDir == "" {
+		cfg.StateDir = filepath.Join(m.DataDir, "audit")
+	}
+	return withLogOf(ctx, m, func(log *stream.Log) error {
+		topic, _ := log.Topic(log.Topics().Changes)
+		cfg.Brokers, cfg.Topics, cfg.Partitions, cfg.LogID = log.Brokers(), log.Topics(), log.Partitions(), topic.ID.String()
+		cfg.Group = "trueup." + m.Name + ".reconcile"
+		p := &auditProgress{to: cmd.ErrOrStderr(), began: now, said: now}
+		cfg.Progress = p.hear
+		a, err := audit.Run(ctx, cfg)
+		if err != nil {
+			if ctx.Err() != nil {
+				return fmt.Errorf("%w: the same command goes on where it was", err)
+			}
+			return err
+		}
+		return errors.Join(printAudit(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr(), a, o.json), a.Close())
+	})
+}
+
+func auditBound(flag, text string, now time.Time) (audit.Bound, error) {
+	if text == "" {
+		return audit.Bound{}, nil
+	}
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n >= 0 {
+		return audit.Bound{Set: true, Offset: n}, nil
+	}
+	t, err := parseTime(text, now)
+	if err != nil {
+		return audit.Bound{}, fmt.Errorf("%s %w, or an offset", flag, err)
+	}
+	return audit.Bound{Set: true, Time: t}, nil
+}
+
+// auditProgress says how far an audit is, now and then.
+type auditProgress struct {
+	to          io.Writer
+	began, said time.Time
+	first       int64 // records that were judged before this run, or by its first answer
+	started     bool
+}
+
+func (p *auditProgress) hear(done, total int64) {
+	now := time.Now()
+	if !p.started {
+		p.started, p.first = true, done
+	}
+	if now.Sub(p.said) < 2*time.Second {
+		return
+	}
+	p.said = now
+	left := "?"
+	if n := done - p.first; n > 0 {
+		left = (time.Duration(float64(now.Sub(p.began)) / float64(n) * float64(total-done))).Round(time.Second).String()
+	}
+	fmt.Fprintf(p.to, "trueup: audit: %d of %d records judged, %s left\n", done, total, left)
+}
+
+// printAudit prints verdicts, differences, and counts; the summary is last.
+func printAudit(ctx context.Context, to, complain io.Writer, a *audit.Audit, asJSON bool) error {
+	w := bufio.NewWriter(to)
+	err := a.Divergences(func(d *schemas.Divergence) error {
+		writeDivergence(w, d, asJSON)
+		return ctx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	n, err := a.Compare(func(f *audit.Finding) error { return writeFinding(w, f, asJSON) })
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		if err := writeComparison(w, a, n); err != nil {
+			return err
+		}
+		writeLine(w, schemas.AppendSummaryJSON(nil, &a.Summary))
+	} else {
+		printSummary(w, &a.Summary)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(complain, "trueup: against what was published: %d the same, %d missing there, %d only there, %d changed, %d not published yet, %d under other rules\n",
+		n.Same, n.Missing, n.Extra, n.Changed, n.Pending, n.OtherRules)
+	if n.Missing+n.Extra+n.Changed > 0 {
+		return exitStatus(exitDiverged)
+	}
+	return verdictStatus(a.Summary)
+}
+
+func writeFinding(w io.Writer, f *audit.Finding, asJSON bool) error {
+	if !asJSON {
+		fmt.Fprintf(w, "%s: divergence %s of %s %s, event %d, partition %d offset %d: %s\n", f.Class, short(f.Event.ID), f.Event.Entity, keyText(f.Event.Key),
+			f.Event.Sequence, f.Partition, f.Offset, visible(f.Why))
+		return nil
+	}
+	line, err := json.Marshal(struct {
+		Kind      string      `json:"kind"`
+		Class     audit.Class `json:"class"`
+		Partition int32       `json:"partition"`
+		Offset    int64       `json:"offset"`
+		ID        string      `json:"id"`
+		Sequence  uint32      `json:"sequence"`
+		Entity    string      `json:"entity"`
+		Key       []string    `json:"key"`
+		Why       string      `json:"why"`
+	}{"finding", f.Class, f.Partition, f.Offset, f.Event.ID, f.Event.Sequence, f.Event.Entity, f.Event.Key, f.Why})
+	if err != nil {
+		return err
+	}
+	writeLine(w, line)
+	return nil
+}
+
+type rangeLine struct {
+	Partition int32 `json:"partition"`
+	First     int64 `json:"first"`
+	From      int64 `json:"from"`
+	To        int64 `json:"to"`
+}
+
+func writeComparison(w io.Writer, a *audit.Audit, n audit.Counts) error {
+	ranges := make([]rangeLine, len(a.Ranges))
+	for i, r := range a.Ranges {
+		ranges[i] = rangeLine{r.Partition, r.First, r.From, r.To}
+	}
+	line, err := json.Marshal(struct {
+		Kind       string      `json:"kind"`
+		Same       int64       `json:"same"`
+		Missing    int64       `json:"missing"`
+		Extra      int64       `json:"extra"`
+		Changed    int64       `json:"changed"`
+		Pending    int64       `json:"pending"`
+		OtherRules int64       `json:"other_rules"`
+		Ranges     []rangeLine `json:"ranges"`
+	}{"comparison", n.Same, n.Missing, n.Extra, n.Changed, n.Pending, n.OtherRules, ranges})
+	if err != nil {
+		return err
+	}
+	writeLine(w, line)
+	return nil
+}

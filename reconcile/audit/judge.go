@@ -1,0 +1,175 @@
+package audit
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/trueup-io/trueup/reconcile"
+	"github.com/trueup-io/trueup/reconcile/state"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// What an audit keeps beside the core's state of a partition, by first byte.
+// The core's own key spaces begin with small letters.
+const (
+	foundPrefix     = 'F' // opened at, id, sequence: offset of the verdict, then the event as JSON
+	publishedPrefix = 'P' // id, sequence: the event as it was published
+	openedPrefix    = 'O' // id, sequence: when it was opened, which leads from a published event to the found one
+)
+
+// judge judges one partition anew.
+type judge struct {
+	number int32
+	rules  *schemas.Rules
+	read   *client
+	topic  string
+	state  *state.Partition
+	core   *reconcile.Core
+	out    reconcile.Effects
+	cache  rowCache
+	alarms int64
+}
+
+// open opens the core on what the state has of the partition, or anew where
+// that is of other rules, or no part of what is to be judged.
+func (j *judge) open(first, to int64) error {
+	core, err := reconcile.NewCore(reconcile.Config{Rules: j.rules, Recompute: true}, j.state)
+	stale := errors.Is(err, reconcile.ErrForeignState) || err == nil && core.Next() != 0 && (core.Next() < first || core.Next() > to)
+	if stale {
+		if err := j.state.Drop(); err != nil {
+			return err
+		}
+		core, err = reconcile.NewCore(reconcile.Config{Rules: j.rules, Recompute: true}, j.state)
+	}
+	if err != nil {
+		return fmt.Errorf("partition %d: %w", j.number, err)
+	}
+	j.core = core
+	return nil
+}
+
+// take judges the records of one answer, and keeps what follows.
+func (j *judge) take(ctx context.Context, batch []message) error {
+	for i := range batch {
+		m := &batch[i]
+		j.out.Reset()
+		if err := j.step(m); err != nil {
+			return fmt.Errorf("partition %d: %w", j.number, err)
+		}
+		j.alarms += int64(len(j.out.Alarms))
+		for v := range j.out.Verdicts {
+			d, err := reconcile.Complete(&j.out.Verdicts[v], j.rules, rows{ctx, j})
+			if err != nil {
+				return fmt.Errorf("partition %d: %w", j.number, err)
+			}
+			if err := j.keep(m.offset, &d); err != nil {
+				return err
+			}
+		}
+	}
+	if err := j.core.Flush(); err != nil {
+		return fmt.Errorf("partition %d: %w", j.number, err)
+	}
+	if err := j.state.Commit(); err != nil {
+		return fmt.Errorf("partition %d: %w", j.number, err)
+	}
+	return nil
+}
+
+func (j *judge) step(m *message) error {
+	rec, err := schemas.UnmarshalRecord(m.value)
+	if err != nil {
+		entity, key := messageKey(m.key)
+		return j.core.Quarantine(m.offset, entity, key, err.Error(), &j.out)
+	}
+	if rec.Change != nil {
+		j.cache.add(m.offset, m.value)
+	}
+	return j.core.Step(m.offset, rec, &j.out)
+}
+
+// messageKey is the entity and key that the key of a message names; nothing where it names none.
+func messageKey(b []byte) (entity string, key []string) {
+	var parts []string
+	if json.Unmarshal(b, &parts) != nil || len(parts) < 2 {
+		return "", nil
+	}
+	return parts[0], parts[1:]
+}
+
+func (j *judge) keep(offset int64, d *schemas.Divergence) error {
+	id := eventKey(d)
+	value := schemas.AppendDivergenceJSON(binary.BigEndian.AppendUint64(nil, uint64(offset)), d)
+	if err := j.state.Set(foundKey(d.OpenedAt, id), value); err != nil {
+		return err
+	}
+	return j.state.Set(append([]byte{openedPrefix}, id...), foundKey(d.OpenedAt, id))
+}
+
+// eventKey orders the events of one divergence.
+func eventKey(d *schemas.Divergence) []byte {
+	return binary.BigEndian.AppendUint32([]byte(d.ID), d.Sequence)
+}
+
+// foundKey orders events as divergences are listed: by when they were opened, then by id.
+func foundKey(opened schemas.Micros, id []byte) []byte {
+	return append(binary.BigEndian.AppendUint64([]byte{foundPrefix}, uint64(opened)^1<<63), id...)
+}
+
+// cacheBytes bounds half of what is kept of a partition's newest changes.
+const cacheBytes = 2 << 20
+
+// rowCache holds the newest changes, on which most verdicts rest.
+type rowCache struct {
+	young, old map[int64][]byte
+	bytes      int // of young
+}
+
+func (c *rowCache) add(offset int64, value []byte) {
+	if c.young == nil || c.bytes > cacheBytes {
+		c.young, c.old, c.bytes = map[int64][]byte{}, c.young, 0
+	}
+	c.young[offset] = value
+	c.bytes += len(value)
+}
+
+func (c *rowCache) get(offset int64) ([]byte, bool) {
+	if v, ok := c.young[offset]; ok {
+		return v, true
+	}
+	v, ok := c.old[offset]
+	return v, ok
+}
+
+// rows reads evidence back from the log.
+type rows struct {
+	ctx context.Context
+	j   *judge
+}
+
+// Change implements reconcile.Rows.
+func (r rows) Change(offset int64) (*schemas.Change, error) {
+	value, ok := r.j.cache.get(offset)
+	if !ok {
+		err := r.j.read.read(r.ctx, r.j.topic, r.j.number, offset, offset+1, func(batch []message, _ int64) error {
+			for i := range batch {
+				value = batch[i].value
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if value == nil {
+		return nil, nil
+	}
+	rec, err := schemas.UnmarshalRecord(value)
+	if err != nil {
+		return nil, nil // as if it were gone
+	}
+	return rec.Change, nil
+}
