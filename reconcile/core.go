@@ -44,7 +44,7 @@ type Core struct {
 	covered  coverage
 	entities map[coverKey]*entityState // those of which there is something to say
 	force    inForce
-	queue    []waiting // read, and not yet completed by a progress of their side
+	queue    [3][]waiting // by schemas.Side: read, and not yet completed by a progress of it
 	queueSeq uint64
 	due      [3]timers // by schemas.Side
 	touched  []*keyState
@@ -78,7 +78,7 @@ func (c *Core) Next() int64 { return c.next }
 // Counters returns the partition's accounts.
 func (c *Core) Counters() Counters {
 	n := c.counters
-	n.Waiting = int64(len(c.queue))
+	n.Waiting = int64(len(c.queue[schemas.Legacy]) + len(c.queue[schemas.Target]))
 	return n
 }
 
@@ -165,7 +165,7 @@ func (c *Core) touch(k *keyState) {
 		k.touched = true
 		c.touched = append(c.touched, k)
 	}
-	k.dirty = true
+	c.keys.change(k)
 }
 
 func (c *Core) viewOf(e *schemas.Entity, now schemas.Micros) view {
@@ -184,7 +184,7 @@ func (c *Core) judge(k *keyState, now schemas.Micros, out *Effects) {
 	if k.settledForm() {
 		k.settle(w.authority)
 	}
-	k.dirty = true
+	c.keys.change(k)
 	if k.class != before {
 		c.keys.count(before, -1)
 		c.keys.count(k.class, +1)
@@ -267,15 +267,13 @@ func (c *Core) gap(side schemas.Side, source string, epoch uint32, offset int64,
 	if s.started && epoch <= s.epoch && source == s.source {
 		return nil // said again
 	}
-	rest := c.queue[:0]
-	for i := range c.queue {
-		if q := &c.queue[i]; q.side != side {
-			rest = append(rest, *q)
-		} else if err := c.drop(q, out); err != nil {
+	for i := range c.queue[side] {
+		if err := c.drop(&c.queue[side][i], out); err != nil {
 			return err
 		}
 	}
-	c.queue = rest
+	clear(c.queue[side])
+	c.queue[side] = c.queue[side][:0]
 	void := s.started
 	*s = sideState{started: true, source: strings.Clone(source), epoch: epoch, gen: s.gen + 1, frontier: beforeAll, latest: s.latest}
 	if source == "" {
@@ -389,5 +387,5 @@ func (c *Core) swapRoles(k *keyState) {
 		k.follower, k.hasFollow = *f, true
 	}
 	k.parked = nil
-	k.dirty = true
+	c.keys.change(k)
 }

@@ -15,8 +15,8 @@ type span struct {
 	since    schemas.Micros
 }
 
-func (s *span) has(order []byte) bool {
-	return (s.from == nil || string(order) >= string(s.from)) && (s.to == nil || string(order) <= string(s.to))
+func (s *span) has(order string) bool {
+	return (s.from == nil || order >= string(s.from)) && (s.to == nil || order <= string(s.to))
 }
 
 type coverKey struct {
@@ -51,7 +51,7 @@ func (s *span) covers(o *span) bool {
 }
 
 // find returns since when a key is covered on a side.
-func (c coverage) find(k coverKey, gen uint32, order []byte) (schemas.Micros, bool) {
+func (c coverage) find(k coverKey, gen uint32, order string) (schemas.Micros, bool) {
 	var since schemas.Micros
 	found := false
 	for i := range c[k] {

@@ -71,7 +71,8 @@ type keyState struct {
 	queued  [3]schemas.Micros // timers that stand in the queue
 	touched bool
 	indexed bool // stands in the index of keys that have timers or history
-	dirty   bool
+	dirty   bool // changed since it was written
+	listed  bool // the next flush looks at it
 }
 
 func newKeyState(e *schemas.Entity, id string, key []string) *keyState {

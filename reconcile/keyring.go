@@ -24,11 +24,13 @@ type keyring struct {
 	state       State
 	rules       *schemas.Rules
 	cache       map[string]*keyState
+	recent      []*keyState // read or changed since the last flush: all that it has to look at
 	totals      [classCount]int64
 	authorityOf func(*schemas.Entity) schemas.Side
 	swap        func(*keyState)
 	enc         encoder
 	idBuf       []byte
+	keyBuf      []byte // what is being written
 }
 
 func (r *keyring) count(c class, by int64) {
@@ -45,11 +47,11 @@ func appendID(b []byte, e *schemas.Entity, order []byte) []byte {
 }
 
 // order is the key's order-preserving form.
-func (k *keyState) order() []byte { return []byte(k.id[len(k.entity.Name)+2:]) }
+func (k *keyState) order() string { return k.id[len(k.entity.Name)+2:] }
 
 // get returns the state of a key, a new one if there is none.
 func (r *keyring) get(e *schemas.Entity, key []string) (*keyState, error) {
-	r.idBuf = appendID(r.idBuf[:0], e, e.OrderKey(key))
+	r.idBuf = e.AppendOrderKey(appendID(r.idBuf[:0], e, nil), key)
 	if k, ok := r.cache[string(r.idBuf)]; ok {
 		if k.key == nil {
 			k.key = key
@@ -63,7 +65,7 @@ func (r *keyring) get(e *schemas.Entity, key []string) (*keyState, error) {
 	if k.key == nil {
 		k.key = key
 	}
-	r.cache[k.id] = k
+	r.keep(k)
 	return k, nil
 }
 
@@ -84,8 +86,28 @@ func (r *keyring) byID(id string) (*keyState, error) {
 	if found, err := r.load(k); !found || err != nil {
 		return nil, err
 	}
-	r.cache[id] = k
+	r.keep(k)
 	return k, nil
+}
+
+// keep has a key in memory from now on.
+func (r *keyring) keep(k *keyState) {
+	r.cache[k.id] = k
+	r.list(k)
+}
+
+// list has the next flush look at a key.
+func (r *keyring) list(k *keyState) {
+	if !k.listed {
+		k.listed = true
+		r.recent = append(r.recent, k)
+	}
+}
+
+// change has a key written at the next flush.
+func (r *keyring) change(k *keyState) {
+	k.dirty = true
+	r.list(k)
 }
 
 func (r *keyring) load(k *keyState) (found bool, err error) {
@@ -107,16 +129,19 @@ func (r *keyring) load(k *keyState) (found bool, err error) {
 
 // flush saves what changed, and forgets settled keys.
 func (r *keyring) flush() error {
-	for id, k := range r.cache { // any order: each key is written by itself
+	for _, k := range r.recent {
 		if k.dirty {
 			if err := r.save(k); err != nil {
-				return fmt.Errorf("write state of key %q: %w", id, err)
+				return fmt.Errorf("write state of key %q: %w", k.id, err)
 			}
 		}
+		k.listed = false
 		if !k.indexed && !k.touched {
-			delete(r.cache, id)
+			delete(r.cache, k.id)
 		}
 	}
+	clear(r.recent)
+	r.recent = r.recent[:0]
 	if len(r.cache) > maxCached {
 		for id, k := range r.cache { // any order: all that can go do
 			if !k.touched {
@@ -130,7 +155,8 @@ func (r *keyring) flush() error {
 func (r *keyring) save(k *keyState) error {
 	if waits := k.timer != [3]schemas.Micros{}; waits != k.indexed {
 		k.indexed = waits
-		index := []byte(k.id)
+		r.keyBuf = append(r.keyBuf[:0], k.id...)
+		index := r.keyBuf
 		index[0] = indexPrefix
 		var err error
 		if waits {
@@ -145,7 +171,8 @@ func (r *keyring) save(k *keyState) error {
 	r.enc.b = r.enc.b[:0]
 	encodeKey(&r.enc, k, r.authorityOf(k.entity))
 	k.dirty = false
-	return r.state.Set([]byte(k.id), r.enc.b)
+	r.keyBuf = append(r.keyBuf[:0], k.id...)
+	return r.state.Set(r.keyBuf, r.enc.b)
 }
 
 // each calls fn for every key of the partition, in order.

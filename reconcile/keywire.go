@@ -123,8 +123,7 @@ func encodeSettled(e *encoder, k *keyState, authority schemas.Side) {
 		e.uint(uint64(w.gen))
 		if w.ever {
 			if form == formSettled {
-				b, _ := hex.DecodeString(w.lastPos) // shortPos has seen it
-				e.raw(b)
+				e.b = appendShort(e.b, w.lastPos)
 			} else {
 				e.text(w.lastPos)
 			}
@@ -147,12 +146,26 @@ func shortPos(pos string) bool {
 	return true
 }
 
+// appendShort appends the eight bytes of a position that shortPos has seen.
+func appendShort(dst []byte, pos string) []byte {
+	for i := 0; i < 16; i += 2 {
+		dst = append(dst, nibble(pos[i])<<4|nibble(pos[i+1]))
+	}
+	return dst
+}
+
+func nibble(c byte) byte {
+	if c <= '9' {
+		return c - '0'
+	}
+	return c - 'A' + 10
+}
+
 // encodePos writes a position of sixteen upper-case hex digits as eight bytes, another as text.
 func encodePos(e *encoder, pos string) {
 	if shortPos(pos) {
-		b, _ := hex.DecodeString(pos) // shortPos has seen it
 		e.byte(0)
-		e.raw(b)
+		e.b = appendShort(e.b, pos)
 		return
 	}
 	e.byte(1)

@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"container/heap"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -30,15 +29,17 @@ func (c *Core) Flush() error {
 	if err := c.txns.flush(); err != nil {
 		return err
 	}
-	for i := range c.queue {
-		q := &c.queue[i]
-		if q.stored {
-			continue
+	for _, s := range schemas.Sides {
+		for i := range c.queue[s] {
+			q := &c.queue[s][i]
+			if q.stored {
+				continue
+			}
+			if err := c.state.Set(queueKey(q.seq), encodeQueued(q)); err != nil {
+				return fmt.Errorf("write queued change: %w", err)
+			}
+			q.stored = true
 		}
-		if err := c.state.Set(queueKey(q.seq), encodeQueued(q)); err != nil {
-			return fmt.Errorf("write queued change: %w", err)
-		}
-		q.stored = true
 	}
 	if err := c.state.Set([]byte(metaKey), c.encodeMeta()); err != nil {
 		return fmt.Errorf("write partition record: %w", err)
@@ -260,10 +261,10 @@ func (c *Core) loadQueue() error {
 		if q.kind == waitingGap || q.kind == waitingQuarantine {
 			q.why = d.text()
 		}
-		if err := d.err(); err != nil || q.entity == nil {
+		if err := d.err(); err != nil || q.entity == nil || q.side != schemas.Legacy && q.side != schemas.Target {
 			return fmt.Errorf("read queued change: %w", errDamaged)
 		}
-		c.queue = append(c.queue, q)
+		c.queue[q.side] = append(c.queue[q.side], q)
 		c.queueSeq = q.seq + 1
 		return nil
 	})
@@ -290,12 +291,9 @@ func (c *Core) loadTimers() error {
 		}
 		for _, s := range schemas.Sides {
 			if at := k.timer[s]; at != 0 {
-				c.due[s] = append(c.due[s], timer{at, id})
+				c.due[s].add(at, id)
 			}
 		}
-	}
-	for _, s := range schemas.Sides {
-		heap.Init(&c.due[s])
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func (q *waiting) entityName() string {
 func (c *Core) enqueue(q waiting) {
 	q.seq = c.queueSeq
 	c.queueSeq++
-	c.queue = append(c.queue, q)
+	c.queue[q.side] = append(c.queue[q.side], q)
 }
 
 func queueKey(seq uint64) []byte { return binary.BigEndian.AppendUint64([]byte{queuePrefix}, seq) }
@@ -120,14 +120,15 @@ func (c *Core) takeCovered(offset int64, r *schemas.Covered, out *Effects) error
 
 // complete applies what waited for a side's progress to pos, in order.
 func (c *Core) complete(side schemas.Side, pos string, out *Effects) error {
-	rest := c.queue[:0]
-	for i := range c.queue {
-		q := &c.queue[i]
-		if q.side != side || q.v.pos > pos {
+	queue := c.queue[side]
+	rest := queue[:0]
+	for i := range queue {
+		q := &queue[i]
+		if q.v.pos > pos {
 			rest = append(rest, *q)
 			continue
 		}
-		c.markShared(side, i, pos)
+		c.markShared(queue[i:], side)
 		outcome, err := c.apply(q, out)
 		if err != nil {
 			return err
@@ -144,25 +145,22 @@ func (c *Core) complete(side schemas.Side, pos string, out *Effects) error {
 			return fmt.Errorf("forget queued change: %w", err)
 		}
 	}
-	clear(c.queue[len(rest):])
-	c.queue = rest
+	clear(queue[len(rest):])
+	c.queue[side] = rest
 	return nil
 }
 
-// markShared marks the versions of the authority's transaction that begins at
-// queue[i] if it touches several keys.
-func (c *Core) markShared(side schemas.Side, i int, pos string) {
-	first := &c.queue[i]
+// markShared marks the versions of the authority's transaction that the queue
+// of its side begins with if it touches several keys.
+func (c *Core) markShared(queue []waiting, side schemas.Side) {
+	first := &queue[0]
 	if first.kind != waitingChange || first.v.has(shared) || first.op == schemas.OpRead || first.op == schemas.OpTruncate ||
 		side != c.force.authorityOf(first.entity) {
 		return
 	}
 	rows, several := 1, false
-	for j := i + 1; j < len(c.queue); j++ {
-		q := &c.queue[j]
-		if q.side != side {
-			continue
-		}
+	for j := 1; j < len(queue); j++ {
+		q := &queue[j]
 		if q.v.pos != first.v.pos {
 			break
 		}
@@ -174,10 +172,9 @@ func (c *Core) markShared(side schemas.Side, i int, pos string) {
 	if !several || c.txns.load(first.v.pos) != nil { // a known one is said again
 		return
 	}
-	for j := i; j < len(c.queue); j++ {
-		q := &c.queue[j]
-		if q.side == side && q.v.pos == first.v.pos && q.kind == waitingChange {
-			q.v.flags |= shared
+	for j := 0; j < len(queue) && queue[j].v.pos == first.v.pos; j++ { // those that were counted
+		if queue[j].kind == waitingChange {
+			queue[j].v.flags |= shared
 		}
 	}
 	c.txns.begin(first.v.pos, rows)

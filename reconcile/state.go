@@ -17,20 +17,28 @@ type State interface {
 }
 
 // MemoryState is a State in memory, for replays and tests.
-type MemoryState struct{ m map[string][]byte }
+type MemoryState struct{ m map[string]*[]byte }
 
 // NewMemoryState returns an empty state.
-func NewMemoryState() *MemoryState { return &MemoryState{m: map[string][]byte{}} }
+func NewMemoryState() *MemoryState { return &MemoryState{m: map[string]*[]byte{}} }
 
 // Get implements State.
 func (s *MemoryState) Get(key []byte) ([]byte, bool, error) {
 	v, ok := s.m[string(key)]
-	return v, ok, nil
+	if !ok {
+		return nil, false, nil
+	}
+	return *v, true, nil
 }
 
 // Set implements State.
 func (s *MemoryState) Set(key, value []byte) error {
-	s.m[string(key)] = bytes.Clone(value)
+	if v, ok := s.m[string(key)]; ok {
+		*v = append((*v)[:0], value...)
+		return nil
+	}
+	v := bytes.Clone(value)
+	s.m[string(key)] = &v
 	return nil
 }
 
@@ -50,7 +58,7 @@ func (s *MemoryState) Scan(lower, upper []byte, fn func(key, value []byte) error
 	}
 	slices.Sort(keys)
 	for _, k := range keys {
-		if err := fn([]byte(k), s.m[k]); err != nil {
+		if err := fn([]byte(k), *s.m[k]); err != nil {
 			return err
 		}
 	}

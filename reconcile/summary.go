@@ -26,33 +26,12 @@ var reasonOf = map[class]schemas.Reason{
 // has completed make their keys unknown(lag). It is for the end of a replay;
 // the core cannot be used after it.
 func (c *Core) Finish() (schemas.Summary, error) {
-	for i := range c.queue {
-		q := &c.queue[i]
-		switch {
-		case q.kind == waitingCovered || q.op == schemas.OpTruncate || c.repeated(q):
-			continue
-		case q.kind == waitingGap:
-			err := c.keys.eachIn(q.entity, nil, nil, func(k *keyState) error {
-				c.unsettle(k)
-				return nil
-			})
-			if err != nil {
+	for _, side := range schemas.Sides {
+		for i := range c.queue[side] {
+			if err := c.finish(&c.queue[side][i]); err != nil {
 				return schemas.Summary{}, err
 			}
-			continue
-		case q.kind == waitingQuarantine && q.key == nil:
-			c.keys.count(classQuarantined, +1)
-			continue
 		}
-		k, err := c.keys.get(q.entity, q.key)
-		if err != nil {
-			return schemas.Summary{}, err
-		}
-		if n := &k.side[q.side]; n.seen && !after(q.v.pos, q.v.ord, n.lastPos, n.lastOrd) {
-			continue
-		}
-		c.touch(k)
-		c.unsettle(k)
 	}
 	for _, k := range c.touched {
 		if k.class == uncounted || k.class == classEqual {
@@ -62,11 +41,38 @@ func (c *Core) Finish() (schemas.Summary, error) {
 	return c.Totals(), nil
 }
 
+// finish counts what a change is that nothing has completed.
+func (c *Core) finish(q *waiting) error {
+	switch {
+	case q.kind == waitingCovered || q.op == schemas.OpTruncate || c.repeated(q):
+		return nil
+	case q.kind == waitingGap:
+		return c.keys.eachIn(q.entity, nil, nil, func(k *keyState) error {
+			c.unsettle(k)
+			return nil
+		})
+	case q.kind == waitingQuarantine && q.key == nil:
+		c.keys.count(classQuarantined, +1)
+		return nil
+	}
+	k, err := c.keys.get(q.entity, q.key)
+	if err != nil {
+		return err
+	}
+	if n := &k.side[q.side]; n.seen && !after(q.v.pos, q.v.ord, n.lastPos, n.lastOrd) {
+		return nil
+	}
+	c.touch(k)
+	c.unsettle(k)
+	return nil
+}
+
 // unsettle counts a key as lag unless something graver is known of it.
 func (c *Core) unsettle(k *keyState) {
 	if k.class == uncounted || k.class == classEqual {
 		c.keys.count(k.class, -1)
 		k.class = classLag
 		c.keys.count(k.class, +1)
+		c.keys.change(k)
 	}
 }

@@ -1,13 +1,10 @@
 package reconcile
 
-import (
-	"container/heap"
+import "github.com/trueup-io/trueup/schemas"
 
-	"github.com/trueup-io/trueup/schemas"
-)
-
-// timers is a queue of keys by the frontier that each waits for. Entries that
-// a key no longer waits for are dropped when they come up.
+// timers is a heap of keys by the frontier that each waits for. Entries that
+// a key no longer waits for are dropped when they come up. (container/heap
+// would put each into an interface, at an allocation apiece.)
 type timers []timer
 
 type timer struct {
@@ -15,32 +12,53 @@ type timer struct {
 	id string
 }
 
-func (t timers) Len() int { return len(t) }
-func (t timers) Less(i, j int) bool {
+func (t timers) before(i, j int) bool {
 	if t[i].at != t[j].at {
 		return t[i].at < t[j].at
 	}
 	return t[i].id < t[j].id
 }
-func (t timers) Swap(i, j int) { t[i], t[j] = t[j], t[i] }
 
-// Push and Pop implement heap.Interface.
-func (t *timers) Push(x any) { *t = append(*t, x.(timer)) }
-
-// Pop implements heap.Interface.
-func (t *timers) Pop() any {
-	old := *t
-	last := old[len(old)-1]
-	*t = old[:len(old)-1]
-	return last
+func (t *timers) add(at schemas.Micros, id string) {
+	*t = append(*t, timer{at, id})
+	h := *t
+	for i := len(h) - 1; i > 0; {
+		parent := (i - 1) / 2
+		if !h.before(i, parent) {
+			return
+		}
+		h[i], h[parent] = h[parent], h[i]
+		i = parent
+	}
 }
-
-func (t *timers) add(at schemas.Micros, id string) { heap.Push(t, timer{at, id}) }
 
 // due removes and returns the next key whose time lies before the frontier.
 func (t *timers) due(frontier schemas.Micros) (timer, bool) {
-	if len(*t) == 0 || (*t)[0].at >= frontier {
+	h := *t
+	if len(h) == 0 || h[0].at >= frontier {
 		return timer{}, false
 	}
-	return heap.Pop(t).(timer), true
+	first, last := h[0], len(h)-1
+	h[0], h[last] = h[last], timer{}
+	*t = h[:last]
+	t.sink(0)
+	return first, true
+}
+
+// sink moves an entry down until none below it comes before it.
+func (t timers) sink(i int) {
+	for {
+		next := 2*i + 1
+		if next >= len(t) {
+			return
+		}
+		if next+1 < len(t) && t.before(next+1, next) {
+			next++
+		}
+		if !t.before(next, i) {
+			return
+		}
+		t[i], t[next] = t[next], t[i]
+		i = next
+	}
 }

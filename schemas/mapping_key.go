@@ -69,8 +69,10 @@ func (e *Entity) PartitionKey(key []string) []byte {
 // OrderKey returns bytes that sort as the key does: whole numbers by value,
 // the rest by the bytes of its canonical text. Different keys have different
 // bytes, and no key's bytes begin another's of as many fields.
-func (e *Entity) OrderKey(key []string) []byte {
-	b := make([]byte, 0, 32)
+func (e *Entity) OrderKey(key []string) []byte { return e.AppendOrderKey(make([]byte, 0, 32), key) }
+
+// AppendOrderKey appends a key's OrderKey.
+func (e *Entity) AppendOrderKey(b []byte, key []string) []byte {
 	for i, text := range key {
 		if i < len(e.key) {
 			if _, whole := e.Fields[e.key[i]].canonical.(integerType); whole {
