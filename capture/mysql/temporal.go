@@ -1,9 +1,6 @@
 package mysql
 
-import (
-	"encoding/binary"
-	"time"
-)
+import "encoding/binary"
 
 // Temporal values are printed with the column's number of fractional digits.
 // TIMESTAMP is printed in UTC, as a session with time_zone='+00:00' sees it.
@@ -75,8 +72,33 @@ func appendUnix(dst []byte, seconds, micros uint64, digits int) []byte {
 		dst = appendClock(append(appendDate(dst, 0, 0, 0), ' '), 0, 0, 0)
 		return appendFraction(dst, micros, digits)
 	}
-	dst = time.Unix(int64(seconds), 0).UTC().AppendFormat(dst, time.DateTime)
+	year, month, day := civil(seconds / 86400)
+	clock := seconds % 86400
+	dst = appendClock(append(appendDate(dst, year, month, day), ' '), clock/3600, clock/60%60, clock%60)
 	return appendFraction(dst, micros, digits)
+}
+
+// civil returns the date so many days after 1970-01-01. Package time prints the
+// same, but takes as long for it as for all other columns of a usual row.
+//
+// Years are counted from 1 March, so that the odd day is their last one, and in
+// eras of 400 years, which are all alike.
+func civil(days uint64) (year, month, day uint64) {
+	const (
+		beforeEpoch = 719468 // days from 0000-03-01 to 1970-01-01
+		ofEra       = 146097
+	)
+	days += beforeEpoch
+	era, inEra := days/ofEra, days%ofEra
+	yearOfEra := (inEra - inEra/1460 + inEra/36524 - inEra/146096) / 365
+	inYear := inEra - (365*yearOfEra + yearOfEra/4 - yearOfEra/100)
+	fromMarch := (5*inYear + 2) / 153
+	day = inYear - (153*fromMarch+2)/5 + 1
+	year = era*400 + yearOfEra
+	if fromMarch < 10 {
+		return year, fromMarch + 3, day
+	}
+	return year + 1, fromMarch - 9, day
 }
 
 // readTimestamp reads TIMESTAMP2.
