@@ -59,6 +59,47 @@ func TestBenchmarksOfCaptureMeasureTheSubjectBesideItsLimit(t *testing.T) {
 	}
 }
 
+// The same of MariaDB's binlog, beside each of its limits.
+func TestBenchmarksOfTheBinlogMeasureTheSubjectBesideItsLimit(t *testing.T) {
+	small := *rows1000
+	small.rows, small.perTxn = 3000, 100
+	single := *rows1
+	single.rows = 500
+	s := &session{}
+	defer func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for name, c := range map[string]struct {
+		shape    *shape
+		toBroker bool
+		limit    binlogLimit
+	}{
+		"discard": {&small, false, parsed}, "raw": {&small, false, copiedRaw}, "log": {&small, true, parsed}, "single": {&single, false, parsed},
+	} {
+		lines, err := binlogDrain(c.shape, c.toBroker, c.limit)(t.Context(), s, name)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		l := lines[0]
+		if len(lines) != 1 || l.Bench != name || l.Unit != "rows/s" || l.Limit != c.limit.name || l.Rounds != rounds {
+			t.Errorf("%s: %+v", name, lines)
+		}
+		if l.Value <= 0 || l.RSS <= 0 || l.CPU <= 0 || l.LimitCPU <= 0 || (l.BrokerCPU > 0) != c.toBroker {
+			t.Errorf("%s: something was not measured: %+v", name, l)
+		}
+		if l.LimitValue == nil || l.Ratio == nil || *l.Ratio != l.Value / *l.LimitValue {
+			t.Errorf("%s: the ratio is not that of the values: %+v", name, l)
+		}
+	}
+	b := s.binlogs[&small]
+	_, err := runCapture(t.Context(), "capture mysql", mysqlTask{Shape: small.name, DSN: b.dsn, Start: b.start, Rows: small.rows - 1})
+	if err == nil {
+		t.Error("more rows than expected, and nobody says so")
+	}
+}
+
 // A subject that does not capture exactly what was written is no measurement.
 func TestBenchmarkOfWrongRowsIsRefused(t *testing.T) {
 	small := *rows1000

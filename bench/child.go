@@ -90,6 +90,10 @@ func runChild(ctx context.Context, what string) error {
 	switch what {
 	case "broker":
 		return decoded(task, func(t brokerTask) error { return t.run(ctx) })
+	case "capture mysql":
+		return decoded(task, func(t mysqlTask) error { return t.run(ctx) })
+	case "parse mysql":
+		return decoded(task, func(t parseTask) error { return t.run(ctx) })
 	case "capture postgres":
 		return decoded(task, func(t postgresTask) error { return t.run(ctx) })
 	case "baseline postgres":

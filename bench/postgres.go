@@ -155,7 +155,7 @@ func (t postgresTask) run(ctx context.Context) (err error) {
 	if t.DataDir == "" && len(t.Brokers) == 0 {
 		err = src.toNowhere(ctx, t.Place.Start)
 	} else {
-		err = src.toLog(ctx, t, rules)
+		err = src.toLog(ctx, stream.Config{Migration: logName, DataDir: t.DataDir, Brokers: t.Brokers}, t.Place.Start, rules)
 	}
 	if err != nil {
 		return err
@@ -231,12 +231,12 @@ func (f *forgetful) Progress(_ context.Context, _ schemas.Progress, resume captu
 
 // toLog captures as "trueup run" does. It returns when everything is durable in
 // the log and confirmed to the server.
-func (c *counted) toLog(ctx context.Context, t postgresTask, rules *schemas.Rules) (err error) {
+func (c *counted) toLog(ctx context.Context, to stream.Config, from capture.Start, rules *schemas.Rules) (err error) {
 	open := stream.Open
-	if len(t.Brokers) == 0 {
+	if len(to.Brokers) == 0 {
 		open = stream.Connect
 	}
-	l, err := open(ctx, stream.Config{Migration: logName, DataDir: t.DataDir, Brokers: t.Brokers})
+	l, err := open(ctx, to)
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func (c *counted) toLog(ctx context.Context, t postgresTask, rules *schemas.Rule
 	if err != nil {
 		return err
 	}
-	started := &opened{Source: c, at: t.Place.Start}
+	started := &opened{Source: c, at: from}
 	start, err := r.Prepare(ctx, started)
 	if err != nil {
 		return err

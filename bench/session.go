@@ -17,6 +17,7 @@ type session struct {
 	dir       string // temporary; empty: nothing has needed it yet
 	postgres  *servers.Postgres
 	workloads map[*shape]*workload
+	binlogs   map[*shape]*binlog
 }
 
 // directory returns a new directory that goes with the session.
@@ -52,6 +53,9 @@ func (s *session) close() error {
 	var err error
 	if s.postgres != nil {
 		err = s.postgres.Stop()
+	}
+	for _, b := range s.binlogs {
+		err = errors.Join(err, b.server.Stop())
 	}
 	if s.dir != "" {
 		err = errors.Join(err, os.RemoveAll(s.dir))
