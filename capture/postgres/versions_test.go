@@ -31,7 +31,7 @@ func TestOtherVersions(t *testing.T) {
 			for name, test := range map[string]func(*testing.T, *db){
 				"schema": schemaAtItsPosition, "values": valuesEqualTheServersText, "kinds": everyKindOfChange, "generated": generatedColumns,
 				"types": typeMatrix, "images": func(t *testing.T, d *db) { imagesOfRows(t, d) }, "longkey": longKey,
-				"partitions": partitionsAreTheirRoot} {
+				"partitions": partitionsAreTheirRoot, "streamed": streamedOrNotIsTheSame} {
 				t.Run(name, func(t *testing.T) {
 					admin.exec("create database " + name)
 					u, err := url.Parse(server.DSN)
