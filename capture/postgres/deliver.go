@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 
+	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -20,6 +21,7 @@ func (a *assembler) deliver(t *txn) error {
 		return t.spill.drop()
 	}
 	err := t.spill.each(func(r record) error { return a.deliverRecord(t, r) })
+	crash.Site("capture.postgres.spill_handed_over")
 	return errors.Join(err, t.spill.drop())
 }
 

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/trueup-io/trueup/internal/crash"
 )
 
 const (
@@ -189,6 +191,7 @@ func (p *spill) flush(tail string) error {
 	p.of.stats.spilled.Add(int64(written))
 	p.of.held -= len(p.held)
 	p.release()
+	crash.Site("capture.postgres.spilled")
 	return nil
 }
 

@@ -160,7 +160,8 @@ func streamedOrNotIsTheSame(t *testing.T, d *db) {
 			}
 			continue
 		}
-		if stats.Streamed < 15 || (stats.Spilled > 0) != (i == 2) {
+		if stats.Streamed < 10 || // which ones is the server's choice
+			(stats.Spilled > 0) != (i == 2) {
 			t.Errorf("%d streamed, %d bytes spilled", stats.Streamed, stats.Spilled)
 		}
 		if diff := cmp.Diff(len(wanted), len(got)); diff != "" {

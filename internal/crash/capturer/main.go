@@ -27,9 +27,13 @@ type spec struct {
 	Brokers   []string // that carry the log
 	DSN, Slot string
 	State     string        // path of the state file
+	Spill     string        // directory in which large transactions wait
 	Until     string        // the position at which to end; "": go on until killed
 	Pause     time.Duration // between changes, so that a moment's workload has many progress records
 }
+
+// spillBytes is what may wait in memory: little, so that what waits is spilled.
+const spillBytes = 8 << 10
 
 func main() {
 	if err := run(context.Background()); err != nil {
@@ -63,7 +67,8 @@ func run(ctx context.Context) error {
 	}
 	defer log.Close()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	cfg := postgres.Config{Side: schemas.Legacy, Source: "pg-crash", DSN: s.DSN, Slot: s.Slot, Publication: "trueup", Rules: rules, Logger: logger}
+	cfg := postgres.Config{Side: schemas.Legacy, Source: "pg-crash", DSN: s.DSN, Slot: s.Slot, Publication: "trueup", Rules: rules, Logger: logger,
+		SpillDir: s.Spill, SpillBytes: spillBytes}
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
