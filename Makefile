@@ -4,6 +4,7 @@
 # make races     an application's write against a repair, 1,000 times on each engine
 # make bench     one JSON line per benchmark; BENCH=prefix chooses, BENCH_FLAGS="-profile DIR" profiles
 # make crash     capture killed at every hit of every crash site; make test has a sample of it
+# make huge      one transaction of ROWS rows, streamed and not; resident memory
 # make zoo       bugs that such programs had, put in one at a time: a named test has to fail; ZOO=z4 chooses
 # make baseline-campaign  ROWS rows read beside writers, then compared with SELECT; resident memory
 # make fuzz      every fuzz test for FUZZTIME each; FUZZ=regexp chooses
@@ -28,7 +29,7 @@ TOOLS := .cache/bin
 TOOL  := $(TOOLS)/.built
 
 .DELETE_ON_ERROR:
-.PHONY: demo build test lint bench races crash zoo baseline-campaign fuzz generate clean
+.PHONY: demo build test lint bench races crash huge zoo baseline-campaign fuzz generate clean
 
 demo:
 	@scripts/setup demo
@@ -64,6 +65,10 @@ bench:
 crash:
 	@scripts/setup test
 	TRUEUP_CRASH_ALL=1 $(GO) test -count=1 -timeout 60m -v -run 'KilledAtEverySite' ./capture/postgres
+
+huge:
+	@scripts/setup test
+	TRUEUP_HUGE_ROWS=$(ROWS) $(GO) test -count=1 -timeout 60m -v -run '^TestI20_MemoryOfAHugeTransaction$$' ./capture/postgres
 
 zoo:
 	GO="$(GO)" scripts/zoo $(ZOO)
