@@ -138,3 +138,24 @@ func TestBenchmarksThatFetchRunOnlyWhenAsked(t *testing.T) {
 		}
 	}
 }
+
+// What is done in this process is measured by its allocations and its CPU time.
+func TestWorkInThisProcessIsCounted(t *testing.T) {
+	kept := make([][]byte, 10_000)
+	s, err := work(func() (int, error) {
+		for i := range kept {
+			kept[i] = make([]byte, 64<<10)
+			for j := range kept[i] {
+				kept[i][j] = byte(j)
+			}
+			kept[max(0, i-8)] = nil
+		}
+		return len(kept), nil
+	}).timed(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Units != len(kept) || s.Allocs < uint64(len(kept)) || s.CPU <= 0 {
+		t.Errorf("%+v", s)
+	}
+}

@@ -67,6 +67,8 @@ type line struct {
 	CPU       float64 `json:"cpu_s_per_m,omitempty"`
 	LimitCPU  float64 `json:"limit_cpu_s_per_m,omitempty"`
 	BrokerCPU float64 `json:"broker_cpu_s_per_m,omitempty"`
+	// Allocs is how many allocations a unit takes, where the work is done in this process.
+	Allocs float64 `json:"allocs_per_unit,omitempty"`
 	// PerSecond is the load under which a delay was measured, where it could be kept up.
 	PerSecond float64 `json:"per_s,omitempty"`
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -15,6 +17,7 @@ type sample struct {
 	CPU     time.Duration // user and system, of the process that does the work
 	Broker  time.Duration // the same of the broker's process
 	RSS     int           // MB at most resident in the process that does the work
+	Allocs  uint64        // allocations of the work, where it is done in this process
 }
 
 func (s sample) rate() float64 { return float64(s.Units) / s.Elapsed.Seconds() }
@@ -58,6 +61,7 @@ func (c comparison) measure(name string) (line, error) {
 		}
 	}
 	l.Value, l.CPU, l.BrokerCPU = best.rate(), best.perMillion(best.CPU), best.perMillion(best.Broker)
+	l.Allocs = float64(best.Allocs) / float64(best.Units)
 	if c.against != nil {
 		value, ratio := limit.rate(), best.rate()/limit.rate()
 		l.LimitValue, l.Ratio, l.LimitCPU = &value, &ratio, limit.perMillion(limit.CPU)
@@ -89,15 +93,29 @@ func inProcess(prepare func() (local, error)) func(context.Context, *session, st
 			c.against = b.against.timed
 		}
 		l, err := c.measure(name)
-		l.CPU, l.LimitCPU = 0, 0
 		return []line{l}, err
 	}
 }
 
 func (w work) timed(int) (sample, error) {
-	began := time.Now()
+	var before, after runtime.MemStats
+	runtime.GC() // of what came before
+	runtime.ReadMemStats(&before)
+	began, cpu := time.Now(), cpuTime()
 	n, err := w()
-	return sample{Units: n, Elapsed: time.Since(began), RSS: residentPeak()}, err
+	s := sample{Units: n, Elapsed: time.Since(began), CPU: cpuTime() - cpu, RSS: residentPeak()}
+	runtime.ReadMemStats(&after)
+	s.Allocs = after.Mallocs - before.Mallocs
+	return s, err
+}
+
+// cpuTime is what this process has taken so far, user and system; 0 where the system does not say.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // residentPeak is the most memory the process ever had resident, in MB; 0 where the system does not say.
