@@ -118,6 +118,11 @@ func printAudit(ctx context.Context, to, complain io.Writer, a *audit.Audit, asJ
 	if err != nil {
 		return err
 	}
+	for i := range a.Damage {
+		if err := writeDamage(w, &a.Damage[i], asJSON); err != nil {
+			return err
+		}
+	}
 	if asJSON {
 		if err := writeComparison(w, a, n); err != nil {
 			return err
@@ -131,7 +136,10 @@ func printAudit(ctx context.Context, to, complain io.Writer, a *audit.Audit, asJ
 	}
 	fmt.Fprintf(complain, "trueup: against what was published: %d the same, %d missing there, %d only there, %d changed, %d not published yet, %d under other rules\n",
 		n.Same, n.Missing, n.Extra, n.Changed, n.Pending, n.OtherRules)
-	if n.Missing+n.Extra+n.Changed > 0 {
+	if a.Unproven > 0 {
+		fmt.Fprintf(complain, "trueup: %d changes may repeat some from too far back to tell\n", a.Unproven)
+	}
+	if n.Missing+n.Extra+n.Changed > 0 || len(a.Damage) > 0 {
 		return exitStatus(exitDiverged)
 	}
 	return verdictStatus(a.Summary)
@@ -154,6 +162,25 @@ func writeFinding(w io.Writer, f *audit.Finding, asJSON bool) error {
 		Key       []string    `json:"key"`
 		Why       string      `json:"why"`
 	}{"finding", f.Class, f.Partition, f.Offset, f.Event.ID, f.Event.Sequence, f.Event.Entity, f.Event.Key, f.Why})
+	if err != nil {
+		return err
+	}
+	writeLine(w, line)
+	return nil
+}
+
+func writeDamage(w io.Writer, d *audit.Damage, asJSON bool) error {
+	if !asJSON {
+		fmt.Fprintf(w, "the log is damaged (%s): partition %d offset %d: %s\n", d.Promise, d.Partition, d.Offset, visible(d.Detail))
+		return nil
+	}
+	line, err := json.Marshal(struct {
+		Kind      string `json:"kind"`
+		Promise   string `json:"promise"`
+		Partition int32  `json:"partition"`
+		Offset    int64  `json:"offset"`
+		Detail    string `json:"detail"`
+	}{"damage", d.Promise, d.Partition, d.Offset, d.Detail})
 	if err != nil {
 		return err
 	}

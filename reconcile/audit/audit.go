@@ -77,9 +77,13 @@ type Audit struct {
 	client *client
 	judges []*judge
 
-	Ranges    []Range
-	Summary   schemas.Summary
-	Alarms    int64   // of the records that this run judged
+	Ranges  []Range
+	Summary schemas.Summary
+	Alarms  int64 // of the records that this run judged
+	// Damage is what the log itself does not keep, up to the range's end; Unproven counts changes that this run read and
+	// that may repeat some from so far back, or from before a stop, that they are no longer known.
+	Damage    []Damage
+	Unproven  int64
 	Committed []int64 // by partition, where production's group stood; below 0: unknown
 }
 
@@ -124,7 +128,7 @@ func (a *Audit) run(ctx context.Context) error {
 	if err := a.published(ctx, said); err != nil {
 		return err
 	}
-	return a.count()
+	return a.count(ctx)
 }
 
 // span is a partition's records, from first to before last.
@@ -196,7 +200,7 @@ func (a *Audit) judge(ctx context.Context) error {
 	var done, total int64 // done is guarded by mu
 	for i := range a.Ranges {
 		r := &a.Ranges[i]
-		j := &judge{number: r.Partition, rules: a.cfg.Rules, read: a.client, topic: a.cfg.Topics.Changes, state: a.db.Partition(r.Partition)}
+		j := &judge{number: r.Partition, partitions: a.cfg.Partitions, rules: a.cfg.Rules, read: a.client, topic: a.cfg.Topics.Changes, state: a.db.Partition(r.Partition)}
 		if err := j.open(r.First, r.To); err != nil {
 			return err
 		}
@@ -301,7 +305,7 @@ func (j *judge) forget(prefix byte) error {
 var errEnough = errors.New("enough")
 
 // count takes the summary of the keys as the range leaves them.
-func (a *Audit) count() error {
+func (a *Audit) count(ctx context.Context) error {
 	a.Summary = schemas.Summary{Unknown: map[schemas.Reason]int64{}, ByKind: map[schemas.Kind]int64{}}
 	for _, j := range a.judges {
 		s, err := j.core.Finish()
@@ -311,6 +315,13 @@ func (a *Audit) count() error {
 		j.state.Discard() // what Finish loaded is not state
 		replay.Add(&a.Summary, s)
 		a.Alarms += j.alarms
+		if j.order == nil { // there was nothing new
+			if err := j.openOrder(ctx); err != nil {
+				return err
+			}
+		}
+		a.Damage = append(a.Damage, j.order.found...)
+		a.Unproven += j.order.unproven
 	}
 	return a.Divergences(func(d *schemas.Divergence) error {
 		a.Summary.ByKind[d.Verdict]++

@@ -152,6 +152,9 @@ func audited(t *testing.T, cfg Config) (Counts, []Finding, []string, []Range) {
 	if a.Summary.Compared == 0 {
 		t.Errorf("nothing was compared: %+v", a.Summary)
 	}
+	if len(a.Damage) > 0 || a.Unproven > 0 {
+		t.Errorf("damage in a whole log: %+v", a.Damage)
+	}
 	if err := a.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -332,4 +335,38 @@ func idOf(t *testing.T, r stream.Record) string {
 		t.Fatal(err)
 	}
 	return string(eventKey(d))
+}
+
+// Damage is said by an audit that goes on after it, too.
+func TestDamageIsRememberedAcrossRuns(t *testing.T) {
+	rules, log := rulesOf(t), newLog(t)
+	records := history(rules, log.Topics().Changes, 300)
+	i := slices.IndexFunc(records, func(r stream.Record) bool { return len(r.Value) > 0 && isChange(t, r) })
+	moved := records[i]
+	moved.Partition = (moved.Partition + 1) % partitions // its key is in two partitions now
+	write(t, log, append(records, moved))
+	cfg := config(t, rules, log)
+	for range 2 {
+		a, err := Run(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := a.Damage
+		want := a.Ranges[moved.Partition].To - 1
+		if err := a.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(found, func(d Damage) bool { return d.Promise == "I5" && d.Partition == moved.Partition && d.Offset == want }) {
+			t.Fatalf("found %+v, want I5 at partition %d offset %d", found, moved.Partition, want)
+		}
+	}
+}
+
+func isChange(t *testing.T, r stream.Record) bool {
+	t.Helper()
+	rec, err := schemas.UnmarshalRecord(r.Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec.Change != nil
 }

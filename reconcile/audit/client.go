@@ -102,6 +102,7 @@ func (c *client) committed(ctx context.Context, group, topic string, partitions 
 // message is a record as it stands in a topic.
 type message struct {
 	offset     int64
+	hole       int64 // how many offsets before it hold nothing, neither a record nor a marker
 	key, value []byte
 }
 
@@ -174,7 +175,7 @@ func collect(batches []protocol.RecordReader, aborted *aborted, from, to int64) 
 			if err != nil {
 				return nil, from, err
 			}
-			m := message{offset: rec.Offset}
+			m := message{offset: rec.Offset, hole: max(0, rec.Offset-next)}
 			if m.key, m.value, err = contents(rec); err != nil {
 				return nil, from, fmt.Errorf("offset %d: %w", rec.Offset, err)
 			}

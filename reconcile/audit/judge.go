@@ -17,20 +17,24 @@ import (
 const (
 	foundPrefix     = 'F' // opened at, id, sequence: offset of the verdict, then the event as JSON
 	publishedPrefix = 'P' // id, sequence: the event as it was published
+	damagePrefix    = 'D' // one record: the damage found so far, as JSON
 	openedPrefix    = 'O' // id, sequence: when it was opened, which leads from a published event to the found one
 )
 
 // judge judges one partition anew.
 type judge struct {
-	number int32
-	rules  *schemas.Rules
-	read   *client
-	topic  string
-	state  *state.Partition
-	core   *reconcile.Core
-	out    reconcile.Effects
-	cache  rowCache
-	alarms int64
+	number     int32
+	partitions int
+	rules      *schemas.Rules
+	read       *client
+	topic      string
+	state      *state.Partition
+	core       *reconcile.Core
+	out        reconcile.Effects
+	cache      rowCache
+	order      *order // of what this run reads
+	alarms     int64
+	damages    int // of order.found, those that the state has
 }
 
 // open opens the core on what the state has of the partition, or anew where
@@ -56,7 +60,7 @@ func (j *judge) take(ctx context.Context, batch []message) error {
 	for i := range batch {
 		m := &batch[i]
 		j.out.Reset()
-		if err := j.step(m); err != nil {
+		if err := j.step(ctx, m); err != nil {
 			return fmt.Errorf("partition %d: %w", j.number, err)
 		}
 		j.alarms += int64(len(j.out.Alarms))
@@ -70,6 +74,9 @@ func (j *judge) take(ctx context.Context, batch []message) error {
 			}
 		}
 	}
+	if err := j.keepDamage(); err != nil {
+		return err
+	}
 	if err := j.core.Flush(); err != nil {
 		return fmt.Errorf("partition %d: %w", j.number, err)
 	}
@@ -79,7 +86,7 @@ func (j *judge) take(ctx context.Context, batch []message) error {
 	return nil
 }
 
-func (j *judge) step(m *message) error {
+func (j *judge) step(ctx context.Context, m *message) error {
 	rec, err := schemas.UnmarshalRecord(m.value)
 	if err != nil {
 		entity, key := messageKey(m.key)
@@ -88,7 +95,42 @@ func (j *judge) step(m *message) error {
 	if rec.Change != nil {
 		j.cache.add(m.offset, m.value)
 	}
+	if j.order == nil {
+		if err := j.openOrder(ctx); err != nil {
+			return err
+		}
+	}
+	if err := j.order.take(m.offset, m.hole, rec); err != nil {
+		return err
+	}
 	return j.core.Step(m.offset, rec, &j.out)
+}
+
+// openOrder makes the checker of the log, with what an earlier run found.
+func (j *judge) openOrder(ctx context.Context) error {
+	j.order = newOrder(j.number, j.partitions, j.rules, rows{ctx, j}.Change)
+	j.order.resumed = j.core.Next() != 0
+	b, ok, err := j.state.Get([]byte{damagePrefix})
+	if err != nil || !ok {
+		return err
+	}
+	if err := json.Unmarshal(b, &j.order.found); err != nil {
+		return fmt.Errorf("read what an earlier run found: %w", err)
+	}
+	j.damages = len(j.order.found)
+	return nil
+}
+
+func (j *judge) keepDamage() error {
+	if j.order == nil || len(j.order.found) == j.damages {
+		return nil
+	}
+	j.damages = len(j.order.found)
+	b, err := json.Marshal(j.order.found)
+	if err != nil {
+		return err
+	}
+	return j.state.Set([]byte{damagePrefix}, b)
 }
 
 // messageKey is the entity and key that the key of a message names; nothing where it names none.
