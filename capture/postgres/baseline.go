@@ -228,8 +228,28 @@ const beginSQL = `begin transaction isolation level repeatable read read only;
 		(extract(epoch from clock_timestamp()) * 1000000)::bigint,
 		('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int`
 
+// openSQL lists the transactions that have a number and have not ended: each
+// holds the lock on its own until it is visible.
+const openSQL = `select pg_snapshot_xmax(pg_current_snapshot())::text as xmax,
+	coalesce((select json_agg(transactionid::text::bigint) from pg_locks where locktype = 'transactionid'), '[]') as running`
+
 // begin takes a snapshot for the window.
 func (r *rowReader) begin(ctx context.Context, c *rowConn, w *baseline.Window) (at taken, err error) {
+	turn := w.Opened.(marked).turn
+	if r.source.recent.began(turn) {
+		o, err := one[struct {
+			XMax    string   `json:"xmax"`
+			Running []uint32 `json:"running"`
+		}](ctx, c.PgConn, openSQL)
+		if err != nil {
+			return at, fmt.Errorf("list open transactions: %w", explain(err))
+		}
+		xmax, err := strconv.ParseUint(o.XMax, 10, 64)
+		if err != nil {
+			return at, fmt.Errorf("list open transactions: %w", err)
+		}
+		r.source.recent.open(turn, xmax, o.Running)
+	}
 	results, err := c.Exec(ctx, beginSQL).ReadAll()
 	if err != nil {
 		return at, fmt.Errorf("take a snapshot: %w", explain(err))

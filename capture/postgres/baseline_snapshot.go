@@ -12,6 +12,9 @@ import (
 
 // snapshot says which transactions are seen: those that had ended when it was
 // taken. It has the numbers of whole transactions only, as the stream has.
+//
+// Its xmax is one more than the newest transaction that had ended, not than the
+// newest one that had begun: what runs at or above it is not listed.
 type snapshot struct {
 	xmin, xmax uint64
 	running    []uint64 // ascending; in [xmin, xmax)
@@ -86,17 +89,17 @@ const recentMax = 1 << 16
 // What they changed is in the stream, so a chunk without it must not follow.
 //
 // Of what was delivered before watching began nothing is remembered. So a
-// snapshot that lists a transaction from before horizon as running cannot be
-// used: it may have been delivered then. For the same reason nothing of a table
-// is missed that has just been published, although a transaction which is older
-// than its publication writes to it.
+// snapshot that does not see every transaction from before horizon cannot be
+// used: one of them may have been delivered then. For the same reason nothing of
+// a table is missed that has just been published, although a transaction which
+// is older than its publication writes to it.
 type recent struct {
 	mu      sync.Mutex
 	turn    uint64              // of watching
 	last    string              // the transaction noted last, as the stream names it
 	txns    map[uint32]struct{} // delivered, and not yet known to be visible
 	xmax    uint64              // of the newest snapshot; 0: none yet
-	horizon uint64              // 0: not known, no snapshot was taken since watching began
+	horizon uint64              // beyond every transaction that had begun when watching did; 0: not known yet
 }
 
 // marked is what is known when a window opens.
@@ -148,28 +151,54 @@ func (r *recent) mark(turn uint64) marked {
 	return m
 }
 
+// began says that nobody has looked yet which transactions were open after
+// watching began.
+func (r *recent) began(turn uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.begin(turn)
+	return r.horizon == 0
+}
+
+// open takes the numbers of transactions that were open at one moment after
+// watching began, and the xmax of that moment.
+func (r *recent) open(turn uint64, xmax uint64, running []uint32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.turn != turn || r.horizon != 0 {
+		return
+	}
+	r.horizon = xmax
+	for _, x := range running {
+		r.horizon = max(r.horizon, widen(x, xmax)+1)
+	}
+}
+
 // judge says why a snapshot that was taken after a window opened cannot be used,
 // nil if it can.
 func (r *recent) judge(before marked, s *snapshot) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if before.turn != r.turn {
+	if before.turn != r.turn || r.horizon == 0 {
 		return fmt.Errorf("%w: changes were not followed in between", baseline.ErrAgain)
 	}
 	r.xmax = max(r.xmax, s.xmax)
-	if r.horizon == 0 {
-		r.horizon = s.xmax
-	}
 	for x := range r.txns {
 		if s.sees(x) {
 			delete(r.txns, x)
 		}
 	}
+	if s.xmax < r.horizon {
+		return fmt.Errorf("%w: transactions %d to %d may have been open since before the reading began; end them (pg_locks has their processes)",
+			baseline.ErrAgain, s.xmax, r.horizon-1)
+	}
 	for _, x := range s.running {
 		if x < r.horizon {
 			return fmt.Errorf("%w: transaction %d has been open since before the reading began; end it (pg_locks has its process)", baseline.ErrAgain, x)
 		}
-		if _, delivered := before.txns[uint32(x)]; delivered {
+	}
+	for x := range before.txns {
+		if !s.sees(x) {
 			return fmt.Errorf("%w: transaction %d is in the log and not yet visible", baseline.ErrAgain, x)
 		}
 	}
