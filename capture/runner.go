@@ -81,6 +81,8 @@ type Runner struct {
 	progressed time.Time
 	held       *schemas.Progress
 	heldResume Resume
+	records    chunks // what the log has not acknowledged is kept in
+	partition  []byte // the latest partition key
 	changes    atomic.Int64
 	mu         sync.Mutex
 	status     Status // guarded by mu
@@ -313,20 +315,26 @@ func (r *Runner) Change(ctx context.Context, c *schemas.Change) error {
 			c.Digest, c.Mapping = img.Digest, r.cfg.Rules.Version
 		}
 	}
-	value := schemas.AppendRecord(nil, &rec)
+	value := r.encode(&rec)
 	if len(value) > r.maxValue {
 		r.cfg.Log.Warn("row is too large for the log; only its digest goes there", "stage", "capture",
 			"side", r.cfg.Side.String(), "entity", c.Entity, "key", c.Key, "pos", c.Pos, "bytes", len(value), "limit", r.maxValue)
 		small := digestOnly(c)
-		value = schemas.AppendRecord(nil, &schemas.Record{Change: &small})
+		value = r.encode(&schemas.Record{Change: &small})
 	}
+	r.partition = e.AppendPartitionKey(r.partition[:0], c.Key)
 	err := r.producer.Append(ctx, stream.Record{
-		Partition: stream.Partition(e.PartitionKey(c.Key), r.parts),
-		Key:       e.MessageKey(c.Key),
+		Partition: stream.Partition(r.partition, r.parts),
+		Key:       r.records.keep(func(b []byte) []byte { return e.AppendMessageKey(b, c.Key) }),
 		Value:     value,
 	})
 	crash.Site("capture.change_before_ack")
 	return err
+}
+
+// encode returns the wire form of a record.
+func (r *Runner) encode(rec *schemas.Record) []byte {
+	return r.records.keep(func(b []byte) []byte { return schemas.AppendRecord(b, rec) })
 }
 
 // digestOnly is a change without its columns: they are unavailable, and the

@@ -40,7 +40,12 @@ func (e *Entity) Key(side Side, row Row) ([]string, error) {
 // MessageKey returns the key of the key's records on the topic: the entity's
 // name and the canonical key as a JSON array of strings, ["order","42"].
 func (e *Entity) MessageKey(key []string) []byte {
-	b := append(make([]byte, 0, 64), '[')
+	return e.AppendMessageKey(make([]byte, 0, 64), key)
+}
+
+// AppendMessageKey appends what MessageKey returns to dst.
+func (e *Entity) AppendMessageKey(dst []byte, key []string) []byte {
+	b := append(dst, '[')
 	b = appendJSONString(b, e.Name)
 	for _, text := range key {
 		b = append(b, ',')
@@ -54,7 +59,12 @@ func (e *Entity) MessageKey(key []string) []byte {
 // in it, so that rows of several entities with the same texts share a
 // partition.
 func (e *Entity) PartitionKey(key []string) []byte {
-	b := append(make([]byte, 0, 64), '[')
+	return e.AppendPartitionKey(make([]byte, 0, 64), key)
+}
+
+// AppendPartitionKey appends what PartitionKey returns to dst.
+func (e *Entity) AppendPartitionKey(dst []byte, key []string) []byte {
+	b := append(dst, '[')
 	for i, index := range e.part {
 		if i > 0 {
 			b = append(b, ',')

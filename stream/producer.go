@@ -12,11 +12,13 @@ import (
 )
 
 const (
-	// DefaultMaxBufferedRecords lets a producer keep every partition's next batch full
+	// DefaultMaxBufferedRecords lets a producer keep every partition's next batch large
 	// while the one before is being acknowledged.
-	DefaultMaxBufferedRecords = 100_000
-	// DefaultMaxBufferedBytes is what a process spends on that at most.
-	DefaultMaxBufferedBytes = 64 << 20
+	DefaultMaxBufferedRecords = 32_000
+	// DefaultMaxBufferedBytes bounds what it holds for that. A process takes several times
+	// as much memory: the records around the bytes, a request with the batches compressed,
+	// and what the collector has not found yet.
+	DefaultMaxBufferedBytes = 8 << 20
 	// DefaultLinger lets the records of a transaction travel together. It is the price of
 	// a lone record.
 	DefaultLinger = time.Millisecond
@@ -58,12 +60,17 @@ type Producer struct {
 	acks chan struct{} // capacity 1: that Acked has moved, not how often
 	room chan struct{} // capacity 1: that there is room, or a failure
 
+	slab []kgo.Record // of Append: what of it is not used yet
+
 	mu      sync.Mutex
 	prefix  *prefix // Append and Barrier add, acknowledgements take
 	records int     // handed over and not acknowledged
 	bytes   int
 	err     error // final
 }
+
+// slabRecords is how many of the client's records are made at once.
+const slabRecords = 64
 
 // Producer returns a producer for the changes topic. Close it.
 func (l *Log) Producer(cfg ProducerConfig) (*Producer, error) {
@@ -159,9 +166,12 @@ func (p *Producer) Append(ctx context.Context, r Record) error {
 	p.bytes += size
 	p.mu.Unlock()
 
-	rec := r.toClient()
-	rec.Topic = p.topic.Name
-	rec.Context = s
+	if len(p.slab) == 0 {
+		p.slab = make([]kgo.Record, slabRecords)
+	}
+	rec := &p.slab[0]
+	p.slab = p.slab[1:]
+	*rec = kgo.Record{Topic: p.topic.Name, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: r.Headers, Context: s}
 	p.client.Produce(s, rec, p.acknowledged)
 	return nil
 }
@@ -170,6 +180,12 @@ func (p *Producer) Append(ctx context.Context, r Record) error {
 // waits until it is empty.
 func (p *Producer) full(size int) bool {
 	return p.records >= p.maxRecords || p.records > 0 && p.bytes+size > p.maxBytes
+}
+
+// roomy says that it is worth waking who waits for room: a quarter of the buffer is
+// free. Woken for each record, it would hand over one and wait again.
+func (p *Producer) roomy() bool {
+	return p.records <= p.maxRecords*3/4 && p.bytes <= p.maxBytes*3/4
 }
 
 // acknowledged is called by the client for each record, one at a time.
@@ -183,11 +199,14 @@ func (p *Producer) acknowledged(r *kgo.Record, err error) {
 	advanced := p.prefix.ack(r.Context.(*span))
 	p.records--
 	p.bytes -= size
+	wake := p.roomy()
 	p.mu.Unlock()
 	if !advanced {
 		crash.Site("stream.acked_out_of_order")
 	}
-	signal(p.room)
+	if wake {
+		signal(p.room)
+	}
 	if advanced {
 		signal(p.acks)
 	}
