@@ -87,6 +87,12 @@ func (d *delivery) tell(ctx context.Context) (time.Duration, error) {
 	if d.within() {
 		return d.cfg.ProgressEvery, nil
 	}
+	if d.txns > 0 {
+		// Whatever the frontier is, it is not due: most batches of a busy stream end here.
+		if wait := time.Until(d.due()); wait > 0 {
+			return wait, nil
+		}
+	}
 	d.frontier = d.bounds.reach(d.reached, d.stamp)
 	offset, off := d.bounds.clock(d.cfg.Clock())
 	if off == 0 {

@@ -12,12 +12,14 @@ const (
 	// queueBytes bounds what is received and not yet handled: a few tens of
 	// thousands of small rows, enough to bridge a pause of the sink. A larger
 	// message comes alone.
-	queueBytes = 8 << 20
+	queueBytes = 4 << 20
 	// batchBytes is the size at which received messages are passed on although
 	// more have arrived: large enough that passing on costs nothing per row.
 	batchBytes = 64 << 10
 	// messageBytes is what a message takes besides its body.
 	messageBytes = 64
+	// batchMessages bounds the room that is made for the next batch beforehand.
+	batchMessages = 1024
 )
 
 // message is what was received: a message of the stream, or a keepalive.
@@ -28,6 +30,7 @@ type message struct {
 }
 
 type batch struct {
+	texts    texts // of the receiver: where the bodies are kept
 	messages []message
 	bytes    int
 	received time.Time // when the last of them was

@@ -63,16 +63,22 @@ func (s *stream) receive(ctx context.Context, q *queue) error {
 	defer context.AfterFunc(ctx, s.interrupt)()
 	frontend := s.conn.Frontend()
 	var b batch
+	var pace pace
 	for {
-		if b.bytes >= batchBytes || frontend.ReadBufferLen() == 0 && s.received.Buffered() == 0 {
-			if len(b.messages) > 0 {
+		drained := frontend.ReadBufferLen() == 0 && s.received.Buffered() == 0
+		if b.bytes >= batchBytes || drained {
+			if n := len(b.messages); n > 0 {
 				b.received = time.Now()
+				pace.count(n, b.received)
 				if err := q.put(ctx, b); err != nil {
 					return err
 				}
-				b = batch{}
+				b = batch{texts: b.texts, messages: make([]message, 0, min(n, batchMessages))}
 			}
 			s.extend()
+			if drained {
+				pace.gather(ctx)
+			}
 		}
 		m, err := frontend.Receive()
 		if err != nil {
@@ -96,7 +102,7 @@ func (s *stream) receive(ctx context.Context, q *queue) error {
 
 // copyData takes a message of the streaming protocol apart.
 func (s *stream) copyData(data []byte, b *batch) error {
-	c := cursor{rest: string(data)}
+	c := cursor{rest: b.texts.keep(data)}
 	var m message
 	switch kind := c.u8(); kind {
 	case pglogrepl.XLogDataByteID:
