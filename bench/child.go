@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"time"
+
+	"github.com/trueup-io/trueup/internal/memory"
 )
 
 // A child is this program again, in a process of its own. What it is to do comes
@@ -87,6 +89,7 @@ func runChild(ctx context.Context, what string) error {
 		_, _ = io.Copy(io.Discard, in) // its end is what counts: nobody wants us any more
 		cancel()
 	}()
+	defer memory.Relax()() // as the product does
 	switch what {
 	case "broker":
 		return decoded(task, func(t brokerTask) error { return t.run(ctx) })

@@ -119,7 +119,11 @@ func run(ctx context.Context, prefix, profile string) (err error) {
 	return nil
 }
 
-// wants says whether a benchmark was asked for.
+// wants says whether a benchmark was asked for: by the beginning of its name, or by
+// all of it with a full stop behind, since some names begin others.
 func (s *session) wants(e entry) bool {
+	if whole, ok := strings.CutSuffix(s.prefix, "."); ok && whole == e.name {
+		return true
+	}
 	return strings.HasPrefix(e.name, s.prefix) && (!e.asked || s.prefix != "")
 }

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/trueup-io/trueup/internal/memory"
 )
 
 // Exit codes, also for scripts. Zero comparisons is never a pass.
@@ -31,6 +33,7 @@ func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)
 func main() { os.Exit(run()) }
 
 func run() int {
+	defer memory.Relax()()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	defer stop()
