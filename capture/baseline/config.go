@@ -9,12 +9,12 @@ import (
 
 // Defaults of how a side is read.
 const (
-	// DefaultParallel is how many chunks of a side are read at once: one is read while the other waits for its place in
-	// the stream.
-	DefaultParallel = 2
+	// DefaultParallel is how many chunks of a side are read at once: while some are read, others are taken apart or wait
+	// for their place in the stream.
+	DefaultParallel = 4
 	// DefaultChunkRows and DefaultChunkBytes bound a chunk: large enough that asking for it costs little, small enough
 	// that those in flight take a few MB.
-	DefaultChunkRows  = 3000
+	DefaultChunkRows  = 1500
 	DefaultChunkBytes = 1 << 20
 )
 

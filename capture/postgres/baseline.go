@@ -34,6 +34,7 @@ type rowConn struct {
 	*pgconn.PgConn
 	lag    time.Duration // how long an asynchronous commit can wait for its flush
 	tables map[string]*rowsTable
+	size   int // of the latest chunk, in bytes
 }
 
 // Baseline returns a reader of the tables' rows. It needs SELECT on them, and
@@ -194,11 +195,12 @@ func (r *rowReader) Read(ctx context.Context, chunk *baseline.Chunk) (bytes int,
 	if err != nil {
 		return 0, err
 	}
-	got := &copied{max: chunk.MaxBytes}
+	got := &copied{max: chunk.MaxBytes, planned: c.size + c.size/8}
 	_, err = c.CopyTo(ctx, got, t.copySQL(chunk.After, chunk.To))
 	if ended = errors.Is(err, errFull); err != nil && !ended {
 		return 0, fmt.Errorf("read rows of %s: %w", t.Name, explain(err))
 	}
+	c.size = got.text.Len()
 	rows, err := r.source.rowsOf(t, chunk, got, at.clock)
 	if err != nil {
 		return 0, err

@@ -12,6 +12,7 @@ import (
 // and dropped: ending the statement early would cost the connection.
 type copied struct {
 	max     int
+	planned int // about how many bytes come; room for them is made at once
 	text    strings.Builder
 	rows    []int // where each ends in text
 	dropped int   // bytes
@@ -31,6 +32,9 @@ func (c *copied) Write(row []byte) (int, error) {
 			return 0, errFull
 		}
 		return len(row), nil
+	}
+	if c.text.Len() == 0 {
+		c.text.Grow(max(c.planned, len(row)))
 	}
 	c.text.Write(row)
 	c.rows = append(c.rows, c.text.Len())
