@@ -154,7 +154,7 @@ func TestSettingsThatCannotWorkAreRefused(t *testing.T) {
 		{MariaDB, "version", "8.0.15", capture.Fail},
 		{MySQL, "version", "10.11.19-MariaDB", capture.Fail},
 		{MySQL, "gtid_mode", "ON_PERMISSIVE", capture.Fail},
-		{MySQL, "binlog_row_value_options", "PARTIAL_JSON", capture.Fail},
+		{MySQL, "binlog_row_value_options", "PARTIAL_JSON", capture.Warn},
 		{MySQL, "binlog_row_metadata", "", capture.Fail},
 		{MySQL, "binlog_rows_query_log_events", "OFF", capture.Warn},
 		{MySQL, "binlog_expire_logs_seconds", "3600", capture.Warn},

@@ -85,7 +85,7 @@ var requirements = []requirement{
 		"SET GLOBAL binlog_row_metadata = 'FULL' (MariaDB 10.5, MySQL 8.0.1 and later)"},
 	{"gtid_mode", "ON", MySQL, capture.Fail, "transactions are followed by their GTIDs",
 		"SET GLOBAL gtid_mode = ON, by the steps that MySQL's manual gives"},
-	{"binlog_row_value_options", "", MySQL, capture.Fail, "PARTIAL_JSON logs a change of a JSON value without the value",
+	{"binlog_row_value_options", "", MySQL, capture.Warn, "PARTIAL_JSON logs what changes in a JSON value; what sessions with another binlog_row_image change of one is unavailable",
 		"SET GLOBAL binlog_row_value_options = ''; existing connections keep theirs until they reconnect"},
 	{"gtid_strict_mode", "ON", MariaDB, capture.Warn, "otherwise a server can write GTIDs out of order, and a restart then misses some",
 		"SET GLOBAL gtid_strict_mode = ON"},

@@ -114,9 +114,9 @@ func (t *table) describe(ctx context.Context, e *replication.TableMapEvent, c *c
 const binaryCollation = 63
 
 // image reads one row image. Present says which columns are in it; the others
-// are unavailable. Before is given for the after image of a partial update: a
-// JSON column of which that carries only what changed is unavailable, unless
-// that is nothing.
+// are unavailable. Before is given for the after image of a partial update: what
+// changed in a JSON column is applied to its value there, and where that is not
+// known or another one, the column is unavailable.
 func (t *table) image(scratch, b, present []byte, before schemas.Row) (row schemas.Row, text []byte, n int) {
 	var diffs []byte // one bit for each JSON column
 	if before != nil {
@@ -161,6 +161,11 @@ func (t *table) image(scratch, b, present []byte, before schemas.Row) (row schem
 			row[i].Presence = schemas.Unavailable
 			if len(diff) == 0 {
 				row[i] = before[i]
+			} else if before[i].Presence == schemas.Value {
+				if document, ok := patchJSON(before[i].Text, diff); ok {
+					text = append(text, document...)
+					row[i].Presence, ends[i] = schemas.Value, len(text)
+				}
 			}
 			n += size
 			continue
