@@ -22,9 +22,9 @@ type ownServer interface {
 	Restart(context.Context) error
 }
 
-// TestI2_I7_ServersThatFail runs on a server of its own of each flavour, which
+// TestI2_I6_I7_ServersThatFail runs on a server of its own of each flavour, which
 // is killed, stopped and robbed of its log.
-func TestI2_I7_ServersThatFail(t *testing.T) {
+func TestI2_I6_I7_ServersThatFail(t *testing.T) {
 	run := func(driver string, start func(*testing.T, context.Context) (ownServer, string)) {
 		t.Run(driver, func(t *testing.T) {
 			t.Parallel()
@@ -42,6 +42,7 @@ func TestI2_I7_ServersThatFail(t *testing.T) {
 			}{
 				{"no loss when it is killed", testNoLossWhenKilled},
 				{"gap while running", testGapWhileRunning},
+				{"XA transactions outlive restarts", testXAOutlivesRestarts},
 				{"gap is loud", testGapIsLoud},
 			} {
 				name := fmt.Sprintf("test%d", i)
@@ -93,6 +94,63 @@ func (l *lab) wantGap(what string, from capture.Start) {
 		return
 	}
 	l.t.Logf("%s: %v", what, gap)
+}
+
+// testXAOutlivesRestarts: I6, "nothing uncommitted is published", of XA
+// transactions whose outcome comes after the server and capture were started
+// anew: the server in good order and after it was killed.
+func testXAOutlivesRestarts(t *testing.T, l *lab, server ownServer) {
+	const many = 1000
+	l.cfg.TxnMemory = 20_000
+	prepare := func(name, insert string) {
+		l.session("xa start '"+name+"'", insert, "xa end '"+name+"'", "xa prepare '"+name+"'")
+	}
+	large := "insert into b values (1,'large',0)"
+	want := []string{"insert a 60 v=between n=0", "insert a 51 v=xa n=0", "insert b 1 v=large n=0"}
+	for i := 2; i <= many; i++ {
+		large += fmt.Sprintf(",(%d,'large',0)", i)
+		want = append(want, fmt.Sprintf("insert b %d v=large n=0", i))
+	}
+	first := l.capture(capture.Start{})
+	prepare("commits", "insert into a values (51,'xa',0)")
+	prepare("is rolled back", "insert into a values (52,'xa',0)")
+	prepare("is large", large)
+	l.exec("insert into a values (60,'between',0)")
+	if diff := cmp.Diff(want[:1], showAll(first.settled())); diff != "" {
+		t.Fatalf("while they are prepared: -want +got\n%s", diff)
+	}
+	if s := first.source.Stats(); s.Prepared != 3 {
+		t.Errorf("%d transactions are prepared", s.Prepared)
+	}
+	id := identities(first.changes())[0]
+	first.stop()
+
+	l.restart(server)
+	second := l.capture(capture.Start{Resume: first.lastResume(), Identity: first.start.Identity})
+	if got := identities(second.settled()); len(got) != 1 || got[0] != id {
+		t.Fatalf("after a restart: %q, want %q", got, id)
+	}
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	l.restart(server)
+	if got := l.ask("select count(*) from a"); got != "1" {
+		t.Errorf("%s rows of a are there before an outcome", got)
+	}
+	l.exec("xa commit 'commits'")
+	l.exec("xa rollback 'is rolled back'")
+	l.exec("xa commit 'is large'")
+	if diff := cmp.Diff(want, showAll(second.settled())); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	if s := second.source.Stats(); s.Prepared != 0 || s.SetAside != 1 {
+		t.Errorf("%d transactions are prepared, %d were set aside", s.Prepared, s.SetAside)
+	}
+	second.stop()
+	third := l.capture(capture.Start{Resume: second.lastResume(), Identity: first.start.Identity})
+	if got := third.settled(); len(got) != 0 {
+		t.Errorf("after their outcome nothing is held back, but %q comes again", showAll(got))
+	}
 }
 
 // testGapIsLoud: I7, "if continuity is not *proven* at (re)connect, stop with a

@@ -54,7 +54,7 @@ func TestI9_UnavailableIsNotNull(t *testing.T) {
 	})
 }
 
-func TestPartialJSONIsUnavailable(t *testing.T) {
+func TestI9_ColumnsBesidePartialJSON(t *testing.T) {
 	flavours(t, func(t *testing.T, l *lab) {
 		if l.driver != MySQL {
 			return // MariaDB has no partial updates
@@ -67,7 +67,7 @@ func TestPartialJSONIsUnavailable(t *testing.T) {
 		if len(changes) != 1 {
 			t.Fatalf("%d changes", len(changes))
 		}
-		if got, want := showRow(changes[0].After), `id=1 v=x n=1 j=? k={"c": 3} l=[2]`; got != want {
+		if got, want := showRow(changes[0].After), `id=1 v=x n=1 j={"a": 5, "b": 2} k={"c": 3} l=[2]`; got != want {
 			t.Errorf("after: %s, want %s", got, want)
 		}
 		if got, want := showRow(changes[0].Before), `id=1 v=x n=0 j={"a": 1, "b": 2} k={"c": 3} l=[1]`; got != want {
@@ -81,6 +81,7 @@ func TestPartialJSONIsUnavailable(t *testing.T) {
 func TestI7_ChangesWithoutRowsAreAGap(t *testing.T) {
 	for name, statements := range map[string][]string{
 		"statement format":  {"set binlog_format=statement", "update a set v='z'"},
+		"mixed format":      {"set binlog_format=mixed", "update a set v='z'"},
 		"statement, joined": {"set binlog_format=statement", "delete elsewhere from elsewhere join a on a.id=elsewhere.id"},
 		"rename away":       {"rename table a to a2"},
 		"rename into":       {"drop table a", "rename table elsewhere to a"},
@@ -111,6 +112,26 @@ func TestI7_ChangesWithoutRowsAreAGap(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestI9_WhatIsNotLoggedIsNeverGuessed: a session that keeps its changes out of
+// the log leaves no trace there. What comes later of the same rows is the truth,
+// with the values that nobody saw being written.
+func TestI9_WhatIsNotLoggedIsNeverGuessed(t *testing.T) {
+	flavours(t, func(t *testing.T, l *lab) {
+		l.exec("insert into a values (1,'x',0), (2,'y',0)")
+		c := l.capture(capture.Start{})
+		l.session("set sql_log_bin=0", "update a set v='unseen'", "insert into a values (3,'unseen',0)", "delete from a where id=2")
+		l.exec("update a set n=n+1")
+		var got []string
+		for _, change := range c.settled() {
+			got = append(got, change.Op.String()+": "+showRow(change.Before)+" -> "+showRow(change.After))
+		}
+		want := []string{"update: id=1 v=unseen n=0 -> id=1 v=unseen n=1", "update: id=3 v=unseen n=0 -> id=3 v=unseen n=1"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+	})
 }
 
 func TestStatementsOnOtherTablesAreCounted(t *testing.T) {

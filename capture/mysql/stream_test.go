@@ -220,6 +220,50 @@ func TestBadInput4_WrongChecksum(t *testing.T) {
 	}
 }
 
+// TestI7_EventsThatMayHideChanges: what says that the log is not whole, and what
+// nobody understands, is a gap; what a replica may pass over is passed over.
+func TestI7_EventsThatMayHideChanges(t *testing.T) {
+	for _, driver := range []string{MariaDB, MySQL} {
+		database, _, events := recorded(t, driver)
+		packets := split(events)
+		for _, c := range []struct {
+			name  string
+			typ   replication.EventType
+			flags uint16
+			gap   bool
+		}{
+			{"incident", replication.INCIDENT_EVENT, 0, true},
+			{"anonymous transaction", replication.ANONYMOUS_GTID_EVENT, 0, true},
+			{"unknown event", 222, 0, true},
+			{"unknown event that may be ignored", 222, replication.LOG_EVENT_IGNORABLE_F, false},
+		} {
+			o := newOffline(t, driver, database)
+			s, _ := o.stream(t)
+			err := error(nil)
+			for _, p := range packets { // to the first place between two transactions
+				if err = s.packet(t.Context(), p); err != nil || s.file.end != (position{}) && s.sums {
+					break
+				}
+			}
+			if err != nil || s.txn != nil {
+				t.Fatalf("%s: no beginning: %v", driver, err)
+			}
+			raw := make([]byte, replication.EventHeaderSize+2+checksumBytes)
+			raw[4] = byte(c.typ)
+			binary.LittleEndian.PutUint32(raw[9:], uint32(len(raw)))
+			binary.LittleEndian.PutUint16(raw[17:], c.flags)
+			sum := len(raw) - checksumBytes
+			binary.LittleEndian.PutUint32(raw[sum:], crc32.ChecksumIEEE(raw[:sum]))
+			err = s.packet(t.Context(), packet{raw: raw, received: time.Now()})
+			s.close()
+			var gap *capture.GapError
+			if errors.As(err, &gap) != c.gap || !c.gap && err != nil || c.gap && gap.Remedy == "" {
+				t.Errorf("%s: %s: %v", driver, c.name, err)
+			}
+		}
+	}
+}
+
 const damagedLogs = 1000
 
 // TestE13_DamagedEventsAreErrors: "a decoder panic is a poison event, not a
