@@ -267,6 +267,6 @@ type opened struct {
 }
 
 // Open proves continuity with where it was opened first.
-func (o *opened) Open(ctx context.Context, _ capture.Resume, _ string) (capture.Start, error) {
+func (o *opened) Open(ctx context.Context, _ capture.Resume, _ string, _ ...string) (capture.Start, error) {
 	return o.Source.Open(ctx, o.at.Resume, o.at.Identity)
 }

@@ -4,8 +4,10 @@ import "sync"
 
 // token is what a mark in the producer's order stands for.
 type token struct {
-	resume  Resume
-	awaited int // how many of awaited stand before it
+	resume   Resume
+	identity string   // as of it
+	troubles troubles // as of it
+	awaited  int      // how many of awaited stand before it
 }
 
 // awaited are functions to be called once what was written before them is

@@ -44,7 +44,7 @@ func (k *fakeKeeper) Intend(context.Context) (string, error) {
 	return fmt.Sprintf("place %d", k.made+1), k.step("intend")
 }
 
-func (k *fakeKeeper) Open(ctx context.Context, from Resume, identity string) (Start, error) {
+func (k *fakeKeeper) Open(ctx context.Context, from Resume, identity string, _ ...string) (Start, error) {
 	if from != "" {
 		return k.fakeSource.Open(ctx, from, identity)
 	}

@@ -37,18 +37,33 @@ type Sink interface {
 	Progress(ctx context.Context, p schemas.Progress, resume Resume) error
 }
 
+// Refuser is a Sink that also takes what no change can be made of. With another
+// sink a source ends with an error at it.
+type Refuser interface {
+	// Quarantine takes an event that could not be made a change, between the changes around it.
+	Quarantine(ctx context.Context, q *schemas.Quarantine) error
+	// Halt says that an entity cannot be carried on: its changes up to h.Pos were handed over, and no more are until
+	// the source is started without it in Start.Halted.
+	Halt(ctx context.Context, h Halt) error
+}
+
 // Start is where a source goes on.
 type Start struct {
 	Resume   Resume
 	Identity string // what identifies the log: system id, timeline and slot; server and domain
+	// Halted names the entities whose changes are not handed over.
+	Halted []string
+	// Found are those of them that Open found it cannot carry on; Run does not read it.
+	Found []Halt
 }
 
 // Source is the change log of one store.
 type Source interface {
 	// Open proves continuity with from and identity without starting the stream. Both are empty on the first start:
 	// then it takes the present position, and creates what it needs to keep it (see Keeper). A continuity that cannot be
-	// proven is a *GapError.
-	Open(ctx context.Context, from Resume, identity string) (Start, error)
+	// proven is a *GapError. What is wrong with the tables of the entities in halted does not matter, and what became
+	// impossible for another one since is in the Start, not an error.
+	Open(ctx context.Context, from Resume, identity string, halted ...string) (Start, error)
 	// Run streams until ctx is done or something happens that reconnecting cannot mend; it reconnects by itself.
 	// Acked yields the largest durable resume, false before the first; only that is confirmed to the server.
 	Run(ctx context.Context, start Start, epoch uint32, sink Sink, acked func() (Resume, bool)) error

@@ -11,6 +11,7 @@ const (
 // `trueup check` prints.
 type Finding struct {
 	Severity string `json:"severity"`         // OK, Warn or Fail
+	Entity   string `json:"entity,omitempty"` // where it is about the table of one
 	Subject  string `json:"subject"`          // the setting, right, table or column that was looked at
 	Detail   string `json:"detail"`           // what was found, and why it matters
 	Remedy   string `json:"remedy,omitempty"` // the next action, as SQL where that is possible; empty when OK

@@ -18,6 +18,8 @@ type PrintConfig struct {
 	StatePath string
 	// Until is "" to go on until ctx is done, "now" for what is committed when Print starts, or a position.
 	Until string
+	// Rules is the version of the rules: an entity that halted under other ones is taken up again.
+	Rules string
 }
 
 // errReached ends a capture that has come to where it was to end.
@@ -34,15 +36,22 @@ func Print(ctx context.Context, cfg PrintConfig, src Source, to io.Writer) error
 	if state.Epoch == 0 {
 		state = saved{Source: cfg.Source, Epoch: 1}
 	}
-	start, err := src.Open(ctx, state.Resume, state.Identity)
+	state.troubles, _ = state.resume(cfg.Rules, nil)
+	start, err := src.Open(ctx, state.Resume, state.Identity, state.halted()...)
 	if err != nil {
 		return fmt.Errorf("capture %s: %w", cfg.Side, err)
 	}
 	state.Resume, state.Identity = start.Resume, start.Identity
-	if err := state.write(cfg.StatePath); err != nil {
+	p := &printer{cfg: cfg, out: schemas.NewLineWriter(to, 1), state: state, began: schemas.MicrosOf(time.Now())}
+	for _, h := range start.Found {
+		if err := p.Halt(ctx, h); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(p.out.Flush(), p.state.write(cfg.StatePath)); err != nil {
 		return err
 	}
-	p := &printer{cfg: cfg, out: schemas.NewLineWriter(to, 1), state: state, began: schemas.MicrosOf(time.Now())}
+	start.Halted = p.state.halted()
 	err = src.Run(ctx, start, state.Epoch, p, p.acked)
 	if errors.Is(err, errReached) || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = nil
@@ -61,6 +70,7 @@ type printer struct {
 	state saved
 	began schemas.Micros
 	done  atomic.Pointer[Resume]
+	fresh bool // state has a halt that the file has not
 }
 
 func (p *printer) acked() (Resume, bool) {
@@ -75,6 +85,21 @@ func (p *printer) Change(_ context.Context, c *schemas.Change) error {
 	return p.out.Write(&schemas.Record{Change: c})
 }
 
+// Quarantine implements Refuser.
+func (p *printer) Quarantine(_ context.Context, q *schemas.Quarantine) error {
+	return p.out.Write(&schemas.Record{Quarantine: q})
+}
+
+// Halt implements Refuser.
+func (p *printer) Halt(_ context.Context, h Halt) error {
+	h.Rules, h.At = p.cfg.Rules, time.Now()
+	if h.Identity != "" {
+		p.state.Identity = h.Identity
+	}
+	p.state.troubles, p.fresh = p.state.withHalt(h), true
+	return p.out.Write(gapOf(p.cfg.Side, p.cfg.Source, p.state.Epoch, h))
+}
+
 // Progress implements Sink: what was written is flushed, then remembered.
 func (p *printer) Progress(_ context.Context, g schemas.Progress, resume Resume) error {
 	if err := p.out.Write(&schemas.Record{Progress: &g}); err != nil {
@@ -83,8 +108,8 @@ func (p *printer) Progress(_ context.Context, g schemas.Progress, resume Resume)
 	if err := p.out.Flush(); err != nil {
 		return err
 	}
-	if p.state.Resume != resume {
-		p.state.Resume = resume
+	if p.state.Resume != resume || p.fresh {
+		p.state.Resume, p.fresh = resume, false
 		if err := p.state.write(p.cfg.StatePath); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,7 +26,9 @@ type RunnerConfig struct {
 	// NewEpoch accepts a gap: the side starts from the present position under a new epoch, and everything known of it
 	// is unknown until it is read again.
 	NewEpoch bool
-	Log      *slog.Logger
+	// Resume names halted entities to take up again. Those that halted under other rules are taken up anyway.
+	Resume []string
+	Log    *slog.Logger
 }
 
 // Validate reports what is wrong with the configuration.
@@ -56,6 +59,11 @@ type Status struct {
 	OffsetErr  schemas.Micros
 	ProgressAt time.Time // our clock
 	Gap        string    // why the side has stopped; empty: it has not
+
+	Halts        []Halt    // the entities that are not carried on
+	Resumed      []string  // those that this start has taken up again
+	Refused      []Refused // the latest events of which no change could be made
+	RefusedCount int64     // all of them since the epoch began
 }
 
 // keyRoom is what a record's key and framing may take of the log's limit.
@@ -83,9 +91,13 @@ type Runner struct {
 	heldResume Resume
 	records    chunks // what the log has not acknowledged is kept in
 	partition  []byte // the latest partition key
-	changes    atomic.Int64
-	mu         sync.Mutex
-	status     Status // guarded by mu
+	// troubles and identity are as of the latest record handed over; the state file takes them with the progress that
+	// passes it.
+	troubles troubles
+	identity string
+	changes  atomic.Int64
+	mu       sync.Mutex
+	status   Status // guarded by mu
 }
 
 // NewRunner returns a runner that writes to log.
@@ -130,11 +142,16 @@ func (r *Runner) Prepare(ctx context.Context, src Source) (Start, error) {
 		r.setStatus(func(s *Status) { s.Gap = gap.Error() })
 		return Start{}, gap
 	}
+	var resumed []string
+	if r.state.troubles, resumed = r.state.resume(r.cfg.Rules.Version, r.cfg.Resume); len(resumed) > 0 {
+		r.cfg.Log.Info("entities are taken up again; what is known of them begins anew", "stage", "capture", "side", r.cfg.Side.String(), "entities", resumed)
+	}
+	r.setStatus(func(s *Status) { s.Resumed = resumed })
 	var start Start
 	if r.state.Resume == "" {
 		start, err = r.begin(ctx, src)
 	} else {
-		start, err = src.Open(ctx, r.state.Resume, r.state.Identity)
+		start, err = src.Open(ctx, r.state.Resume, r.state.Identity, r.state.halted()...)
 	}
 	var gap *GapError
 	if errors.As(err, &gap) {
@@ -147,7 +164,47 @@ func (r *Runner) Prepare(ctx context.Context, src Source) (Start, error) {
 		r.state.Resume = start.Resume
 	}
 	r.state.Identity = start.Identity
+	if err := r.declareHalts(ctx, start.Found); err != nil {
+		return Start{}, err
+	}
+	start.Halted = r.state.halted()
+	r.showTroubles(r.state.troubles)
 	return start, r.state.write(r.cfg.StatePath)
+}
+
+// declareHalts writes what was found wrong before the stream begins: to the
+// log first, then to the state.
+func (r *Runner) declareHalts(ctx context.Context, found []Halt) error {
+	if len(found) == 0 {
+		return nil
+	}
+	w, err := r.log.Writer()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	for _, h := range found {
+		h = r.complete(h)
+		if err := w.Write(ctx, Everywhere(r.log, gapOf(r.cfg.Side, r.cfg.Source, r.state.Epoch, h))...); err != nil {
+			return fmt.Errorf("write the halt of %s: %w", h.Entity, err)
+		}
+		r.state.troubles = r.state.withHalt(h)
+	}
+	return nil
+}
+
+// complete adds to a halt what its source does not know, and says it.
+func (r *Runner) complete(h Halt) Halt {
+	h.Rules, h.At = r.cfg.Rules.Version, time.Now()
+	h.Remedy += fmt.Sprintf("; then start again with --resume %s, or under the changed rules: until a baseline of it is taken (trueup baseline --entity %s) "+
+		"its keys become known as they change", h.Entity, h.Entity)
+	r.cfg.Log.Error("entity halted; the others go on", "stage", "capture", "side", r.cfg.Side.String(), "entity", h.Entity,
+		"pos", h.Pos, "err", h.Reason, "remedy", h.Remedy)
+	return h
+}
+
+func (r *Runner) showTroubles(t troubles) {
+	r.setStatus(func(s *Status) { s.Halts, s.Refused, s.RefusedCount = t.Halts, t.Refused, t.Count })
 }
 
 func newEpochRemedy(side schemas.Side) string {
@@ -194,6 +251,7 @@ func (r *Runner) Run(ctx context.Context, src Source, start Start) error {
 	}
 	defer producer.Close()
 	r.producer = producer
+	r.troubles, r.identity = r.state.troubles, r.state.Identity
 
 	saving, stopSaving := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSaving()
@@ -256,29 +314,29 @@ func (r *Runner) acked() (Resume, bool) {
 // confirmed to the source only from the file: a source must never be ahead of
 // what we remember.
 func (r *Runner) save(ctx context.Context) error {
-	last := Resume("")
+	var last token
 	step := func() error {
 		m, ok := r.producer.Acked()
 		if !ok {
 			return r.producer.Err()
 		}
-		t := m.Token.(token)
-		resume := t.resume
-		if resume != last {
+		now := m.Token.(token)
+		resume := now.resume
+		if now.differs(last) {
 			crash.Site("capture.acked_before_state_file")
 			s := r.state
-			s.Resume = resume
+			s.Resume, s.Identity, s.troubles = now.resume, now.identity, now.troubles
 			if err := s.write(r.cfg.StatePath); err != nil {
 				return err
 			}
-			r.state.Resume = resume // read again only when this goroutine has ended
-			last = resume
+			r.state.Resume, r.state.Identity, r.state.troubles = s.Resume, s.Identity, s.troubles // read again only when this goroutine has ended
+			last = now
 			crash.Site("capture.state_file_before_confirm")
 		}
 		resume = r.newest.whenSaved(resume)
 		r.durable.Store(&resume)
 		r.setStatus(func(s *Status) { s.AckedPos = m.Pos })
-		r.awaited.reached(t.awaited)
+		r.awaited.reached(now.awaited)
 		return r.producer.Err()
 	}
 	for {
@@ -368,12 +426,56 @@ func (r *Runner) Progress(ctx context.Context, p schemas.Progress, resume Resume
 	return r.writeProgress(ctx, p, resume)
 }
 
+// differs says whether there is something new for the state file.
+func (p token) differs(o token) bool {
+	return p.resume != o.resume || p.identity != o.identity || p.troubles.Count != o.troubles.Count || len(p.troubles.Halts) != len(o.troubles.Halts)
+}
+
+// Halt implements Refuser. The state file learns of it with the position that
+// passes it, so that it is either remembered or met again.
+func (r *Runner) Halt(ctx context.Context, h Halt) error {
+	h = r.complete(h)
+	if err := r.everywhere(ctx, gapOf(r.cfg.Side, r.cfg.Source, r.state.Epoch, h)); err != nil {
+		return err
+	}
+	if h.Identity != "" {
+		r.identity = h.Identity
+	}
+	r.troubles = r.troubles.withHalt(h)
+	r.showTroubles(r.troubles)
+	return nil
+}
+
+// Quarantine implements Refuser. Where no key is known the event itself says
+// the partition.
+func (r *Runner) Quarantine(ctx context.Context, q *schemas.Quarantine) error {
+	e, ok := r.cfg.Rules.Entity(q.Entity)
+	if !ok {
+		return fmt.Errorf("quarantine at %s: entity %q is not in the rules", q.Pos, q.Entity)
+	}
+	rec := stream.Record{Value: schemas.AppendRecord(nil, &schemas.Record{Quarantine: q})}
+	if q.Key != nil {
+		rec.Partition, rec.Key = stream.Partition(e.PartitionKey(q.Key), r.parts), e.MessageKey(q.Key)
+	} else {
+		rec.Partition = stream.Partition(fmt.Appendf(nil, "%s/%d/%s/%d", q.Source, q.Epoch, q.Pos, q.Ordinal), r.parts)
+	}
+	if err := r.producer.Append(ctx, rec); err != nil {
+		return err
+	}
+	refused := Refused{Entity: q.Entity, Key: q.Key, Pos: q.Pos, Ordinal: q.Ordinal, Digest: hex.EncodeToString(q.Digest[:]), Reason: q.Reason}
+	r.cfg.Log.Error("event quarantined", "stage", "capture", "side", r.cfg.Side.String(), "entity", q.Entity, "key", q.Key,
+		"pos", q.Pos, "ordinal", q.Ordinal, "digest", refused.Digest, "err", q.Reason)
+	r.troubles = r.troubles.withRefused(refused)
+	r.showTroubles(r.troubles)
+	return nil
+}
+
 func (r *Runner) writeProgress(ctx context.Context, p schemas.Progress, resume Resume) error {
 	if err := r.everywhere(ctx, &schemas.Record{Progress: &p}); err != nil {
 		return err
 	}
 	crash.Site("capture.progress_before_mark")
-	if err := r.producer.Barrier(stream.Mark{Pos: p.Pos, Token: token{resume, r.awaited.count()}}); err != nil {
+	if err := r.producer.Barrier(stream.Mark{Pos: p.Pos, Token: token{resume, r.identity, r.troubles, r.awaited.count()}}); err != nil {
 		return err
 	}
 	r.setStatus(func(s *Status) {

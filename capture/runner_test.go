@@ -30,7 +30,7 @@ type fakeSource struct {
 	finished chan struct{} // closed when everything was handed over and may be forgotten
 }
 
-func (f *fakeSource) Open(_ context.Context, from Resume, identity string) (Start, error) {
+func (f *fakeSource) Open(_ context.Context, from Resume, identity string, halted ...string) (Start, error) {
 	f.opened = from
 	if f.gap != nil {
 		return Start{}, f.gap

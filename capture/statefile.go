@@ -24,6 +24,13 @@ type saved struct {
 	// store is still to be given up.
 	Intent    string     `json:"intent,omitempty"`
 	Abandoned *abandoned `json:"abandoned,omitempty"`
+	troubles
+}
+
+// Started says whether a side was captured before with this state file.
+func Started(path string) bool {
+	s, err := readSaved(path)
+	return err == nil && s.Resume != ""
 }
 
 func readSaved(path string) (saved, error) {

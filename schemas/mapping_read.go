@@ -41,3 +41,9 @@ func (f *Field) read(side Side, c *rowCursor) reading {
 	}
 	return reading{presence: column.Presence, text: column.Text}
 }
+
+// CanRead says whether a store's text is a value of the field's type.
+func (f *Field) CanRead(text string) bool {
+	_, _, err := f.canonical.canon(nil, text)
+	return err == nil
+}

@@ -3,6 +3,7 @@ package baseline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -55,6 +56,21 @@ func (r *Runner) CoverEmpty() error {
 			return err
 		}
 		r.tell(e, func(p *progress) { p.covered = true })
+	}
+	return nil
+}
+
+// Forget begins an entity anew: what was read of it does not count any more. It
+// comes before Run.
+func (r *Runner) Forget(entity string) error {
+	for _, e := range r.entities() {
+		if e.Name != entity {
+			continue
+		}
+		if err := r.state.set(entity, savedEntity{}); err != nil {
+			return fmt.Errorf("forget the baseline of %s: %w", entity, err)
+		}
+		r.tell(e, func(p *progress) { p.covered = false })
 	}
 	return nil
 }

@@ -43,7 +43,8 @@ type Windows struct {
 	news     chan struct{} // of capacity 1: Boundary has something to do
 
 	mu      sync.Mutex
-	windows []*Window // in the order of asking; under mu
+	windows []*Window       // in the order of asking; under mu
+	halted  map[string]bool // entities that get no window; under mu
 }
 
 // NewWindows returns none.
@@ -137,6 +138,10 @@ func (s *Windows) Open(ctx context.Context, e *schemas.Entity) (*Window, error) 
 	w := s.Ask(e)
 	select {
 	case <-w.opened:
+		if s.isHalted(e.Name) {
+			w.Abandon()
+			return nil, errHalted(e.Name)
+		}
 		return w, nil
 	case <-ctx.Done():
 		w.Abandon()
@@ -273,6 +278,32 @@ func (s *Windows) Void(entity, why string) {
 			w.spoil(fmt.Errorf("%w: %s", ErrAgain, why))
 		}
 	}
+}
+
+// Halt spoils the windows of an entity, and gives it none any more: its changes
+// are not handed over, so that rows read now would stay as they are.
+func (s *Windows) Halt(entity string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.halted == nil {
+		s.halted = map[string]bool{}
+	}
+	s.halted[entity] = true
+	for _, w := range s.windows {
+		if w.open && w.void == nil && entity == w.entity.Name {
+			w.spoil(errHalted(entity))
+		}
+	}
+}
+
+func (s *Windows) isHalted(entity string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.halted[entity]
+}
+
+func errHalted(entity string) error {
+	return fmt.Errorf("the rows of %s %w while it is halted: mend what \"trueup status\" says, and start again with --resume %s", entity, ErrTable, entity)
 }
 
 // Place is where the stream stands between two transactions.

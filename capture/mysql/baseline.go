@@ -390,14 +390,15 @@ func (t *rowsTable) row(cells []sql.RawBytes) schemas.Row {
 func (s *Source) rowChange(t *rowsTable, row schemas.Row, clock schemas.Micros) (schemas.Change, baseline.Refused, error) {
 	key, err := t.Entity.Key(s.cfg.Side, row)
 	if err != nil {
-		if s.cfg.Quarantine == nil {
+		to := s.refuser.Load()
+		if to == nil {
 			return schemas.Change{}, nil, fmt.Errorf("table %s %w: a row: %w; correct the key in the mapping", t.Name, baseline.ErrTable, err)
 		}
-		e := &RowError{Side: s.cfg.Side, Entity: t.Entity.Name, Table: t.Entity.Table(s.cfg.Side), Digest: rowDigest(row), Err: err}
+		e := &RowError{Side: s.cfg.Side, Entity: t.Entity.Name, Table: t.Entity.Table(s.cfg.Side), CommitTS: clock, Digest: rowDigest(row), Err: err}
 		return schemas.Change{}, func(ctx context.Context, id schemas.EventID) error {
 			s.counters.refused.Add(1)
 			e.EventID = id
-			return s.quarantine(ctx, e)
+			return quarantine(ctx, *to, e)
 		}, nil
 	}
 	c := schemas.Change{Side: s.cfg.Side, Entity: t.Entity.Name, Key: key, Op: schemas.OpRead, CommitTS: clock, After: row}

@@ -236,19 +236,15 @@ func TestRowsWithoutAKeyAreRefused(t *testing.T) {
 			t.Errorf("ended with %v", err)
 		}
 
-		var refused []string
-		l.cfg.Quarantine = func(_ context.Context, e *RowError) error {
-			refused = append(refused, fmt.Sprintf("%s/%d", e.Pos, e.Ordinal))
-			return nil
-		}
-		again := l.capture(c.start)
+		again := l.captureInto(c.start, &recorder{refuses: true})
 		changes := again.settled()
 		again.stop()
 		if len(changes) != 2 || changes[0].Key[0] != "1" || changes[1].Key[0] != "3" || changes[0].TxnRows != 2 || changes[1].Ordinal != 2 {
 			t.Errorf("changes: %v", showAll(changes))
 		}
-		if want := []string{changes[0].Pos + "/1"}; !cmp.Equal(refused, want) {
-			t.Errorf("refused %v, want %v", refused, want)
+		if q := again.refused; len(q) != 1 || q[0].Pos != changes[0].Pos || q[0].Ordinal != 1 || q[0].Key != nil || q[0].CommitTS == 0 {
+			t.Errorf("refused %+v", q)
 		}
+
 	})
 }

@@ -1,7 +1,6 @@
 package mysql
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -49,11 +48,6 @@ type Config struct {
 	// ProgressEvery is how often at least progress is said while nothing
 	// happens; 0: 200 ms.
 	ProgressEvery time.Duration
-	// Quarantine takes a row that has no canonical key: nothing about its table
-	// is known to be right from there on, and the change is not handed over. An
-	// error from it ends Run. Nil: Run ends with the RowError. It is called
-	// between the transaction's changes, in their order.
-	Quarantine func(ctx context.Context, e *RowError) error
 
 	Logger *slog.Logger     // nil: nothing is logged
 	Clock  func() time.Time // nil: time.Now

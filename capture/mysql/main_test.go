@@ -159,7 +159,7 @@ func (l *lab) open(from capture.Start) (*Source, capture.Start, error) {
 	}
 	s := New(l.cfg)
 	l.t.Cleanup(func() { s.Close(context.Background()) })
-	start, err := s.Open(l.t.Context(), from.Resume, from.Identity)
+	start, err := s.Open(l.t.Context(), from.Resume, from.Identity, from.Halted...)
 	return s, start, err
 }
 
@@ -191,7 +191,11 @@ func (l *lab) captureInto(from capture.Start, into *recorder) *capturing {
 	into.changed, into.fail = make(chan struct{}), l.t.Errorf
 	go func() {
 		defer close(c.ended)
-		c.result = source.Run(ctx, start, 1, into, func() (capture.Resume, bool) { return "", false })
+		var sink capture.Sink = into
+		if into.refuses {
+			sink = refusing{into}
+		}
+		c.result = source.Run(ctx, start, 1, sink, func() (capture.Resume, bool) { return "", false })
 		into.wake()
 	}()
 	c.stop = func() {
@@ -262,10 +266,34 @@ type recorder struct {
 	said     []schemas.Progress
 	resumes  []capture.Resume
 	saidWhen []int // how many changes came before each progress
+	refuses  bool  // it takes what is no change
+	refused  []schemas.Quarantine
+	halts    []capture.Halt
 	changed  chan struct{}
 }
 
 var _ capture.Sink = (*recorder)(nil)
+
+// refusing is a recorder that takes what no change can be made of.
+type refusing struct{ *recorder }
+
+// Quarantine implements capture.Refuser.
+func (r refusing) Quarantine(_ context.Context, q *schemas.Quarantine) error {
+	r.mu.Lock()
+	r.recorder.refused = append(r.recorder.refused, *q)
+	r.mu.Unlock()
+	r.wake()
+	return nil
+}
+
+// Halt implements capture.Refuser.
+func (r refusing) Halt(_ context.Context, h capture.Halt) error {
+	r.mu.Lock()
+	r.recorder.halts = append(r.recorder.halts, h)
+	r.mu.Unlock()
+	r.wake()
+	return nil
+}
 
 func (r *recorder) wake() {
 	r.mu.Lock()

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 
 // Open implements capture.Source. Its identity is JSON; its resume is the GTIDs
 // read and the place in the binlog where they end.
-func (s *Source) Open(ctx context.Context, from capture.Resume, ident string) (capture.Start, error) {
+func (s *Source) Open(ctx context.Context, from capture.Resume, ident string, halted ...string) (capture.Start, error) {
 	srv, err := readServer(ctx, s.db, s.cfg.Driver)
 	if err != nil {
 		return capture.Start{}, err
@@ -23,15 +24,16 @@ func (s *Source) Open(ctx context.Context, from capture.Resume, ident string) (c
 	if err != nil {
 		return capture.Start{}, err
 	}
+	tables = slices.DeleteFunc(tables, func(f capture.Finding) bool { return slices.Contains(halted, f.Entity) })
 	for _, f := range tables {
 		if f.Severity == capture.Warn {
 			s.log.Warn("a table is captured with a reservation", "subject", f.Subject, "detail", f.Detail, "remedy", f.Remedy)
 		}
 	}
-	if err := unusable(tables); err != nil {
-		return capture.Start{}, err
-	}
 	if from == "" && ident == "" {
+		if err := unusable(tables); err != nil {
+			return capture.Start{}, err
+		}
 		point, err := s.present(ctx)
 		if err != nil {
 			return capture.Start{}, err
@@ -45,7 +47,14 @@ func (s *Source) Open(ctx context.Context, from capture.Resume, ident string) (c
 	if err := s.prove(ctx, srv, point, ident); err != nil {
 		return capture.Start{}, err
 	}
-	return capture.Start{Resume: from, Identity: srv.identity().text()}, nil
+	start := capture.Start{Resume: from, Identity: srv.identity().text(), Halted: halted}
+	for _, f := range tables {
+		if f.Severity == capture.Fail && !slices.Contains(start.Halted, f.Entity) {
+			start.Halted = append(slices.Clone(start.Halted), f.Entity)
+			start.Found = append(start.Found, capture.Halt{Entity: f.Entity, Pos: point.pos.reached(), Reason: f.Subject + " " + f.Detail, Remedy: f.Remedy})
+		}
+	}
+	return start, nil
 }
 
 // While XA transactions are prepared, the present position is taken anew so

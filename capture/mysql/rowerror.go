@@ -14,7 +14,11 @@ type RowError struct {
 	Side   schemas.Side
 	Entity string
 	Table  schemas.TableName
+	Key    []string // that the row had before; nil: not known
 	Txn    string
+
+	CommitTS, CommitTSMin, Stamp schemas.Micros // as a change has them
+
 	Digest schemas.Digest // the first half of the SHA-256 of the row's texts
 	Err    error
 }
@@ -24,6 +28,12 @@ func (e *RowError) Error() string {
 }
 
 func (e *RowError) Unwrap() error { return e.Err }
+
+// record is what stands in the log in its place.
+func (e *RowError) record() *schemas.Quarantine {
+	return &schemas.Quarantine{EventID: e.EventID, Side: e.Side, Entity: e.Entity, Key: e.Key, Txn: e.Txn,
+		CommitTS: e.CommitTS, CommitTSMin: e.CommitTSMin, Stamp: e.Stamp, Digest: e.Digest, Reason: fmt.Sprintf("row of %s: %v", e.Table, e.Err)}
+}
 
 // rowDigest identifies a row without quoting it.
 func rowDigest(row schemas.Row) (d schemas.Digest) {

@@ -25,7 +25,8 @@ type run struct {
 	timeline timeline
 	frontier schemas.Micros // of the last progress; never decreases
 	progress pacer
-	changed  string // position of the latest transaction with changes; empty: none was delivered yet
+	changed  string          // position of the latest transaction with changes; empty: none was delivered yet
+	halted   map[string]bool // entities that are not handed over
 }
 
 // Run implements capture.Source. Changes and progress reach the sink from one
@@ -38,8 +39,15 @@ func (s *Source) Run(ctx context.Context, start capture.Start, epoch uint32, sin
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
-	r := &run{source: s, epoch: epoch, sink: sink, identity: start.Identity, at: point, seen: point.pos}
+	r := &run{source: s, epoch: epoch, sink: sink, identity: start.Identity, at: point, seen: point.pos, halted: map[string]bool{}}
+	for _, name := range start.Halted {
+		r.halted[name] = true
+		s.windows.Halt(name)
+	}
 	s.windows.Mark = r.mark
+	if to := r.refuser(); to != nil {
+		s.refuser.Store(&to)
+	}
 	defer func() {
 		for _, p := range r.prepared {
 			p.txn.rows.close()
@@ -221,6 +229,12 @@ func (r *run) commit(ctx context.Context, t *transaction, end position, received
 			return err
 		}
 	}
+	for _, h := range t.halts {
+		h.Pos = t.at
+		if err := r.refuser().Halt(ctx, h); err != nil {
+			return &lastingError{fmt.Errorf("halt %s at %s: %w", h.Entity, h.Pos, err)}
+		}
+	}
 	return r.pass(t.id, end)
 }
 
@@ -250,16 +264,24 @@ func (r *run) handOver(ctx context.Context, t *transaction, received time.Time) 
 		return nil
 	}, func(e *RowError) error {
 		e.Pos, e.Ordinal, e.Txn = pos, ordinal, txn
+		e.CommitTS, e.CommitTSMin, e.Stamp = commit, earliest, t.stamp
 		ordinal++
-		return r.source.quarantine(ctx, e)
+		return quarantine(ctx, r.refuser(), e)
 	})
 }
 
-func (s *Source) quarantine(ctx context.Context, e *RowError) error {
-	if s.cfg.Quarantine == nil {
+// refuser returns what takes halts and rows that are no changes, nil where the
+// sink takes none.
+func (r *run) refuser() capture.Refuser {
+	to, _ := r.sink.(capture.Refuser)
+	return to
+}
+
+func quarantine(ctx context.Context, to capture.Refuser, e *RowError) error {
+	if to == nil {
 		return e
 	}
-	if err := s.cfg.Quarantine(ctx, e); err != nil {
+	if err := to.Quarantine(ctx, e.record()); err != nil {
 		return &lastingError{fmt.Errorf("quarantine: %w", err)}
 	}
 	return nil

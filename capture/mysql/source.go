@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -23,7 +24,8 @@ type Source struct {
 	dsn      *mysql.Config
 	db       *sql.DB // ordinary connections
 	counters counters
-	windows  *baseline.Windows // chunks of the tables' rows that are being read
+	refuser  atomic.Pointer[capture.Refuser] // of the run; nil: its sink takes nothing but changes
+	windows  *baseline.Windows               // chunks of the tables' rows that are being read
 }
 
 var _ capture.Source = (*Source)(nil)

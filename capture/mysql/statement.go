@@ -28,6 +28,7 @@ type effect uint8
 const (
 	effectAlter effect = iota // the rows stay, maybe with other columns
 	effectEmpty               // every row is gone
+	effectDrop                // the table is gone, and with it every row
 	effectMove                // rows appear or vanish without a trace: rename, partitions, tablespaces
 )
 
@@ -169,10 +170,10 @@ func (p *statementParser) xa() statement {
 func (p *statementParser) drop() statement {
 	switch {
 	case p.take("TABLE"), p.take("TABLES"):
-		return p.define(effectEmpty)
+		return p.define(effectDrop)
 	case p.take("DATABASE"), p.take("SCHEMA"):
 		p.ifExists()
-		return statement{verb: verbDefine, tables: []touched{{schemas.TableName{Schema: p.current.text}, effectEmpty}}}
+		return statement{verb: verbDefine, tables: []touched{{schemas.TableName{Schema: p.current.text}, effectDrop}}}
 	}
 	return statement{} // a temporary table too: its rows are not in the log
 }
@@ -200,7 +201,7 @@ func (p *statementParser) create() statement {
 	e := effectAlter
 	if p.take("OR") {
 		p.take("REPLACE")
-		e = effectEmpty
+		e = effectDrop
 	}
 	if p.take("TABLE") {
 		return p.define(e)

@@ -256,6 +256,9 @@ func (s *stream) rollback() error {
 	t := s.take()
 	s.source.counters.rolledBack.Add(int64(t.rows.len()))
 	t.rows.close()
+	for _, h := range t.halts {
+		delete(s.run.halted, h.Entity) // its description comes again with the next rows
+	}
 	return s.run.pass(t.id, s.file.end)
 }
 

@@ -21,6 +21,9 @@ func (s *stream) tableMap(ctx context.Context, raw, body []byte, decoded *replic
 	}
 	entity, mapped := s.source.cfg.Rules.EntityOf(s.source.cfg.Side, name.Schema, name.Name)
 	marker := s.source.cfg.isMarker(name)
+	if mapped && s.run.halted[entity.Name] {
+		entity, mapped = nil, false
+	}
 	if !mapped && !marker {
 		s.tables[id] = nil // its rows are passed over
 		return nil
@@ -42,10 +45,21 @@ func (s *stream) tableMap(ctx context.Context, raw, body []byte, decoded *replic
 		}
 		s.tables[id] = nil
 		return nil
+	case errors.As(err, &undescribed) && s.run.refuser() != nil:
+		s.halt(entity, "its rows cannot be read from the log: "+undescribed.reason, "mend what is said there, or correct the mapping")
+		s.tables[id] = nil
+		return nil
 	case errors.As(err, &undescribed):
 		return s.source.gap("the rows of table %s cannot be read from the log: %v", name, err)
 	case err != nil:
 		return err
+	}
+	if mapped && s.run.refuser() != nil {
+		if reason := t.broken(decoded, s.source.cfg.Side); reason != "" {
+			s.halt(entity, reason, fmt.Sprintf("ALTER TABLE %s so that it has the column as it was, or correct the fields of %s in migration.yaml", quoted(name), entity.Name))
+			s.tables[id] = nil
+			return nil
+		}
 	}
 	for _, c := range t.cols {
 		if c.unreadable != "" && s.new("column "+name.String()+"."+c.name) {
@@ -66,7 +80,7 @@ func (s *stream) rows(ctx context.Context, kind rowsKind, body []byte) error {
 	switch {
 	case t != nil:
 		var err error
-		s.scratch, err = t.readRows(kind, body, s.scratch, func(before, after schemas.Row) error {
+		s.scratch, err = s.readRows(t, kind, body, func(before, after schemas.Row) error {
 			if t.marker && kind.op == schemas.OpInsert {
 				s.txn.mark(after)
 			}
@@ -105,10 +119,16 @@ func (s *stream) row(t *table, op schemas.Op, before, after schemas.Row) error {
 	}
 	old, err := t.entity.Key(side, before)
 	if err != nil {
-		return s.change(t, op, before, after, before) // refused
+		if err := s.reject(t, nil, before, err); err != nil {
+			return err
+		}
+		return s.change(t, schemas.OpInsert, nil, after, after) // the row that it is now is known, if that has a key
 	}
 	key, err := t.entity.Key(side, after)
-	if err != nil || equalKeys(old, key) {
+	if err != nil {
+		return s.reject(t, old, after, err)
+	}
+	if equalKeys(old, key) {
 		return s.change(t, op, before, after, after)
 	}
 	if err := s.change(t, schemas.OpDelete, before, nil, before); err != nil {
@@ -130,16 +150,10 @@ func equalKeys(a, b []string) bool {
 // the row that its key is of.
 func (s *stream) change(t *table, op schemas.Op, before, after, keyed schemas.Row) error {
 	cfg := &s.source.cfg
-	id := schemas.EventID{Source: cfg.Source, Epoch: s.run.epoch, Pos: s.txn.at, Ordinal: uint32(s.txn.rows.len() + len(s.txn.refused))}
+	id := s.nextID()
 	key, err := t.entity.Key(cfg.Side, keyed)
 	if err != nil {
-		if len(s.txn.refused) == refusedMax {
-			return &lastingError{fmt.Errorf("more than %d rows of transaction %s have no key; the last: %w; correct the mapping in migration.yaml", refusedMax, s.txn.id, err)}
-		}
-		s.source.counters.refused.Add(1)
-		s.txn.refused = append(s.txn.refused, refusal{after: s.txn.rows.len(), err: &RowError{EventID: id, Side: cfg.Side,
-			Entity: t.entity.Name, Table: t.name, Txn: s.txn.id.String(), Digest: rowDigest(keyed), Err: err}})
-		return nil
+		return s.reject(t, nil, keyed, err)
 	}
 	c := &schemas.Change{EventID: id, Side: cfg.Side, Entity: t.entity.Name, Key: key, Op: op, Before: before, After: after, Tag: s.txn.tag()}
 	if after != nil {
@@ -150,5 +164,25 @@ func (s *stream) change(t *table, op schemas.Op, before, after, keyed schemas.Ro
 	if err := s.txn.rows.add(c); err != nil {
 		return &lastingError{err}
 	}
+	return nil
+}
+
+func (s *stream) nextID() schemas.EventID {
+	return schemas.EventID{Source: s.source.cfg.Source, Epoch: s.run.epoch, Pos: s.txn.at, Ordinal: uint32(s.txn.rows.len() + len(s.txn.refused))}
+}
+
+// reject sets a row aside of which no change can be made; key is the one that
+// it had, nil where that is not known.
+func (s *stream) reject(t *table, key []string, row schemas.Row, reason error) error {
+	return s.refuse(t, key, rowDigest(row), reason)
+}
+
+func (s *stream) refuse(t *table, key []string, digest schemas.Digest, reason error) error {
+	if len(s.txn.refused) == refusedMax {
+		return &lastingError{fmt.Errorf("more than %d rows of transaction %s have no key; the last: %w; correct the mapping in migration.yaml", refusedMax, s.txn.id, reason)}
+	}
+	s.source.counters.refused.Add(1)
+	s.txn.refused = append(s.txn.refused, refusal{after: s.txn.rows.len(), err: &RowError{EventID: s.nextID(), Side: s.source.cfg.Side,
+		Entity: t.entity.Name, Table: t.name, Key: key, Txn: s.txn.id.String(), Digest: digest, Err: reason}})
 	return nil
 }

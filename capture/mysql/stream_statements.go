@@ -88,10 +88,17 @@ func (s *stream) define(ctx context.Context, p statement, text string) error {
 			name := e.Table(s.source.cfg.Side)
 			s.source.log.Warn("mapped table changes", "table", name.String(), "txn", s.txn.id.String(), "pos", s.txn.pos.String(), "statement", text)
 			altered = true
+			if s.run.halted[e.Name] {
+				continue
+			}
+			if (t.effect == effectMove || t.effect == effectDrop) && s.run.refuser() != nil {
+				s.halt(e, definedReason(t.effect)+" ("+tagOrBegin(text)+")", "make sure that its rows are what they should be, and that migration.yaml names the right table")
+				continue
+			}
 			switch t.effect {
 			case effectMove:
 				return s.source.gap("transaction %s moved rows of table %s without logging them (%s)", s.txn.id, name, tagOrBegin(text))
-			case effectEmpty:
+			case effectEmpty, effectDrop:
 				c := &schemas.Change{EventID: schemas.EventID{Source: s.source.cfg.Source, Epoch: s.run.epoch, Pos: s.txn.at},
 					Side: s.source.cfg.Side, Entity: e.Name, Op: schemas.OpTruncate, Tag: tagOf(text)}
 				if err := s.txn.rows.add(c); err != nil {
@@ -105,6 +112,13 @@ func (s *stream) define(ctx context.Context, p statement, text string) error {
 		return s.catalog.readColumns(ctx, s.source.cfg.tables())
 	}
 	return nil
+}
+
+func definedReason(e effect) string {
+	if e == effectDrop {
+		return "it was dropped, or made anew"
+	}
+	return "its rows were moved without being logged: it was renamed, or partitions or tablespaces of it were exchanged"
 }
 
 // mapped returns the entities of the tables that a statement touches.

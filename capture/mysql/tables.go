@@ -34,6 +34,9 @@ func (s *Source) lookAtTables(ctx context.Context) (findings []capture.Finding, 
 		if len(found) == 0 {
 			found = []capture.Finding{{Severity: capture.OK, Subject: "table " + name.String(), Detail: "is there, with a unique key and every mapped column"}}
 		}
+		for i := range found {
+			found[i].Entity = e.Name
+		}
 		findings = append(findings, found...)
 	}
 	return findings, nil

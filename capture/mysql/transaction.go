@@ -3,6 +3,7 @@ package mysql
 import (
 	"github.com/go-mysql-org/go-mysql/replication"
 
+	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -18,6 +19,7 @@ type transaction struct {
 
 	rows       rowBuffer
 	refused    []refusal
+	halts      []capture.Halt // entities that cannot be carried on from this transaction on
 	savepoints []savepoint
 
 	statement schemas.Tag // of the statement whose rows come

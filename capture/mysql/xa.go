@@ -85,7 +85,7 @@ func (s *stream) decide(ctx context.Context, p statement, received time.Time) er
 		return s.source.gap("XA transaction %s was committed, but it was prepared before capture began: what it wrote was not read", p.name)
 	}
 	// It commits here: with this GTID, at this place, and with the rows of the one that prepared it.
-	s.txn.rows, s.txn.refused, s.txn.marker = rows.rows, rows.refused, rows.marker
+	s.txn.rows, s.txn.refused, s.txn.marker, s.txn.halts = rows.rows, rows.refused, rows.marker, rows.halts
 	return s.commit(ctx, received)
 }
 

@@ -41,6 +41,7 @@ type assembler struct {
 
 	emit   func(commit lsn, c *schemas.Change) error // hands a change over
 	refuse func(*RowError) error                     // hands over a row that is no change
+	halts  *halts                                    // nil: nobody takes them, so that every row is handed over
 
 	parser    parser
 	relations relations
@@ -208,15 +209,9 @@ func (a *assembler) notice(m *mapped) error {
 		return nil
 	}
 	m.noticed = true
-	name := m.table.Schema + "." + m.table.Name
-	if t, ok := a.relations.catalog[name]; ok && t.OID != m.oid {
-		return &brokenError{fmt.Sprintf("table %s was dropped and created again, or another took its name: the log does not say what became of its rows", name)}
-	}
-	if missing := m.missing(a.cfg.Side); len(missing) > 0 {
-		a.log.Warn("table has lost mapped columns", "table", name, "missing", missing)
-	}
+	m.broken = a.relations.broken(m)
 	if before := a.relations.noticed[m.oid]; before != nil && !slices.Equal(before.columns, m.columns) {
-		a.log.Info("table has other columns", "table", name, "columns", m.columns)
+		a.log.Info("table has other columns", "table", plain(m.table), "columns", m.columns)
 	}
 	a.relations.noticed[m.oid] = m
 	return nil
@@ -245,7 +240,9 @@ func (a *assembler) truncate(t *txn, rest string) error {
 			r.relation = t.use(m)
 			err = t.keep(r)
 		} else {
-			err = a.wait(t, waiting{change: a.made(t, m, ordinal, &effect{op: schemas.OpTruncate}), m: m, record: r})
+			w := waiting{m: m, record: r}
+			w.change, w.refused = a.made(t, m, &effect{op: schemas.OpTruncate}, r)
+			err = a.wait(t, w)
 		}
 		if err != nil {
 			return err
@@ -280,27 +277,37 @@ func (a *assembler) wait(t *txn, w waiting) error {
 	return nil
 }
 
-// made makes a change.
-func (a *assembler) made(t *txn, m *mapped, ordinal uint32, e *effect) *schemas.Change {
-	if t.like.CommitTS == 0 {
-		stamp := t.stamp
-		if t.foreign {
-			stamp = 0
-		}
-		t.like.CommitTSMin, t.like.CommitTS = a.bounds.commit(t.commit, t.sent, stamp, t.received)
-	}
+// made makes a change, or what stands in its place where the row cannot be read.
+func (a *assembler) made(t *txn, m *mapped, e *effect, r record) (*schemas.Change, *RowError) {
+	a.time(t)
 	crash.Site("capture.postgres.in_transaction")
 	c := &a.changes.take(1)[0]
 	*c = t.like
-	c.Ordinal, c.Entity, c.Op, c.Key, c.Before, c.After = ordinal, m.entity.Name, e.op, e.key, e.before, e.after
+	c.Ordinal, c.Entity, c.Op, c.Key, c.Before, c.After = r.ordinal, m.entity.Name, e.op, e.key, e.before, e.after
 	switch e.op {
 	case schemas.OpTruncate:
 	case schemas.OpDelete:
 		c.Mapping = a.cfg.Rules.Version
 	default:
-		if image := m.entity.Image(a.cfg.Side, e.after); image.Exact() {
+		image, err := imageOf(m.entity, a.cfg.Side, e.after)
+		if err != nil {
+			return nil, a.rowError(t, m, e.key, r, err)
+		}
+		if image.Exact() {
 			c.Digest, c.Mapping = image.Digest, a.cfg.Rules.Version
 		}
 	}
-	return c
+	return c, nil
+}
+
+// time says when the transaction can have committed.
+func (a *assembler) time(t *txn) {
+	if t.like.CommitTS != 0 {
+		return
+	}
+	stamp := t.stamp
+	if t.foreign {
+		stamp = 0
+	}
+	t.like.CommitTSMin, t.like.CommitTS = a.bounds.commit(t.commit, t.sent, stamp, t.received)
 }

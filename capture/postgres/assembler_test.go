@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -349,18 +350,46 @@ func TestI8_RowsAreReadByTheDescriptionAtTheirPosition(t *testing.T) {
 
 	dropped := ordersByKey
 	dropped.columns = dropped.columns[:3]
-	got = s.whole(t, 0x2000, dropped.encode(), insertOf(dropped, text("3"), text("x"), null))
-	want(t, got, "0 insert [3]: - -> id=3 status=x amount=NULL")
-	if got[0].Mapping != "" {
-		t.Error("a row without a mapped column has a digest")
+	other := ordersByKey
+	other.id = 99
+	dated := ordersByKey
+	dated.columns = slices.Clone(dated.columns)
+	dated.columns[2].oid = 1082
+	wide := ordersByKey
+	wide.columns = slices.Clone(wide.columns)
+	wide.columns[2].oid = 1043
+	for name, c := range map[string]struct {
+		now  relation
+		says string
+	}{
+		"column gone":   {dropped, "is gone"},
+		"other table":   {other, "dropped and created again"},
+		"unreadable":    {dated, "another type"},
+		"key not known": {keyless(ordersByKey), "not part of the replica identity"},
+		"still read":    {wide, ""},
+	} {
+		s := newScripted(t)
+		var said []capture.Halt
+		s.halts = newHalts(nil)
+		s.halts.tell = func(h capture.Halt) error {
+			said = append(said, h)
+			return nil
+		}
+		cells := order("4", "x")[:len(c.now.columns)]
+		got := s.whole(t, 0x2000, ordersByKey.encode(), insertOf(ordersByKey, order("3", "x")...), c.now.encode(), insertOf(c.now, cells...), insertOf(c.now, cells...))
+		switch {
+		case c.says == "" && (len(said) != 0 || len(got) != 3):
+			t.Errorf("%s: halted %v", name, said)
+		case c.says != "" && (len(said) != 1 || !strings.Contains(said[0].Reason, c.says) || said[0].Pos != posText(0x2000) || said[0].Remedy == "" || len(got) != 1 || got[0].Key[0] != "3"):
+			t.Errorf("%s: halted %+v, handed over %d rows; want one halt at the transaction, behind its first row", name, said, len(got))
+		}
 	}
+}
 
-	again := ordersByKey
-	again.id = 99
-	var broken *brokenError
-	if err := s.play(begin{0x3000, someStamp, 1}.encode(), again.encode()); !errors.As(err, &broken) {
-		t.Errorf("another table under the same name: %v", err)
-	}
+func keyless(r relation) relation {
+	r.columns = slices.Clone(r.columns)
+	r.columns[0].inIdentity, r.columns[1].inIdentity = false, true
+	return r
 }
 
 // A row whose canonical key is not in the log is refused with what to do.
@@ -382,7 +411,12 @@ func TestRowWithoutKeyIsRefused(t *testing.T) {
 				rel = byStatus
 			}
 			got := s.whole(t, 0x1000, rel.encode(), insertOf(rel, order("1", "a")...), row, insertOf(rel, order("2", "b")...))
-			want(t, got, "0 insert [1]: - -> id=1 status=a amount=1.50 note=NULL", "2 insert [2]: - -> id=2 status=b amount=1.50 note=NULL")
+			first, second := "0 insert [1]: - -> id=1 status=a amount=1.50 note=NULL", "insert [2]: - -> id=2 status=b amount=1.50 note=NULL"
+			if row[0] == kindUpdate { // what the row is now can be read
+				want(t, got, first, "2 insert [1]: - -> id=1 status=x amount=1.50 note=NULL", "3 "+second)
+			} else {
+				want(t, got, first, "2 "+second)
+			}
 			if len(s.refused) != 1 || s.refused[0].Ordinal != 1 || s.refused[0].Digest != messageDigest(row) {
 				t.Fatalf("refused %v", s.refused)
 			}

@@ -328,14 +328,15 @@ func (s *Source) rowsOf(t *rowsTable, chunk *baseline.Chunk, got *copied, clock 
 		row := schemas.Row(cells[i*width : (i+1)*width : (i+1)*width])
 		key, err := t.Entity.Key(s.cfg.Side, row)
 		if err != nil {
-			e := &RowError{Side: s.cfg.Side, Entity: t.Entity.Name, Table: t.Entity.Table(s.cfg.Side), Err: err, Digest: messageDigest(rowText(row))}
-			if s.cfg.Quarantine == nil {
+			e := &RowError{Side: s.cfg.Side, Entity: t.Entity.Name, Table: t.Entity.Table(s.cfg.Side), Err: err, CommitTS: clock, Digest: messageDigest(rowText(row))}
+			to := s.refuser.Load()
+			if to == nil {
 				return nil, fmt.Errorf("table %s %w: a row: %w; correct the key in the mapping", t.Name, baseline.ErrTable, err)
 			}
 			refused = append(refused, func(ctx context.Context, id schemas.EventID) error {
 				s.counters.refused.Add(1)
 				e.EventID = id
-				return s.quarantine(ctx, e)
+				return s.quarantine(ctx, *to, e)
 			})
 			continue
 		}

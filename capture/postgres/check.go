@@ -275,6 +275,11 @@ func (k *check) creation(subject string, tables []table, s server) {
 // table looks at a mapped table; access adds what the role may do with it.
 func (k *check) table(t *table, p publication, published bool, e *schemas.Entity, access func()) {
 	before := len(k.findings)
+	defer func() {
+		for i := before; i < len(k.findings); i++ {
+			k.findings[i].Entity = e.Name
+		}
+	}()
 	if bad := tableProblem(t); bad != nil {
 		k.failed(bad)
 		return

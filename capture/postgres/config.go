@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -52,10 +51,6 @@ type Config struct {
 	// SpillBytes is what may wait in memory of streamed and large transactions
 	// before they go there; 0: 4 MB.
 	SpillBytes int
-	// Quarantine takes a row that has no canonical key, of which no change can be
-	// made, between the changes around it. An error from it ends Run. Nil: Run
-	// ends with the RowError.
-	Quarantine func(ctx context.Context, e *RowError) error
 
 	silence time.Duration // after which a connection counts as dead; 0: defaultSilence
 

@@ -176,41 +176,42 @@ func TestI7_GapIsLoud(t *testing.T) {
 	for name, c := range map[string]struct {
 		breaks func(d *db, slot string)
 		says   string
+		entity bool // of the entity alone
 	}{
-		"slot dropped": {func(d *db, slot string) { d.exec("select pg_drop_replication_slot($1)", slot) }, "is gone"},
+		"slot dropped": {func(d *db, slot string) { d.exec("select pg_drop_replication_slot($1)", slot) }, "is gone", false},
 		"slot made again": {func(d *db, slot string) {
 			d.exec("select pg_drop_replication_slot($1)", slot)
 			d.exec("insert into orders values (1000)")
 			d.exec("select pg_create_logical_replication_slot($1, 'pgoutput')", slot)
-		}, "after our position"},
+		}, "after our position", false},
 		"slot made again at once": {func(d *db, slot string) {
 			d.exec("select pg_drop_replication_slot($1)", slot)
 			d.exec("select pg_create_logical_replication_slot($1, 'pgoutput')", slot)
-		}, "after our position"},
+		}, "after our position", false},
 		"slot of another plugin": {func(d *db, slot string) {
 			d.exec("select pg_drop_replication_slot($1)", slot)
 			d.exec("select pg_create_logical_replication_slot($1, 'test_decoding')", slot)
-		}, "test_decoding"},
+		}, "test_decoding", false},
 		"slot moved on": {func(d *db, slot string) {
 			d.exec("insert into orders values (1000)")
 			d.exec("select pg_replication_slot_advance($1, pg_current_wal_flush_lsn())", slot)
-		}, "after our position"},
+		}, "after our position", false},
 		"publication made again": {func(d *db, slot string) {
 			d.exec("drop publication trueup; create publication trueup for table orders")
-		}, "publication trueup was dropped"},
-		"publication gone": {func(d *db, slot string) { d.exec("drop publication trueup") }, "publication trueup is gone"},
+		}, "publication trueup was dropped", false},
+		"publication gone": {func(d *db, slot string) { d.exec("drop publication trueup") }, "publication trueup is gone", false},
 		"publication smaller": {func(d *db, slot string) {
 			d.exec("alter publication trueup set (publish = 'insert')")
-		}, "every kind of change"},
+		}, "every kind of change", false},
 		"table out and in": {func(d *db, slot string) {
 			d.exec("alter publication trueup drop table orders; alter publication trueup add table orders")
-		}, "came back"},
-		"table out":      {func(d *db, slot string) { d.exec("alter publication trueup drop table orders") }, "left publication"},
-		"table filtered": {func(d *db, slot string) { d.exec("alter publication trueup set table orders where (id > 5)") }, "came back"},
+		}, "came back", true},
+		"table out":      {func(d *db, slot string) { d.exec("alter publication trueup drop table orders") }, "left publication", true},
+		"table filtered": {func(d *db, slot string) { d.exec("alter publication trueup set table orders where (id > 5)") }, "came back", true},
 		"table made again": {func(d *db, slot string) {
 			d.exec("drop table orders; " + createOrders + "; alter publication trueup add table orders")
-		}, "orders was dropped and created again"},
-		"table gone": {func(d *db, slot string) { d.exec("drop table orders") }, "table public.orders is gone"},
+		}, "orders: it was dropped and created again", true},
+		"table gone": {func(d *db, slot string) { d.exec("drop table orders") }, "table public.orders: it is gone", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -230,8 +231,15 @@ func TestI7_GapIsLoud(t *testing.T) {
 			c.breaks(d, cfg.Slot)
 
 			var gap *capture.GapError
-			_, err := s.Open(t.Context(), resume, start.Identity)
-			if !errors.As(err, &gap) || !strings.Contains(gap.Reason, c.says) || gap.Source != "pg-test" || gap.Remedy == "" {
+			opened, err := s.Open(t.Context(), resume, start.Identity)
+			if c.entity {
+				if err != nil || len(opened.Found) != 1 || !strings.Contains(opened.Found[0].Reason, c.says) || opened.Found[0].Entity != "order" || opened.Found[0].Remedy == "" {
+					t.Fatalf("open: %+v, %v", opened, err)
+				}
+				if again, err := s.Open(t.Context(), resume, opened.Identity, "order"); err != nil || len(again.Found) != 0 {
+					t.Errorf("open without the entity: %+v, %v", again, err)
+				}
+			} else if !errors.As(err, &gap) || !strings.Contains(gap.Reason, c.says) || gap.Source != "pg-test" || gap.Remedy == "" {
 				t.Errorf("open: %v", err)
 			}
 			again := capturing(t, s, capture.Start{Resume: resume, Identity: start.Identity}, newSink())
@@ -257,14 +265,18 @@ func awaitFree(d *db, slot string) {
 // even where the stream itself says nothing about it.
 func TestI7_TableLeavesWhileStreaming(t *testing.T) {
 	d := newDB(t, createOrders)
-	r := first(t, d.config(orderEntity))
+	s, start := openFirst(t, d.config(orderEntity))
+	to := newSink()
+	to.refuses = true
+	r := capturing(t, s, start, to)
 	d.exec("insert into orders values (1)")
 	r.caughtUp(d)
 	d.exec("drop table orders; " + createOrders + "; alter publication trueup add table orders; insert into orders values (2)")
-	var gap *capture.GapError
-	if err := r.failed(); !errors.As(err, &gap) {
-		t.Error(err)
+	to.await(t, "halt", func() bool { return len(to.halts) == 1 })
+	if h := to.halts[0]; h.Entity != "order" || !strings.Contains(h.Reason, "dropped and created again") {
+		t.Errorf("%+v", h)
 	}
+	r.caughtUp(d)
 	want(t, r.sink.fresh, "0 insert [1]: - -> id=1 status=NULL amount=NULL note=NULL")
 }
 

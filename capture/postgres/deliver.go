@@ -32,8 +32,9 @@ func (a *assembler) deliverWaiting(t *txn) error {
 	}()
 	for i := range t.waiting {
 		w := &t.waiting[i]
-		var err error
+		halted, err := a.halted(t, w.m, w.ordinal)
 		switch {
+		case err != nil || halted:
 		case w.change != nil:
 			w.change.Tag, w.change.TxnRows = t.like.Tag, t.rows
 			err = a.emit(t.commit, w.change)
@@ -59,9 +60,12 @@ func (a *assembler) deliverRecord(t *txn, r record) error {
 	if err := a.notice(m); err != nil {
 		return err
 	}
+	if halted, err := a.halted(t, m, r.ordinal); halted || err != nil {
+		return err
+	}
 	t.like.TxnRows = t.rows
 	if r.kind == kindTruncate {
-		return a.emit(t.commit, a.made(t, m, r.ordinal, &effect{op: schemas.OpTruncate}))
+		return a.hand(t, m, &effect{op: schemas.OpTruncate}, r)
 	}
 	row, err := a.parser.row(r.kind, r.rest)
 	if err != nil {
@@ -69,14 +73,27 @@ func (a *assembler) deliverRecord(t *txn, r record) error {
 	}
 	did := a.effects(m, r.kind, &row, &a.rows)
 	if did.refused != nil {
-		return a.refused(a.rowError(t, m, r.ordinal, r.kind, r.rest, did.refused))
-	}
-	for i := range did.n {
-		if err := a.emit(t.commit, a.made(t, m, r.ordinal+uint32(i), &did.effects[i])); err != nil {
+		if err := a.refused(a.rowError(t, m, did.had, r, did.refused)); err != nil {
 			return err
 		}
+		r.ordinal++
+	}
+	for i := range did.n {
+		if err := a.hand(t, m, &did.effects[i], r); err != nil {
+			return err
+		}
+		r.ordinal++
 	}
 	return nil
+}
+
+// hand makes a change and hands it over.
+func (a *assembler) hand(t *txn, m *mapped, e *effect, r record) error {
+	c, refused := a.made(t, m, e, r)
+	if refused != nil {
+		return a.refused(refused)
+	}
+	return a.emit(t.commit, c)
 }
 
 // retag takes the tag of the changes that follow.

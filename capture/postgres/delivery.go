@@ -117,7 +117,7 @@ func (d *delivery) tell(ctx context.Context) (time.Duration, error) {
 // run delivers what comes through the queue until that is closed or the
 // connection ends. Ctx is the sink's: a connection that is lost cuts no call
 // to the sink short.
-func (d *delivery) run(ctx, connection context.Context, q *queue, a *assembler, sampled <-chan struct{}, s *stream) error {
+func (d *delivery) run(ctx, connection context.Context, q *queue, a *assembler, r *run, s *stream) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -136,6 +136,15 @@ func (d *delivery) run(ctx, connection context.Context, q *queue, a *assembler, 
 		if err := d.between(ctx, a); err != nil {
 			return err
 		}
+		if !d.within() && a.between() {
+			select {
+			case lost := <-r.sampler.lost:
+				if err := r.stop(lost); err != nil {
+					return err
+				}
+			default:
+			}
+		}
 		wait, err := d.tell(ctx)
 		if err != nil {
 			return err
@@ -150,7 +159,7 @@ func (d *delivery) run(ctx, connection context.Context, q *queue, a *assembler, 
 		case <-timer.C:
 		case <-d.rows.windows.News():
 			signal(s.ping)
-		case <-sampled:
+		case <-r.sampler.sampled:
 			// The server says by itself only now and then how far it is.
 			if newest, ok := d.bounds.newest(); ok && newest.flush > d.reached {
 				signal(s.ping)

@@ -151,6 +151,31 @@ type sink struct {
 	onChange  func(ctx context.Context, c *schemas.Change) error
 	lastFresh schemas.EventID
 	ended     error // what Run returned
+
+	refuses bool // it takes what is no change
+	refused []schemas.Quarantine
+	halts   []capture.Halt
+}
+
+// refusing is a sink that takes what no change can be made of.
+type refusing struct{ *sink }
+
+// Quarantine implements capture.Refuser.
+func (r refusing) Quarantine(_ context.Context, q *schemas.Quarantine) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sink.refused = append(r.sink.refused, *q)
+	r.tell()
+	return nil
+}
+
+// Halt implements capture.Refuser.
+func (r refusing) Halt(_ context.Context, h capture.Halt) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sink.halts = append(r.sink.halts, h)
+	r.tell()
+	return nil
 }
 
 func newSink() *sink { return &sink{seen: map[schemas.EventID]string{}, news: make(chan struct{})} }
@@ -301,7 +326,11 @@ func capturing(t testing.TB, s *Source, start capture.Start, to *sink) *running 
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{t: t, source: s, sink: to, start: start, cancel: cancel, done: make(chan error, 1)}
 	go func() {
-		err := s.Run(ctx, start, 1, to, to.ack)
+		var sink capture.Sink = to
+		if to.refuses {
+			sink = refusing{to}
+		}
+		err := s.Run(ctx, start, 1, sink, to.ack)
 		to.mu.Lock()
 		to.ended = err
 		to.tell()

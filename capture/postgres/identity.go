@@ -78,22 +78,5 @@ func (id identity) breaks(now identity, forks []fork, at lsn) string {
 		return fmt.Sprintf("the server is on another timeline %d than ours: the timelines before it ended at %s, those before ours at %s",
 			now.Timeline, now.History, id.History)
 	}
-	for name, was := range id.Tables {
-		is, ok := now.Tables[name]
-		switch {
-		case !ok: // no longer mapped
-		case is.OID == 0:
-			return fmt.Sprintf("table %s is gone: the log does not say what became of its rows", name)
-		case is.OID != was.OID:
-			return fmt.Sprintf("table %s was dropped and created again: the log does not say what became of its rows", name)
-		case is.Membership == 0 && was.Membership != 0:
-			return fmt.Sprintf("table %s left publication %s: its changes are no longer in the stream", name, id.Publication)
-		case is.Membership != was.Membership:
-			return fmt.Sprintf("table %s left publication %s and came back: changes in between are not in the stream", name, id.Publication)
-		}
-		if attached := was.attached(is); len(attached) > 0 {
-			return fmt.Sprintf("partitions were attached to table %s: %s; the rows that they had are not in the stream", name, strings.Join(attached, ", "))
-		}
-	}
 	return ""
 }

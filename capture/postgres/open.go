@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -13,8 +14,9 @@ import (
 
 // Open implements capture.Source. The first start creates the publication if
 // it is not there, and the slot, which must not be there. Later starts only
-// read. Nothing stays open between Open and Run.
-func (s *Source) Open(ctx context.Context, from capture.Resume, id string) (capture.Start, error) {
+// read; a table that is no longer what it was halts its entity. Nothing stays
+// open between Open and Run.
+func (s *Source) Open(ctx context.Context, from capture.Resume, id string, halted ...string) (capture.Start, error) {
 	if from != "" && id == "" {
 		return capture.Start{}, fmt.Errorf("open %s: a position and the identity of its log belong together, one is missing", s.cfg.Source)
 	}
@@ -31,11 +33,18 @@ func (s *Source) Open(ctx context.Context, from capture.Resume, id string) (capt
 	if err != nil {
 		return capture.Start{}, err
 	}
-	f, err := s.prove(ctx, l, was, at)
+	f, lost, err := s.prove(ctx, l, was, at, halted)
 	if err != nil {
 		return capture.Start{}, err
 	}
-	start.Identity = f.identity().String()
+	for _, e := range s.cfg.Rules.Entities() {
+		if p := lost[e.Name]; p != nil {
+			halted = append(slices.Clone(halted), e.Name)
+			start.Found = append(start.Found, capture.Halt{Entity: e.Name, Pos: posText(at - 1), Reason: p.subject + ": " + p.detail, Remedy: p.remedy})
+		}
+	}
+	start.Halted = halted
+	start.Identity = s.identityBut(&f, halted).String()
 	return start, nil
 }
 
@@ -69,7 +78,7 @@ func (s *Source) begin(ctx context.Context, l *link, intended string) (capture.S
 			return capture.Start{}, err
 		}
 	}
-	if err := f.problems(s.cfg.Publication, nil); err != nil {
+	if err := f.problems(s.cfg.Publication, func(string) bool { return false }); err != nil {
 		return capture.Start{}, err
 	}
 	// The server waits for the transactions that are open now to end.

@@ -72,34 +72,25 @@ func (s server) problem() error {
 	return nil
 }
 
-// problems returns everything that is wrong with the mapped tables: a
-// *problem for one, joined if there are several. What was captured before (was
-// is not nil) and is no longer in the stream is a gap, not a problem.
-func (f *found) problems(publication string, was *identity) error {
+// problems returns everything that is wrong with the tables that are mapped
+// and not passed over: a *problem for one, joined if there are several.
+func (f *found) problems(publication string, pass func(table string) bool) error {
 	var errs []error
 	for i := range f.tables {
 		t := &f.tables[i]
+		if pass(t.String()) {
+			continue
+		}
 		p := tableProblem(t)
 		if p == nil {
 			p = publishedProblem(publication, f.publication, t)
 		}
-		if p == nil {
-			continue
+		if p != nil {
+			errs = append(errs, p)
 		}
-		if was != nil {
-			if _, captured := was.Tables[t.String()]; captured {
-				return &brokenError{p.subject + ": " + p.detail}
-			}
-		}
-		errs = append(errs, p)
 	}
 	return errors.Join(errs...)
 }
-
-// brokenError says why the past is not continued.
-type brokenError struct{ reason string }
-
-func (e *brokenError) Error() string { return e.reason }
 
 // identity is what positions taken now belong to.
 func (f *found) identity() identity {
@@ -114,14 +105,14 @@ func (f *found) identity() identity {
 }
 
 // prove shows that what follows position at, which belongs to was, is all in
-// the stream. What cannot be shown is a *capture.GapError.
-func (s *Source) prove(ctx context.Context, l *link, was identity, at lsn) (found, error) {
-	f, err := s.look(ctx, l)
-	if err != nil {
-		return f, err
+// the stream. What cannot be shown is a *capture.GapError, or, of one entity
+// alone, a problem of that; those in halted do not matter.
+func (s *Source) prove(ctx context.Context, l *link, was identity, at lsn, halted []string) (f found, lost map[string]*problem, err error) {
+	if f, err = s.look(ctx, l); err != nil {
+		return f, nil, err
 	}
 	if f.system.SystemID == was.SystemID && f.system.Timeline < was.Timeline {
-		return f, &pastError{now: f.system.Timeline, was: was.Timeline}
+		return f, nil, &pastError{now: f.system.Timeline, was: was.Timeline}
 	}
 	reason := was.breaks(f.identity(), f.forks, at)
 	if reason == "" && !(zooZ4 && s.makeAgain(ctx, l, &f)) {
@@ -131,13 +122,13 @@ func (s *Source) prove(ctx context.Context, l *link, was identity, at lsn) (foun
 		reason = f.unsynced(was.Timeline)
 	}
 	if reason != "" {
-		return f, s.gap(reason)
+		return f, nil, s.gap(reason)
 	}
-	if err := s.tableProblems(&f, was); err != nil {
-		return f, err
+	if lost, err = s.lostTables(&f, was, halted); err != nil {
+		return f, nil, err
 	}
 	s.sayLeft(was, f.identity())
-	return f, nil
+	return f, lost, nil
 }
 
 // unsynced says why a slot that is there after a promotion proves nothing. The
@@ -195,15 +186,44 @@ func (f *found) breaks(at lsn) string {
 	return ""
 }
 
-// tableProblems turns what is wrong with tables into an error: a gap where
-// changes of a captured table can have been missed.
-func (s *Source) tableProblems(f *found, was identity) error {
-	err := f.problems(s.cfg.Publication, &was)
-	var broken *brokenError
-	if errors.As(err, &broken) {
-		return s.gap(broken.reason)
+// lostTables says which captured entities are not carried on by what is there
+// now; a table that is not captured yet has to be whole.
+func (s *Source) lostTables(f *found, was identity, halted []string) (map[string]*problem, error) {
+	if p := f.publication; f.hasPublication && (!p.Insert || !p.Update || !p.Delete || !p.Truncate) {
+		return nil, s.gap(fmt.Sprintf("publication %s does not publish every kind of change", s.cfg.Publication))
 	}
-	return err
+	stopped := map[string]bool{}
+	for _, name := range halted {
+		if e, ok := s.cfg.Rules.Entity(name); ok {
+			stopped[plain(e.Table(s.cfg.Side))] = true
+		}
+	}
+	err := f.problems(s.cfg.Publication, func(table string) bool {
+		_, captured := was.Tables[table]
+		return captured || stopped[table]
+	})
+	return s.haltsOf(f, was, halted), err
+}
+
+// identityBut is found's identity without the tables of these entities.
+func (s *Source) identityBut(f *found, halted []string) identity {
+	id := f.identity()
+	for _, name := range halted {
+		if e, ok := s.cfg.Rules.Entity(name); ok {
+			delete(id.Tables, plain(e.Table(s.cfg.Side)))
+		}
+	}
+	return id
+}
+
+// lostReason is what stands for all of lost where nobody takes halts.
+func (s *Source) lostReason(lost map[string]*problem) string {
+	for _, e := range s.cfg.Rules.Entities() {
+		if p := lost[e.Name]; p != nil {
+			return p.subject + ": " + p.detail
+		}
+	}
+	return ""
 }
 
 func (s *Source) gap(reason string) error {

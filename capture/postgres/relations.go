@@ -14,19 +14,21 @@ type mapped struct {
 	table    schemas.TableName
 	entity   *schemas.Entity // nil: the table is not mapped
 	columns  []string
-	identity []bool // the column is part of the replica identity; of a partitioned table in full: of its primary key
-	parted   bool   // the table is partitioned
+	types    []uint32 // by column: the oid of its type
+	identity []bool   // the column is part of the replica identity; of a partitioned table in full: of its primary key
+	parted   bool     // the table is partitioned
 
 	// keyed says that the replica identity holds the canonical key, so that an
 	// update without an old row has not changed it. Found with the first one.
 	keyed bool
 	// noticed says that what the description means for the table was looked at.
 	noticed bool
+	broken  *problem // why its rows cannot be carried on; of a noticed one
 }
 
 // same says that two descriptions say the same to us.
 func (m *mapped) same(o *mapped) bool {
-	return m.table == o.table && m.parted == o.parted && slices.Equal(m.columns, o.columns) && slices.Equal(m.identity, o.identity)
+	return m.table == o.table && m.parted == o.parted && slices.Equal(m.columns, o.columns) && slices.Equal(m.types, o.types) && slices.Equal(m.identity, o.identity)
 }
 
 // row makes an image of a tuple, in columns.
@@ -114,6 +116,7 @@ func (r *relations) describe(d relation) *mapped {
 		m.entity = e
 		for _, c := range d.columns {
 			m.columns = append(m.columns, c.name)
+			m.types = append(m.types, c.oid)
 			m.identity = append(m.identity, c.inIdentity)
 		}
 		// Partitions do not inherit a full replica identity: unless they have their own, they log their primary key,
@@ -133,16 +136,6 @@ func (r *relations) describe(d relation) *mapped {
 	}
 	r.known[d.id] = m
 	return m
-}
-
-// missing lists the columns that the rules want and the relation has not.
-func (m *mapped) missing(side schemas.Side) (columns []string) {
-	for i := range m.entity.Fields {
-		if c, ok := m.entity.Fields[i].Column(side); ok && !slices.Contains(m.columns, c) && !m.entity.Fields[i].Ignore {
-			columns = append(columns, c)
-		}
-	}
-	return columns
 }
 
 // of returns the relation of a row with that many columns.

@@ -15,11 +15,21 @@ type effect struct {
 }
 
 // did is what a row message does: one thing, two where it moves the row to
-// another key, or nothing that can be said.
+// another key, or nothing that can be said. Where it is not known what row it
+// was, but what it is now, it is refused and an insert.
 type did struct {
 	n       int
 	effects [2]effect
-	refused error // why there is no canonical key
+	refused error    // why there is no canonical key
+	had     []string // the key that the refused row had; nil: not known
+}
+
+// ordinals is how many it takes: the refused row's comes first.
+func (d *did) ordinals() uint32 {
+	if d.refused != nil {
+		return uint32(d.n + 1)
+	}
+	return uint32(d.n)
 }
 
 func (d *did) add(op schemas.Op, key []string, before, after schemas.Row) {
@@ -46,7 +56,7 @@ func (a *assembler) row(t *txn, kind byte, rest string) error {
 	if t.spill != nil {
 		a.passing.reset()
 		d := a.effects(m, kind, &r, &a.passing)
-		ordinal, err := t.take(uint32(max(d.n, 1)))
+		ordinal, err := t.take(d.ordinals())
 		if err != nil {
 			return err
 		}
@@ -54,29 +64,34 @@ func (a *assembler) row(t *txn, kind byte, rest string) error {
 		return t.keep(record{kind, t.use(m), ordinal, rest})
 	}
 	d := a.effects(m, kind, &r, &a.rows)
-	ordinal, err := t.take(uint32(max(d.n, 1)))
+	ordinal, err := t.take(d.ordinals())
 	if err != nil {
 		return err
 	}
 	t.rows += uint32(d.n)
 	w := waiting{m: m, record: record{kind: kind, ordinal: ordinal, rest: rest}}
+	whole := w.record
 	if d.refused != nil {
-		w.refused = a.rowError(t, m, ordinal, kind, rest, d.refused)
-		return a.wait(t, w)
+		w.refused = a.rowError(t, m, d.had, whole, d.refused)
+		if d.n == 0 {
+			return a.wait(t, w)
+		}
 	}
-	if d.n == 2 {
-		// Both stand for the same message, which the first has: they are spilled together or not at all.
-		w.change = a.made(t, m, ordinal, &d.effects[0])
-		t.waiting = append(t.waiting, w)
-		w = waiting{m: m, record: record{rest: rest}}
-		ordinal++
+	// Both stand for the same message, which the first has: they are spilled together or not at all.
+	for i := range d.n {
+		if i > 0 || d.refused != nil {
+			t.waiting = append(t.waiting, w)
+			w = waiting{m: m, record: record{ordinal: whole.ordinal + 1, rest: rest}}
+			whole.ordinal++
+		}
+		w.change, w.refused = a.made(t, m, &d.effects[i], whole)
 	}
-	w.change = a.made(t, m, ordinal, &d.effects[d.n-1])
 	return a.wait(t, w)
 }
 
 // effects says what a row message does. Its rows are cut out of columns.
 func (a *assembler) effects(m *mapped, kind byte, r *rowMessage, columns *slab[schemas.Column]) (d did) {
+	defer recovered(&d.refused)
 	var before, after schemas.Row
 	if r.oldKind != oldNone {
 		before = m.old(r.oldKind, r.old, columns)
@@ -93,6 +108,9 @@ func (a *assembler) effects(m *mapped, kind byte, r *rowMessage, columns *slab[s
 	after = m.row(r.new, columns)
 	fill(after, before)
 	if key, d.refused = m.entity.Key(a.cfg.Side, after); d.refused != nil {
+		if old, err := m.entity.Key(a.cfg.Side, before); err == nil {
+			d.had = old
+		}
 		return d
 	}
 	if kind == kindInsert {
@@ -111,6 +129,7 @@ func (a *assembler) update(m *mapped, d *did, key []string, before, after schema
 		old, err := m.entity.Key(a.cfg.Side, before)
 		if err != nil {
 			d.refused = m.explain(err)
+			d.add(schemas.OpInsert, key, nil, after)
 			return
 		}
 		if !slices.Equal(old, key) {
@@ -123,6 +142,7 @@ func (a *assembler) update(m *mapped, d *did, key []string, before, after schema
 		// part of it.
 		if _, err := m.entity.Key(a.cfg.Side, m.identityOf(after)); err != nil {
 			d.refused = m.explain(err)
+			d.add(schemas.OpInsert, key, nil, after)
 			return
 		}
 		m.keyed = true
@@ -136,10 +156,25 @@ func (m *mapped) explain(err error) error {
 		err, fullSQL([]string{qualified(m.table.Schema, m.table.Name)}))
 }
 
-// rowError gives up on a row.
-func (a *assembler) rowError(t *txn, m *mapped, ordinal uint32, kind byte, rest string, reason error) *RowError {
+// rowError gives up on a row; key is the one that it had, nil where that is not
+// known.
+func (a *assembler) rowError(t *txn, m *mapped, key []string, r record, reason error) *RowError {
+	a.time(t)
 	id := t.like.EventID
-	id.Ordinal = ordinal
-	return &RowError{EventID: id, Side: a.cfg.Side, Entity: m.entity.Name, Table: m.table,
-		Txn: t.like.Txn, Digest: messageDigest(string([]byte{kind}), rest), Err: reason}
+	id.Ordinal = r.ordinal
+	return &RowError{EventID: id, Side: a.cfg.Side, Entity: m.entity.Name, Table: m.table, Key: key, Txn: t.like.Txn,
+		CommitTS: t.like.CommitTS, CommitTSMin: t.like.CommitTSMin, Stamp: t.like.Stamp,
+		Digest: messageDigest(string([]byte{r.kind}), r.rest), Err: reason}
+}
+
+// imageOf is Image, where a panic is a problem of the row.
+func imageOf(e *schemas.Entity, side schemas.Side, row schemas.Row) (image schemas.Image, err error) {
+	defer recovered(&err)
+	return e.Image(side, row), nil
+}
+
+func recovered(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("reading the row panicked: %v", r)
+	}
 }

@@ -35,7 +35,19 @@ func (s *Source) Run(ctx context.Context, start capture.Start, epoch uint32, sin
 	r := &run{source: s, log: id, where: where, spillDir: spillDir,
 		delivery: &delivery{cfg: &s.cfg, epoch: epoch, sink: sink, bounds: b, stats: &s.counters, where: where, reached: at,
 			rows: beside{windows: s.windows, recent: s.recent}},
-		sampler: &sampler{source: s, bounds: b, sampled: make(chan struct{}, 1), left: make(chan error, 1), log: id}}
+		sampler: &sampler{source: s, bounds: b, sampled: make(chan struct{}, 1), left: make(chan error, 1), lost: make(chan map[string]*problem, 1), log: id},
+		halts:   newHalts(start.Halted)}
+	if to := r.delivery.refuser(); to != nil {
+		s.refuser.Store(&to)
+	}
+	r.halts.log = id
+	r.halts.tell = func(h capture.Halt) error {
+		s.windows.Halt(h.Entity)
+		return r.delivery.tellHalt(ctx, h)
+	}
+	for _, name := range start.Halted {
+		s.windows.Halt(name)
+	}
 
 	inner, cancel := context.WithCancelCause(ctx)
 	var sampling sync.WaitGroup
@@ -59,6 +71,7 @@ type run struct {
 	where    *positions
 	delivery *delivery
 	sampler  *sampler
+	halts    *halts
 	spillDir string
 	whole    bool // the next connection is not to stream transactions before they end
 }
@@ -122,8 +135,11 @@ func (r *run) connection(ctx context.Context) error {
 		return err
 	}
 	defer l.close()
-	f, err := s.prove(ctx, l, r.log, d.reached)
+	f, lost, err := s.prove(ctx, l, r.log, d.reached, r.halts.names())
 	if err != nil {
+		return err
+	}
+	if err := r.stop(lost); err != nil {
 		return err
 	}
 	if f.slot.ActivePID != 0 {
@@ -135,11 +151,12 @@ func (r *run) connection(ctx context.Context) error {
 	if is := s.streams.Load(); is != nil && is.Timeline != f.identity().Timeline {
 		s.windows.Void("", "the server is on another timeline")
 	}
-	r.log = f.identity()
+	r.log = s.identityBut(&f, r.halts.names())
+	r.halts.log = r.log
 	is := r.log
 	s.streams.Store(&is)
 	d.timeline = r.log.Timeline
-	r.sampler.follow(r.log)
+	r.sampler.follow(r.log, r.halts.names())
 	d.bounds.setLag(f.server.writerLag())
 
 	l.streamOnly()
@@ -173,7 +190,10 @@ func (r *run) streaming(ctx context.Context, stream *stream, catalog map[string]
 			known: map[uint32]*mapped{}, noticed: map[uint32]*mapped{}},
 		spills: spills{dir: r.spillDir, limit: s.cfg.SpillBytes, stats: &s.counters}, streams: map[uint32]*txn{}}
 	d.last.connects()
-	a.refuse = func(e *RowError) error { return s.quarantine(ctx, e) }
+	a.refuse = func(e *RowError) error { return s.quarantine(ctx, d.refuser(), e) }
+	if d.refuser() != nil {
+		a.halts = r.halts
+	}
 
 	// What an earlier connection or process held comes again.
 	if err := a.spills.clean(); err != nil {
@@ -195,7 +215,7 @@ func (r *run) streaming(ctx context.Context, stream *stream, catalog map[string]
 		case <-inner.Done():
 		}
 	})
-	err := d.run(ctx, inner, q, a, r.sampler.sampled, stream)
+	err := d.run(ctx, inner, q, a, r, stream)
 	if cause := context.Cause(inner); errors.Is(err, context.Canceled) && cause != nil {
 		err = cause
 	}
@@ -205,10 +225,6 @@ func (r *run) streaming(ctx context.Context, stream *stream, catalog map[string]
 		err = e
 	}
 
-	var broken *brokenError
-	if errors.As(err, &broken) {
-		err = s.gap(broken.reason)
-	}
 	// The server learns what became durable in the end, whatever ended it.
 	if flushed, e := r.where.flushed(); e == nil {
 		if e := stream.farewell(lsn(r.where.handed.Load()), flushed); e != nil {
@@ -218,11 +234,22 @@ func (r *run) streaming(ctx context.Context, stream *stream, catalog map[string]
 	return err
 }
 
-func (s *Source) quarantine(ctx context.Context, e *RowError) error {
-	if s.cfg.Quarantine == nil {
+// stop halts entities between transactions.
+func (r *run) stop(lost map[string]*problem) error {
+	if len(lost) == 0 {
+		return nil
+	}
+	if r.delivery.refuser() == nil {
+		return r.source.gap(r.source.lostReason(lost))
+	}
+	return r.delivery.stop(&r.source.cfg, r.halts, lost)
+}
+
+func (s *Source) quarantine(ctx context.Context, sink capture.Refuser, e *RowError) error {
+	if sink == nil {
 		return e
 	}
-	if err := s.cfg.Quarantine(ctx, e); err != nil {
+	if err := sink.Quarantine(ctx, e.record()); err != nil {
 		return &sinkError{fmt.Errorf("quarantine: %w", err)}
 	}
 	return nil

@@ -27,19 +27,23 @@ const (
 type sampler struct {
 	source  *Source
 	bounds  *bounds
-	watch   slotWatch     // of the sampling goroutine
-	sampled chan struct{} // of capacity 1: there is a new sample
-	left    chan error    // of capacity 1: why the stream has to be given up for another server; read by the connection
+	watch   slotWatch                // of the sampling goroutine
+	sampled chan struct{}            // of capacity 1: there is a new sample
+	lost    chan map[string]*problem // of capacity 1: entities that the stream no longer carries; read by the delivery
+	left    chan error               // of capacity 1: why the stream has to be given up for another server; read by the connection
 
 	mu  sync.Mutex
 	log identity // of the stream; under mu
+	// halted are the entities that the stream passed over when it began; under mu.
+	halted []string
 }
 
-// follow says which log the stream is of. Samples of another history count no
+// follow says which log the stream is of, and what it passes over. Samples of another history count no
 // more.
-func (s *sampler) follow(id identity) {
+func (s *sampler) follow(id identity, halted []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.halted = halted
 	if id.Timeline != s.log.Timeline {
 		s.bounds.forget()
 		select {
@@ -70,6 +74,12 @@ func (s *sampler) noted(now identity) {
 	if now.Timeline == s.log.Timeline {
 		s.log.Tables = now.Tables
 	}
+}
+
+func (s *sampler) passed() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.halted
 }
 
 func (s *sampler) followed() identity {
@@ -205,12 +215,20 @@ func (s *sampler) inspect(ctx context.Context, conn *pgconn.PgConn) (timeline in
 	if reason := was.breaks(f.identity(), nil, 0); reason != "" {
 		return 0, s.source.gap(reason)
 	}
-	if err := s.source.tableProblems(&f, was); err != nil {
+	lost, err := s.source.lostTables(&f, was, s.passed())
+	if err != nil {
 		return 0, err
 	}
-	now := f.identity()
-	s.source.sayLeft(was, now)
-	s.noted(now)
+	if len(lost) > 0 {
+		select {
+		case s.lost <- lost: // what was said before is passed over there
+		default:
+		}
+	} else {
+		now := f.identity()
+		s.source.sayLeft(was, now)
+		s.noted(now)
+	}
 	return who.Timeline, s.inspectSlot(ctx, conn, f.server.KeepMB)
 }
 

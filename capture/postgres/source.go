@@ -15,6 +15,7 @@ type Source struct {
 	cfg      Config
 	log      *slog.Logger
 	counters counters
+	refuser  atomic.Pointer[capture.Refuser] // of the run; nil: its sink takes nothing but changes
 
 	windows *baseline.Windows        // chunks of the tables' rows that are being read
 	recent  *recent                  // transactions that their snapshots may not see

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -253,15 +252,13 @@ func TestI23_RowWithoutKeyIsNotSkipped(t *testing.T) {
 	if err := capturing(t, s, start, newSink()).failed(); !errors.As(err, &refused) || refused.Ordinal != 1 || refused.Pos == "" || refused.Digest == (schemas.Digest{}) {
 		t.Fatal(err)
 	}
-	var got []*RowError
-	cfg.Quarantine = func(_ context.Context, e *RowError) error {
-		got = append(got, e)
-		return nil
-	}
-	r := capturing(t, New(cfg), start, newSink())
+	to := newSink()
+	to.refuses = true
+	r := capturing(t, New(cfg), start, to)
 	want(t, r.caughtUp(d), "0 insert [1]: - -> id=1 status=NULL amount=NULL note=NULL", "2 insert [2]: - -> id=2 status=NULL amount=NULL note=NULL")
 	r.stop()
-	if len(got) != 1 || got[0].EventID != refused.EventID || got[0].Digest != refused.Digest || got[0].Entity != "order" {
-		t.Errorf("quarantined %v, refused before %v", got, refused)
+	got := to.refused
+	if len(got) != 1 || got[0].EventID != refused.EventID || got[0].Digest != refused.Digest || got[0].Entity != "order" || got[0].Key != nil || got[0].CommitTS == 0 {
+		t.Errorf("quarantined %+v, refused before %v", got, refused)
 	}
 }

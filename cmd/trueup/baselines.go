@@ -35,6 +35,17 @@ func (p *pipeline) openBaselines() error {
 		if err != nil {
 			return err
 		}
+		// A halt has voided what was read: of those that are taken up now, and of the others when they will be.
+		s := c.runner.Status()
+		void := s.Resumed
+		for _, h := range s.Halts {
+			void = append(void, h.Entity)
+		}
+		for _, entity := range void {
+			if err := c.rows.Forget(entity); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -68,5 +68,5 @@ func captureToStdout(cmd *cobra.Command, file string, side schemas.Side, until s
 		return err
 	}
 	return capture.Print(cmd.Context(), capture.PrintConfig{Side: side, Source: sourceName(m, side), StatePath: dir.Path("capture.json"),
-		Until: until}, src, cmd.OutOrStdout())
+		Until: until, Rules: rules.Version}, src, cmd.OutOrStdout())
 }

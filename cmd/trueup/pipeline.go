@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +30,8 @@ type pipelineConfig struct {
 	migration *schemas.Migration
 	stages    stages
 	newEpoch  map[schemas.Side]bool
-	listen    string // where metrics and health are served; empty: nowhere
+	listen    string   // where metrics and health are served; empty: nowhere
+	resume    []string // halted entities to take up again
 	log       *slog.Logger
 }
 
@@ -68,7 +70,12 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 	if err != nil {
 		return nil, err
 	}
-	if err := preflight(ctx, m, cfg.newEpoch); err != nil {
+	for _, name := range cfg.resume {
+		if _, ok := rules.Entity(name); !ok {
+			return nil, fmt.Errorf("--resume %s: %s has no such entity", name, m.Path)
+		}
+	}
+	if err := preflight(ctx, cfg); err != nil {
 		return nil, err
 	}
 	p = &pipeline{cfg: cfg, rules: rules, started: time.Now()}
@@ -108,17 +115,26 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 }
 
 // preflight is "trueup check", of which only what keeps Trueup from running
-// counts. What is wrong with a slot does not where it is given up: for a new
-// epoch.
-func preflight(ctx context.Context, m *schemas.Migration, newEpoch map[schemas.Side]bool) error {
+// counts. What is wrong with a slot does not where it is given up, for a new
+// epoch; nor the table of an entity that was captured before, which halts alone.
+func preflight(ctx context.Context, cfg pipelineConfig) error {
+	m, newEpoch := cfg.migration, cfg.newEpoch
 	findings, err := checkAll(ctx, m)
 	if err != nil {
 		return err
+	}
+	started := map[string]bool{}
+	for _, side := range schemas.Sides {
+		started[side.String()] = capture.Started(filepath.Join(cfg.migration.DataDir, captureFile(side)))
 	}
 	var errs []error
 	for _, f := range findings {
 		side, _ := schemas.ParseSide(f.Where) // none: the log's or the data directory's
 		if newEpoch[side] && f.Subject == "slot "+slotName(m, side, "") {
+			continue
+		}
+		if f.Severity == capture.Fail && f.Entity != "" && started[f.Where] && !newEpoch[side] {
+			cfg.log.Warn("a table is not as it should be", "side", f.Where, "entity", f.Entity, "subject", f.Subject, "err", f.Detail, "remedy", f.Remedy)
 			continue
 		}
 		if f.Severity == capture.Fail {
@@ -135,6 +151,9 @@ func preflight(ctx context.Context, m *schemas.Migration, newEpoch map[schemas.S
 	return nil
 }
 
+// captureFile is the state file of a side's capture.
+func captureFile(side schemas.Side) string { return "capture-" + side.String() + ".json" }
+
 // openCaptures takes positions in both stores, and on the first start says in
 // the log under which rules it begins.
 func (p *pipeline) openCaptures(ctx context.Context) error {
@@ -144,7 +163,7 @@ func (p *pipeline) openCaptures(ctx context.Context) error {
 			return err
 		}
 		r, err := capture.NewRunner(capture.RunnerConfig{Side: side, Source: sourceName(p.cfg.migration, side), Rules: p.rules,
-			StatePath: p.dir.Path("capture-" + side.String() + ".json"), NewEpoch: p.cfg.newEpoch[side], Log: p.cfg.log}, p.log)
+			StatePath: p.dir.Path(captureFile(side)), NewEpoch: p.cfg.newEpoch[side], Resume: p.cfg.resume, Log: p.cfg.log}, p.log)
 		if err != nil {
 			return err
 		}

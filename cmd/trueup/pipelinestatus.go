@@ -48,7 +48,10 @@ func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {
 			s.Keys.Unknown[string(reason)] = n
 		}
 		n := r.Records
-		s.Records = recordCounts{n.Consumed, n.Applied, n.Duplicate, n.OutOfScope, n.Quarantined, n.Waiting, p.behind(ctx, r.Next)}
+		s.Records = recordCounts{n.Consumed, n.Applied, n.Duplicate, n.OutOfScope, n.Quarantined, n.Waiting, p.behind(ctx, r.Next), n.Unaccounted()}
+		if lost := n.Unaccounted(); lost != 0 {
+			s.Problems = append(s.Problems, fmt.Sprintf("%d records are not accounted for: this is a fault of Trueup, report it", lost))
+		}
 		for partition, why := range r.Stopped {
 			s.Problems = append(s.Problems, fmt.Sprintf("partition %d has stopped: %s", partition, why))
 		}
@@ -111,7 +114,16 @@ const maxFrontierAge = 10 * time.Second
 func (s *statusFile) addSide(c *captured, now time.Time) {
 	r := c.runner.Status()
 	side := sideStatus{Source: r.Source, Epoch: r.Epoch, Position: r.Pos, Acked: r.AckedPos, Changes: r.Changes,
-		ClockOffset: int64(r.Offset), ClockError: int64(r.OffsetErr), Gap: r.Gap}
+		ClockOffset: int64(r.Offset), ClockError: int64(r.OffsetErr), Gap: r.Gap,
+		Halted: r.Halts, Quarantined: r.Refused, QuarantinedCount: r.RefusedCount}
+	for _, h := range r.Halts {
+		s.Problems = append(s.Problems, fmt.Sprintf("%s: entity %s has halted at %s: %s; %s", c.side, h.Entity, h.Pos, h.Reason, h.Remedy))
+	}
+	if n := r.RefusedCount; n > 0 {
+		last := r.Refused[len(r.Refused)-1]
+		s.Problems = append(s.Problems, fmt.Sprintf("%s: %d rows could not be read and are quarantined; the latest is of %s, at %s, ordinal %d, digest %s: %s",
+			c.side, n, last.Entity, last.Pos, last.Ordinal, last.Digest, last.Reason))
+	}
 	if r.Frontier != 0 {
 		side.Frontier = r.Frontier.String()
 		side.LagMs = (schemas.MicrosOf(now) - (r.Frontier - r.Offset)).Duration().Milliseconds()

@@ -13,7 +13,7 @@ import (
 
 func newRun() *cobra.Command {
 	var file, only, listen string
-	var newEpoch []string
+	var newEpoch, resume []string
 	cmd := &cobra.Command{
 		Use:   "run -f migration.yaml",
 		Short: "Capture, compare and repair until stopped",
@@ -30,7 +30,7 @@ be proven the side stops, and says what to do.`,
 			if err != nil {
 				return err
 			}
-			cfg := pipelineConfig{migration: m, newEpoch: map[schemas.Side]bool{}, listen: listen, log: newLogger(cmd.ErrOrStderr())}
+			cfg := pipelineConfig{migration: m, newEpoch: map[schemas.Side]bool{}, resume: resume, listen: listen, log: newLogger(cmd.ErrOrStderr())}
 			if cfg.stages, err = parseStages(only); err != nil {
 				return err
 			}
@@ -50,6 +50,8 @@ be proven the side stops, and says what to do.`,
 		"serve /metrics, /healthz, /readyz and /status here, such as 127.0.0.1:9464; on a loopback address also /debug/pprof")
 	cmd.Flags().StringSliceVar(&newEpoch, "new-epoch", nil,
 		"accept a gap of this side (legacy, target): go on from its present position; what was known of it is unknown until it is read again")
+	cmd.Flags().StringSliceVar(&resume, "resume", nil,
+		"take this halted entity up again: its changes count from here on; a change of the migration.yaml takes up every halted one")
 	return cmd
 }
 

@@ -43,6 +43,10 @@ type sideStatus struct {
 	ClockError  int64  `json:"clock_error_us"`
 	Gap         string `json:"gap,omitempty"`
 
+	Halted           []capture.Halt    `json:"halted,omitempty"`            // entities that are not carried on
+	Quarantined      []capture.Refused `json:"quarantined,omitempty"`       // the latest rows that could not be read
+	QuarantinedCount int64             `json:"quarantined_count,omitempty"` // all of them in this epoch
+
 	Slot     *postgres.SlotStats `json:"slot,omitempty"`     // what PostgreSQL keeps for this side
 	Warnings []capture.Finding   `json:"warnings,omitempty"` // nothing is wrong yet
 
@@ -65,6 +69,8 @@ type recordCounts struct {
 	Quarantined int64 `json:"quarantined"`
 	Waiting     int64 `json:"waiting"`
 	Behind      int64 `json:"behind"` // records of the log not consumed yet
+	// Unaccounted is consumed less all that became of it; always 0.
+	Unaccounted int64 `json:"unaccounted"`
 }
 
 type compensationStatus struct {
