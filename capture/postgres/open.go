@@ -78,7 +78,7 @@ func (s *Source) begin(ctx context.Context, l *link, intended string) (capture.S
 			return capture.Start{}, err
 		}
 	}
-	if err := f.problems(s.cfg.Publication, func(string) bool { return false }); err != nil {
+	if err := f.problems(s.cfg.Publication, nil); err != nil {
 		return capture.Start{}, err
 	}
 	// The server waits for the transactions that are open now to end.

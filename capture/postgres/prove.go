@@ -73,12 +73,12 @@ func (s server) problem() error {
 }
 
 // problems returns everything that is wrong with the tables that are mapped
-// and not passed over: a *problem for one, joined if there are several.
+// and not passed over (nil: none is): a *problem for one, joined if there are several.
 func (f *found) problems(publication string, pass func(table string) bool) error {
 	var errs []error
 	for i := range f.tables {
 		t := &f.tables[i]
-		if pass(t.String()) {
+		if pass != nil && pass(t.String()) {
 			continue
 		}
 		p := tableProblem(t)
