@@ -227,6 +227,8 @@ func TestI3_SpilledTransactionSurvivesConnections(t *testing.T) {
 	want(t, r.caughtUp(d), "0 insert [1]: - -> id=1 status=small amount=NULL note=NULL")
 	d.exec("select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = $1", cfg.Slot)
 	until(t, "another connection", func() bool { return s.Stats().Connections == 2 })
+	// What stands before the position asked for the server streams only together with something after it.
+	open.do(wide(4000))
 	until(t, "the transaction again", spilled(cfg.SpillDir))
 	r.stop()
 	noFiles(t, cfg.SpillDir)
@@ -238,11 +240,11 @@ func TestI3_SpilledTransactionSurvivesConnections(t *testing.T) {
 	r = capturing(t, s, start, newSink())
 	open.do(wide(3000), "commit")
 	got := r.caughtUp(d)
-	if len(got) != 600 {
+	if len(got) != 800 {
 		t.Fatalf("%d changes", len(got))
 	}
 	for i, c := range got {
-		if c.Ordinal != uint32(i) || c.TxnRows != 600 || c.Tag.WriteID != "w" {
+		if c.Ordinal != uint32(i) || c.TxnRows != 800 || c.Tag.WriteID != "w" {
 			t.Fatalf("%s: tag %q, of %d rows", said(c), c.Tag.WriteID, c.TxnRows)
 		}
 	}
