@@ -7,6 +7,7 @@
 # make huge      one transaction of ROWS rows, streamed and not; resident memory
 # make zoo       bugs that such programs had, put in one at a time: a named test has to fail; ZOO=z4 chooses
 # make baseline-campaign  ROWS rows read beside writers, then compared with SELECT; resident memory
+# make sim       the whole pipeline from SEEDS seeds on SIM_WORKERS cores; make test has a sample of it
 # make fuzz      every fuzz test for FUZZTIME each; FUZZ=regexp chooses
 # make generate  generated code, from its sources
 # make build     bin/trueup, static
@@ -18,6 +19,8 @@ BENCH_FLAGS ?=
 FUZZ      ?= .
 ROWS      ?= 10000000
 FUZZTIME  ?= 30s
+SEEDS     ?= 10000
+SIM_WORKERS ?= 2
 DEMO_FLAGS ?=
 # The slowest package has minutes to spare on two cores; a hang still ends.
 TEST_TIMEOUT ?= 20m
@@ -76,6 +79,9 @@ zoo:
 baseline-campaign:
 	@scripts/setup test
 	$(GO) test -count 1 -timeout 60m -v -run TestI10_BaselineCampaign ./capture/postgres -baseline-rows $(ROWS)
+
+sim:
+	$(GO) test -count=1 -timeout 60m -v -run 'TestSeeds$$' ./sim -sim.seeds $(SEEDS) -sim.workers $(SIM_WORKERS)
 
 fuzz:
 	scripts/fuzz "$(FUZZTIME)" "$(FUZZ)"

@@ -1,0 +1,279 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// oracle knows the true histories. It shares no code with the core: it judges by
+// the times at which things happened, which the core never sees.
+type oracle struct {
+	*world
+	open    map[rowKey]*schemas.Divergence
+	from    map[rowKey]basis
+	reads   map[schemas.EventID]int // versions that baselines read: index in the history
+	refused map[rowKey]string       // repairs that have no plan, with the reason
+	effects map[string]int          // by compensation
+	opened  map[schemas.Kind]int
+	broke   bool // history was lost or could not be read: what the core then knows of order is not what happened
+	closed  int
+}
+
+// basis is where both histories of a key were equal last, as a divergence that
+// was closed there proves.
+type basis struct{ authority, follower int }
+
+func newOracle(w *world) *oracle {
+	return &oracle{world: w, open: map[rowKey]*schemas.Divergence{}, from: map[rowKey]basis{}, reads: map[schemas.EventID]int{},
+		refused: map[rowKey]string{}, effects: map[string]int{}, opened: map[schemas.Kind]int{}}
+}
+
+// hear takes an event as it is published.
+func (o *oracle) hear(v *verdict) {
+	d := &v.d
+	k := keyOf(d.Entity, d.Key)
+	o.verdicts++
+	o.note(k, "%s %s %s/%d: authority %s, follower %s", d.Stage, d.Verdict, d.ID, d.Sequence, shown(d.Authority), shown(d.Follower))
+	o.wholeTransactions(v)
+	was := o.open[k]
+	if (was == nil) != (d.Stage == schemas.Opened) || was != nil && (was.ID != d.ID || was.Sequence+1 != d.Sequence) || was == nil && d.Sequence != 0 {
+		o.broken("I11", "%s: %s %s/%d follows %+v", k, d.Stage, d.ID, d.Sequence, was)
+		return
+	}
+	switch d.Stage {
+	case schemas.Opened:
+		o.opened[d.Verdict]++
+		// Write ids pair versions only where both were read in time, so both readings have to find it lawful.
+		if !o.broke && !o.early(v) && !o.apart(k, v.seen) && o.lawful(k, v.seen, false) && o.lawful(k, v.seen, true) {
+			o.broken("I12", "%s: %s is opened, and the follower was never late or wrong", k, d.Verdict)
+		}
+		o.open[k] = d
+	case schemas.Updated:
+		o.open[k] = d
+	case schemas.Closed:
+		o.closed++
+		b := basis{o.index(k, d.Authority, v), o.index(k, d.Follower, v)}
+		if a, f := o.store[o.authority].past(k)[b.authority], o.store[o.follower()].past(k)[b.follower]; a.v != f.v {
+			o.broken("I28", "%s: closed with %q and %q", k, a.v, f.v)
+		}
+		o.from[k] = b
+		delete(o.open, k)
+	}
+}
+
+func (o *oracle) follower() schemas.Side { return o.authority.Other() }
+
+func shown(e *schemas.Evidence) string {
+	if e == nil {
+		return "nothing"
+	}
+	return e.Op.String() + " at " + e.Pos
+}
+
+// wholeTransactions holds a verdict to evidence that a progress has completed.
+func (o *oracle) wholeTransactions(v *verdict) {
+	for _, e := range []*schemas.Evidence{v.d.Authority, v.d.Follower, v.d.Cause, v.d.ClosedBy} {
+		if e != nil && indexAt(e.Pos) > v.seen[e.Side].complete {
+			o.broken("I13", "%v: rests on %s of %s, and that side is complete up to %d", v.d.Key, e.Pos, e.Side, v.seen[e.Side].complete)
+		}
+	}
+}
+
+// index finds evidence in the true history. Where there is none the row is
+// absent as of what was read.
+func (o *oracle) index(k rowKey, e *schemas.Evidence, v *verdict) int {
+	side := o.authority
+	if e != nil {
+		side = e.Side
+		if at, ok := o.reads[e.EventID]; ok {
+			return at
+		}
+		for i, h := range o.store[side].past(k) {
+			if h.wal >= 0 && pos(h.wal) == e.Pos && h.ord == e.Ordinal {
+				return i
+			}
+		}
+		o.broken("I26", "%s: evidence at %s/%d of %s is of no version of it", k, e.Pos, e.Ordinal, side)
+		return 0
+	}
+	if v.d.Authority != nil {
+		side = o.follower()
+	}
+	return o.store[side].index(k, v.seen[side].complete)
+}
+
+// early says whether a verdict fell while the authority lagged: decision 4 asks
+// the follower's frontier alone whether a version is overdue, and the authority
+// may have come back to what the follower has, unread.
+func (o *oracle) early(v *verdict) bool {
+	switch v.d.Verdict {
+	case schemas.Missing, schemas.Stale, schemas.Torn:
+		return v.seen[o.authority].frontier <= v.d.Since.Add(o.dials.window)
+	}
+	return false
+}
+
+// apart says whether what the follower has is nothing that the authority had
+// within the last window, or has had since.
+func (o *oracle) apart(k rowKey, read [3]seen) bool {
+	l, n := o.store[o.authority].past(k), o.store[o.follower()].past(k)
+	has := n[o.store[o.follower()].index(k, read[o.follower()].complete)].v
+	from := read[o.follower()].frontier - schemas.Micros(o.dials.window.Microseconds())
+	for i := range l {
+		if l[i].v == has && (i+1 == len(l) || l[i+1].at >= from) {
+			return false
+		}
+	}
+	return true
+}
+
+// lawful says whether the follower did nothing wrong as far as both frontiers
+// have come: there is a way to place its versions in the authority's history,
+// never backwards, such that each version is the authority's within a window,
+// and each of the authority's, or a newer one, is the follower's within a window.
+func (o *oracle) lawful(k rowKey, read [3]seen, ids bool) bool {
+	b := o.from[k]
+	l := o.store[o.authority].past(k)[b.authority:]
+	n := o.store[o.follower()].past(k)[b.follower:]
+	window := schemas.Micros(o.dials.window / time.Microsecond)
+	known, due := read[o.authority].frontier, read[o.follower()].frontier
+	if !read[o.authority].started || !read[o.follower()].started || l[0].v != n[0].v {
+		return false
+	}
+	places := []int{0}
+	next, owed := 1, 1
+	for {
+		late := owed < len(l) && l[owed].at+window < due
+		if next < len(n) && (!late || n[next].at <= l[owed].at+window) {
+			v := &n[next]
+			if v.wal >= read[o.follower()].complete {
+				if !late {
+					return true
+				}
+			}
+			var can []int
+			for j := places[0]; j < len(l); j++ {
+				if l[j].v == v.v && l[j].at <= v.at+window {
+					can = append(can, j)
+				}
+			}
+			if exact := slices.IndexFunc(l, func(a version) bool { return ids && v.id != "" && a.id == v.id && a.v == v.v }); exact >= places[0] {
+				can = slices.DeleteFunc(can, func(j int) bool { return j < exact }) // the write says which it is
+			}
+			if len(can) == 0 {
+				return v.at+window >= known
+			}
+			places = can
+			next++
+			continue
+		}
+		if !late {
+			return true
+		}
+		// Where the authority came back to a value that the follower still has, it need not be written again.
+		// A version that the authority had already is not one that it is about to write.
+		due := l[owed].at + window
+		first := slices.ContainsFunc(places, func(j int) bool { return l[j].at <= due })
+		var kept []int
+		for j := places[0]; j < len(l); j++ {
+			if j >= owed && (!first || l[j].at <= due) && (slices.Contains(places, j) || l[j].v == n[next-1].v && l[j].at <= due) {
+				kept = append(kept, j)
+			}
+		}
+		if len(kept) == 0 {
+			return false
+		}
+		places = kept
+		owed++
+	}
+}
+
+// planned holds a plan to what it rests on (I26).
+func (o *oracle) planned(d *schemas.Divergence, c *schemas.Compensation) {
+	k := keyOf(d.Entity, d.Key)
+	if c.Side != o.follower() || keyOf(c.Entity, c.Key) != k {
+		o.broken("I26", "%s: compensation %s writes %s of %s", k, c.ID, c.Key, c.Side)
+	}
+	if c.Statement == schemas.DeleteRow && d.Authority == nil && !d.AuthorityAbsent {
+		o.broken("I26", "%s: compensation %s deletes without evidence", k, c.ID)
+	}
+}
+
+// wrote holds an effect to its promises: it is the first of its compensation
+// (I24), the row was as judged (I25) and is as the authority had it (I26).
+func (o *oracle) wrote(p *pending, before value) {
+	k := keyOf(p.c.Entity, p.c.Key)
+	o.effects[p.c.ID]++
+	if o.effects[p.c.ID] > 1 {
+		o.broken("I24", "%s: compensation %s took effect %d times", k, p.c.ID, o.effects[p.c.ID])
+	}
+	judged, err := valueFrom(o.follower(), evidenceRow(p.d.Follower))
+	if err != nil || judged != before {
+		o.broken("I25", "%s: compensation %s was judged on %q and overwrote %q (%v)", k, p.c.ID, judged, before, err)
+	}
+	right, err := valueFrom(o.authority, evidenceRow(p.d.Authority))
+	if now := o.store[o.follower()].rows[k]; err != nil || right != now {
+		o.broken("I26", "%s: compensation %s of %q wrote %q (%v)", k, p.c.ID, right, now, err)
+	}
+}
+
+func evidenceRow(e *schemas.Evidence) schemas.Row {
+	if e == nil {
+		return nil
+	}
+	return e.Row
+}
+
+// settled says whether what is open is what differs, and nothing is to come.
+func (o *oracle) settled() (ok bool, why string) {
+	keys := o.keys()
+	for _, k := range keys {
+		differs := o.store[schemas.Legacy].rows[k] != o.store[schemas.Target].rows[k]
+		switch {
+		case differs && o.open[k] == nil:
+			return false, k.String() + " differs, and nothing is open"
+		case !differs && o.open[k] != nil:
+			return false, k.String() + " is equal, and " + o.open[k].ID + " is open"
+		case differs && o.dials.apply && o.refused[k] == "":
+			return false, k.String() + " differs, and is not repaired"
+		}
+	}
+	var sum schemas.Summary
+	sum.Unknown = map[schemas.Reason]int64{}
+	for _, c := range o.comparators {
+		t := c.core.Totals()
+		sum.Equal += t.Equal
+		sum.Diverged += t.Diverged
+		for reason, n := range t.Unknown { // any order: they are added up
+			sum.Unknown[reason] += n
+		}
+		if w := c.core.Counters().Waiting; w != 0 {
+			return false, "changes wait for a progress"
+		}
+	}
+	for _, reason := range schemas.Reasons {
+		if sum.Unknown[reason] != 0 {
+			return false, "keys are unknown: " + string(reason)
+		}
+	}
+	if int(sum.Diverged) != len(o.open) {
+		return false, "the core counts other divergences than were published"
+	}
+	return true, ""
+}
+
+// keys are all that either store ever had, in order.
+func (o *oracle) keys() []rowKey {
+	var keys []rowKey
+	for _, e := range []string{orderEntity, lineEntity} {
+		keys = append(keys, o.store[schemas.Legacy].keys(e)...)
+		for _, k := range o.store[schemas.Target].keys(e) {
+			if !slices.Contains(keys, k) {
+				keys = append(keys, k)
+			}
+		}
+	}
+	return keys
+}

@@ -1,0 +1,116 @@
+package sim
+
+import (
+	"errors"
+	"flag"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+var (
+	oneSeed   = flag.Uint64("sim.seed", 0, "run only this seed")
+	seeds     = flag.Int("sim.seeds", 300, "run so many seeds")
+	firstSeed = flag.Uint64("sim.first", 1, "the first of them")
+	workers   = flag.Int("sim.workers", 2, "runs at a time")
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// I38: "After faults heal and writes stop, within N ticks: lag 0, no pending txn,
+// all keys settled, verdict set = oracle"; I11, I12, I13, I14, I15, I17, I18,
+// I21, I24, I25, I26 and I28 all the way.
+func TestSeeds(t *testing.T) {
+	if *oneSeed != 0 {
+		w, err := runSeed(*oneSeed, nil)
+		if err != nil {
+			t.Fatal(shorter(err, *oneSeed))
+		}
+		for _, e := range w.trace {
+			t.Log(e.text)
+		}
+		t.Logf("dials %+v: %d records, %d events of divergences, opened %v", w.dials, w.events, w.verdicts, w.oracle.opened)
+		return
+	}
+	began := time.Now()
+	var next, records, repairs, verdicts atomic.Int64
+	opened := map[schemas.Kind]int{}
+	var mu sync.Mutex // guards opened
+	var group sync.WaitGroup
+	for range *workers {
+		group.Go(func() {
+			for !t.Failed() {
+				n := next.Add(1)
+				if n > int64(*seeds) {
+					return
+				}
+				seed := *firstSeed + uint64(n) - 1
+				w, err := runSeed(seed, nil)
+				if err != nil {
+					t.Error(shorter(err, seed))
+					return
+				}
+				records.Add(int64(w.events))
+				repairs.Add(int64(len(w.oracle.effects)))
+				verdicts.Add(int64(w.verdicts))
+				mu.Lock()
+				for kind, n := range w.oracle.opened {
+					opened[kind] += n
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	took := time.Since(began).Seconds()
+	t.Logf("%d seeds in %.1f s: %.0f seeds/s, %.0f records/s; %d records, %d events of divergences, %d repairs, opened %v", *seeds, took,
+		float64(*seeds)/took, float64(records.Load())/took, records.Load(), verdicts.Load(), repairs.Load(), opened)
+	for _, kind := range []schemas.Kind{schemas.Missing, schemas.Stale, schemas.Mismatch, schemas.Reordered, schemas.Rogue, schemas.Resurrected, schemas.Torn} {
+		if opened[kind] == 0 && !t.Failed() && *seeds >= 100 {
+			t.Errorf("no %s in any run: they are too tame", kind)
+		}
+	}
+}
+
+// shorter looks for a shorter run of the seed that fails too, with fewer keys.
+func shorter(err error, seed uint64) error {
+	for length := 2 * second; length < 30*second; length += second {
+		_, short := runSeed(seed, func(d *dials) {
+			if d.length > length {
+				d.length = length
+			}
+		})
+		var f *Failure
+		if errors.As(short, &f) {
+			return errors.Join(err, errors.New("shorter, with the length set to "+time.Duration(length*1000).String()+":"), short)
+		}
+	}
+	return err
+}
+
+// The same seed gives the same run.
+func TestSameSeedSameRun(t *testing.T) {
+	for seed := uint64(1); seed <= 20; seed++ {
+		a, err := runSeed(seed, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := runSeed(seed, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(a.trace) != len(b.trace) {
+			t.Fatalf("seed %d: %d and %d things happened", seed, len(a.trace), len(b.trace))
+		}
+		for i := range a.trace {
+			if a.trace[i] != b.trace[i] {
+				t.Fatalf("seed %d: first\n%s\nthen\n%s", seed, a.trace[i].text, b.trace[i].text)
+			}
+		}
+	}
+}
