@@ -32,7 +32,7 @@ TOOLS := .cache/bin
 TOOL  := $(TOOLS)/.built
 
 .DELETE_ON_ERROR:
-.PHONY: demo build test lint bench races crash huge zoo baseline-campaign fuzz generate clean
+.PHONY: demo build test lint bench races crash huge zoo baseline-campaign fuzz generate clean sim
 
 demo:
 	@scripts/setup demo
