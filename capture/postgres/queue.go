@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// queueBytes bounds what is received and not yet handled: a few tens of
-	// thousands of small rows, enough to bridge a pause of the sink. A larger
+	// queueBytes bounds what is received and not yet handled: some thousands of
+	// small rows, enough to bridge a pause of the sink. A larger
 	// message comes alone.
-	queueBytes = 4 << 20
+	queueBytes = 2 << 20
 	// batchBytes is the size at which received messages are passed on although
 	// more have arrived: large enough that passing on costs nothing per row.
 	batchBytes = 64 << 10
