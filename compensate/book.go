@@ -3,7 +3,6 @@ package compensate
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -49,14 +48,6 @@ type book struct {
 	approved map[string]int                  // by entity and rule: writes that a person allowed
 }
 
-// aging is a divergence that another rule may take later.
-type aging struct {
-	d         schemas.Divergence
-	due       schemas.Micros
-	partition int32 // where its event stands, which has to be read again after a restart
-	offset    int64
-}
-
 // entry is a live compensation, or in its place why there is none: then c has no
 // id, and it lives until it is published.
 type entry struct {
@@ -88,13 +79,6 @@ const (
 	blocked              // for other rows, by a foreign key
 	doubted              // for the ledger: it may have been written
 )
-
-// writes is what was written for an open divergence.
-type writes struct {
-	last  schemas.Compensation
-	times int
-	at    time.Time // by the clock, for the alarm of an echo that does not come
-}
 
 const (
 	// rememberedIDs bounds what is remembered of the past, for events that are read again: far more than can be read
@@ -187,107 +171,6 @@ func (b *book) answer(d *schemas.Divergence, key string) (out []schemas.Event) {
 	return out
 }
 
-// age answers anew what has come into the age of another rule: with the same
-// event, at the time in the log at which that rule takes it, so that the plan is
-// the same whenever it is made.
-func (b *book) age() (out []schemas.Event) {
-	now := schemas.MicrosOf(b.now())
-	for _, key := range slices.Sorted(maps.Keys(b.aging)) {
-		a := b.aging[key]
-		if now < a.due {
-			continue
-		}
-		delete(b.aging, key)
-		d := a.d
-		e, _ := b.rules.Entity(d.Entity)
-		was, _ := e.Compensate.Choose(d.Verdict, b.rules.Stage, d.At.Sub(d.Since))
-		d.At = a.due
-		is, next := e.Compensate.Choose(d.Verdict, b.rules.Stage, d.At.Sub(d.Since))
-		if next > 0 {
-			b.aging[key] = aging{d, d.Since + schemas.Micros(next.Microseconds()), a.partition, a.offset}
-		}
-		_, wrote := b.written[d.ID]
-		en := b.live[key]
-		if is == was || wrote || en != nil && en.c.DivergenceID != d.ID || en != nil && en.state != waiting && en.state != holding {
-			continue // the same rule, or it is on its way already
-		}
-		if en != nil {
-			b.drop(en)
-			out = append(out, b.say(Conclude(&en.c, schemas.Superseded, "it came into the age of rule "+is.Name))...)
-		}
-		out = append(out, b.answer(&d, key)...)
-	}
-	return out
-}
-
-// observe looks at an event for what no single event shows.
-func (b *book) observe(d *schemas.Divergence, key string) (out []schemas.Event) {
-	w := b.watch(d.Entity)
-	if w == nil {
-		return nil
-	}
-	if d.Stage == schemas.Opened {
-		if field, share := w.field(d); field != "" {
-			out = append(out, b.trip(entityBreaker(breakerSameField, d.Entity),
-				"%.0f %% of the last %d divergences of %s differ in field %s: that is the mapping, not the data", 100*share, watchedFields, d.Entity, field)...)
-		}
-		if n, usual, jump := w.rate(d); jump {
-			out = append(out, b.trip(entityBreaker(breakerRate, d.Entity),
-				"%d divergences of %s in a minute, usually there are %.1f", n, d.Entity, usual)...)
-		}
-	}
-	return append(out, b.otherImage(d, key)...)
-}
-
-// tookBack confirms what was taken back, when it comes from the log.
-func (b *book) tookBack(d *schemas.Divergence) (out []schemas.Event) {
-	for _, v := range []*schemas.Evidence{d.Authority, d.Follower} {
-		if v == nil {
-			continue
-		}
-		if c, ok := b.undone[v.Tag.CompensationID]; ok {
-			delete(b.undone, c.ID)
-			o := Conclude(&c, schemas.Confirmed, "")
-			o.At = d.At
-			out = append(out, b.say(o)...)
-		}
-	}
-	return out
-}
-
-// otherImage looks whether a change under our tag holds what we wrote. If it does
-// not, a trigger has changed it, or somebody else writes under our tag: the
-// comparator judges the row as anybody's, and the rule stops.
-func (b *book) otherImage(d *schemas.Divergence, _ string) []schemas.Event {
-	w, ok := b.written[d.ID]
-	side := w.last.Side
-	var v *schemas.Evidence
-	switch {
-	case !ok:
-		return nil
-	case side == d.Side:
-		v = d.Authority
-	default:
-		v = d.Follower
-	}
-	if v == nil || v.Tag.CompensationID != w.last.ID {
-		return nil
-	}
-	e, ok := b.rules.Entity(d.Entity)
-	if !ok {
-		return nil
-	}
-	wrote, has := e.Values(side, w.last.Set), e.Values(side, v.Row)
-	for _, f := range e.Fields {
-		value, written := wrote[f.Name]
-		if got, there := has[f.Name]; written && (!there || !equalText(got, value)) {
-			return b.trip(ruleBreaker(breakerOtherImage, &w.last),
-				"field %s of %s %s is not what compensation %s wrote, and stands there under its tag", f.Name, d.Entity, strings.Join(d.Key, "/"), w.last.ID)
-		}
-	}
-	return nil
-}
-
 // plan is Plan with what the book knows, and the breakers that it opens.
 func (b *book) plan(d *schemas.Divergence) (c schemas.Compensation, out []schemas.Event, err error) {
 	e, ok := b.rules.Entity(d.Entity)
@@ -325,23 +208,6 @@ func ruleKey(entity string, r *schemas.CompensateRule) string {
 		return entity + "/" + r.Name
 	}
 	return entity + "/" + r.Version
-}
-
-// flipped opens the breaker of a key that has been written too often of late.
-func (b *book) flipped(c *schemas.Compensation, key string) []schemas.Event {
-	times, _ := b.flips.get(key)
-	n := 0
-	for _, at := range times {
-		if c.CreatedAt-at <= watchWindow {
-			n++
-		}
-	}
-	e, ok := b.rules.Entity(c.Entity)
-	if !ok || c.Mode == ModeReport || n < e.Compensate.Guards.FlipsMax {
-		return nil
-	}
-	return b.trip(keyBreaker(breakerFlips, c.Entity, key), "%s %s was written %d times within %s, and differs again", c.Entity,
-		strings.Join(c.Key, "/"), n, watchWindow.Duration())
 }
 
 // flush publishes the answers of a batch.
@@ -389,59 +255,6 @@ func (b *book) add(c schemas.Compensation, key string) *entry {
 	return en
 }
 
-// repeated refuses to write what was written for the divergence and not kept by
-// the store: a trigger, a rounding, a mapping that does not fit, or a second rule
-// would make a loop of it.
-func (b *book) repeated(d *schemas.Divergence, c *schemas.Compensation) error {
-	w, ok := b.written[d.ID]
-	switch {
-	case !ok:
-		return nil
-	case w.times >= writesMax:
-		return fmt.Errorf("applied %d times, and still diverged: see what else writes this key", w.times)
-	case d.Follower == nil || d.Follower.Tag.CompensationID != w.last.ID || c.Statement != schemas.UpdateRow && c.Statement != w.last.Statement:
-		return nil
-	case c.Side != w.last.Side || len(c.Add) > 0:
-		return nil // the second half of a merge, or a counter that goes on counting
-	}
-	for _, col := range c.Set {
-		if last, ok := w.last.Set.Get(col.Name); !ok || last != col {
-			return nil
-		}
-	}
-	return fmt.Errorf("applied by %s and not converged: the store did not keep what was written; see its triggers, and whether its columns can hold the values", w.last.ID)
-}
-
-// closed concludes what was written for a divergence. I28: it is its closed event,
-// which rests on both logs, that confirms.
-func (b *book) closed(d *schemas.Divergence, key string) []schemas.Event {
-	var out []schemas.Event
-	tag := ""
-	if d.ClosedBy != nil {
-		tag = d.ClosedBy.Tag.CompensationID
-	}
-	en, w := b.live[key], b.written[d.ID]
-	confirmed := tag != "" && (w.last.ID == tag || en != nil && en.c.ID == tag)
-	if result, _ := b.final.get(tag); confirmed && result != schemas.Confirmed {
-		c := &w.last
-		if w.last.ID != tag {
-			c = &en.c
-		}
-		o := Conclude(c, schemas.Confirmed, "")
-		o.At = d.At
-		if en != nil && en.c.ID == tag {
-			if en.state == fresh {
-				b.key.Sign(&en.c)
-				out = append(out, schemas.Event{Compensation: &en.c})
-			}
-			b.drop(en)
-		}
-		out = append(out, b.say(o)...)
-	}
-	delete(b.written, d.ID)
-	return append(out, b.supersede(key, d)...)
-}
-
 // supersede ends the live compensation of a key, if the event is newer.
 func (b *book) supersede(key string, d *schemas.Divergence) []schemas.Event {
 	en := b.live[key]
@@ -456,187 +269,6 @@ func (b *book) supersede(key string, d *schemas.Divergence) []schemas.Event {
 	return b.say(Conclude(&en.c, schemas.Superseded, why))
 }
 
-// decision takes what a person decided. An error says why it has no effect.
-func (b *book) decision(d *schemas.Decision) ([]schemas.Event, error) {
-	switch d.Action {
-	case schemas.Pause:
-		b.paused = true
-		return nil, nil
-	case schemas.Resume:
-		if d.Scope != "" {
-			return nil, b.resume(d.Scope)
-		}
-		b.paused = false
-		return nil, nil
-	case schemas.Trip:
-		if _, open := b.breakers[d.Scope]; !open {
-			b.breakers[d.Scope] = Breaker{ID: d.Scope, Reason: d.Why, At: d.At}
-		}
-		return nil, nil
-	case schemas.Undo:
-		return nil, errors.New("undo needs the log: see Runner.undo")
-	}
-	en := b.byID[d.CompensationID]
-	if en == nil {
-		return nil, errors.New("no such compensation waits: it was never proposed, or has an outcome")
-	}
-	if en.state != waiting {
-		return nil, fmt.Errorf("compensation %s does not wait for a decision", d.CompensationID)
-	}
-	if en.c.ExpiresAt != 0 && d.At >= en.c.ExpiresAt {
-		return b.expire(en), fmt.Errorf("compensation %s expired at %s", d.CompensationID, en.c.ExpiresAt)
-	}
-	o := Conclude(&en.c, schemas.Approved, d.Why)
-	o.By, o.At = d.By, d.At
-	if d.Action == schemas.Reject {
-		o.Result = schemas.Rejected
-		b.drop(en)
-		return b.say(o), nil
-	}
-	b.enqueue(en)
-	if left := b.toApprove(&en.c); left > 0 {
-		b.approved[b.ruleKeyOf(&en.c)]++
-		if left == 1 {
-			b.trust(&en.c)
-		}
-	}
-	return b.say(o), nil
-}
-
-// toApprove is how many writes of a compensation's rule still wait for a person
-// before it acts alone.
-func (b *book) toApprove(c *schemas.Compensation) int {
-	e, ok := b.rules.Entity(c.Entity)
-	if !ok || c.Mode != ModeApply || c.Undoes != "" {
-		return 0
-	}
-	r, ok := e.Compensate.Rule(c.Rule)
-	if !ok {
-		return 0
-	}
-	return max(0, r.ApproveFirst-b.approved[ruleKey(e.Name, r)])
-}
-
-func (b *book) ruleKeyOf(c *schemas.Compensation) string {
-	if e, ok := b.rules.Entity(c.Entity); ok {
-		if r, ok := e.Compensate.Rule(c.Rule); ok {
-			return ruleKey(e.Name, r)
-		}
-	}
-	return c.Entity + "/" + c.Rule
-}
-
-// trust lets go what waited only because its rule was new.
-func (b *book) trust(c *schemas.Compensation) {
-	for _, en := range b.sorted(waiting) {
-		if en.c.Mode == ModeApply && en.c.Entity == c.Entity && en.c.Rule == c.Rule {
-			b.enqueue(en)
-		}
-	}
-}
-
-// expire ends a proposal that nobody decided on in time.
-func (b *book) expire(en *entry) []schemas.Event {
-	b.drop(en)
-	o := Conclude(&en.c, schemas.Expired, "nobody decided in time")
-	o.At = en.c.ExpiresAt
-	return b.say(o)
-}
-
-// tick lets time pass: for proposals, budgets, and the age of divergences.
-func (b *book) tick() (out []schemas.Event) {
-	now := schemas.MicrosOf(b.now())
-	for _, en := range b.sorted(waiting) {
-		if en.c.ExpiresAt != 0 && now >= en.c.ExpiresAt {
-			out = append(out, b.expire(en)...)
-		}
-	}
-	b.release()
-	return append(out, b.age()...)
-}
-
-// next takes the oldest compensation that may be written; nil if there is none.
-func (b *book) next() *entry {
-	for len(b.ready) > 0 {
-		en := b.ready[0]
-		b.ready[0] = nil
-		b.ready = b.ready[1:]
-		if b.byID[en.c.ID] != en || en.state != ready {
-			continue
-		}
-		if why := b.held(en, b.now()); why != "" {
-			en.state = holding
-			b.heldBack = append(b.heldBack, en)
-			b.holds[why]++
-			continue
-		}
-		return en
-	}
-	return nil
-}
-
-// enqueue lets an entry be written.
-func (b *book) enqueue(en *entry) {
-	en.state = ready
-	b.ready = append(b.ready, en)
-}
-
-// outcome takes what became of a write.
-func (b *book) outcome(en *entry, o schemas.Outcome) []schemas.Event {
-	b.drop(en)
-	out := b.say(o)
-	wrote := o.Result == schemas.Applied || o.Result == schemas.AlreadyApplied
-	if wrote {
-		b.wrote(&en.c)
-	}
-	if w := b.watch(en.c.Entity); w != nil && (wrote || o.Result == schemas.PreconditionFailed) {
-		if share, many := w.race(!wrote); many {
-			out = append(out, b.trip(entityBreaker(breakerLostRaces, en.c.Entity),
-				"%.0f %% of the last repairs of %s found their row changed", 100*share, en.c.Entity)...)
-		}
-	}
-	return out
-}
-
-// wrote remembers a write until its divergence is closed.
-func (b *book) wrote(c *schemas.Compensation) {
-	if c.Undoes != "" {
-		b.undone[c.ID] = *c
-		return // nothing is closed by it
-	}
-	w := b.written[c.DivergenceID]
-	last := *c
-	last.Expect = nil // nobody asks for it again
-	b.written[c.DivergenceID] = writes{last: last, times: w.times + 1, at: b.now()}
-	key := keyOf(c.Entity, c.Key)
-	times, _ := b.flips.get(key)
-	times = append(times, c.CreatedAt)
-	b.flips.put(key, times[max(0, len(times)-flipsRemembered):])
-}
-
-// block sets an entry aside until other rows were written.
-func (b *book) block(en *entry, err error) []schemas.Event {
-	en.state = blocked
-	if en.tries < blockedTriesMax {
-		return nil
-	}
-	return b.outcome(en, Conclude(&en.c, schemas.Failed, err.Error()))
-}
-
-// unblock lets what was set aside be tried again: when other rows were written,
-// or, which counts, because time has passed.
-func (b *book) unblock(byClock bool) {
-	for _, en := range b.sorted(blocked) {
-		if byClock {
-			en.tries++
-		}
-		b.enqueue(en)
-	}
-}
-
-// doubts are the entries of which the ledger has to say whether they were written.
-func (b *book) doubts() []*entry { return b.sorted(doubted) }
-
 // sorted lists the entries in a state, by id.
 func (b *book) sorted(in state) []*entry {
 	var out []*entry
@@ -647,18 +279,6 @@ func (b *book) sorted(in state) []*entry {
 	}
 	slices.SortFunc(out, func(x, y *entry) int { return strings.Compare(x.c.ID, y.c.ID) })
 	return out
-}
-
-// settle takes what the ledger says of a doubted entry.
-func (b *book) settle(en *entry, found bool) []schemas.Event {
-	switch {
-	case found:
-		return b.outcome(en, Conclude(&en.c, schemas.AlreadyApplied, ""))
-	case en.revoked != "":
-		return b.outcome(en, Conclude(&en.c, schemas.Refused, en.revoked))
-	}
-	b.enqueue(en)
-	return nil
 }
 
 // drop ends an entry's life.
