@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 func newAudit() *cobra.Command {
 	var o struct {
 		file, rules string
+		whatIf      string
 		migration   string
 		from, to    string
 		state       string
@@ -41,8 +43,14 @@ topic is read from its beginning, and --from and --to say which verdicts are
 compared. What it knows lies in --state: an audit that was stopped goes on where
 it was, and the next one begins where the last has ended.
 
+With other rules (--rules with -f, --what-if with --file) nothing published is
+compared. The log is judged under both, and printed is what the other rules
+would have changed: divergences gone, new, and changed. Authority and settle
+window are the log's own where both files agree, and the other file's where they
+do not.
+
 The exit code is 1 if keys diverge, or if something was published that was not
-found, or the other way round.`,
+found, or the other way round. With other rules it is that of their verdicts.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
@@ -55,16 +63,23 @@ found, or the other way round.`,
 				if o.from != "" || o.to != "" || o.state != "" {
 					return errors.New("audit: --from, --to and --state go with -f: a file is replayed whole")
 				}
+				if o.whatIf != "" {
+					return whatIfFile(cmd, o.file, o.rules, o.whatIf, o.json)
+				}
 				return auditFile(cmd, o.file, o.rules, o.json)
 			case o.migration != "":
-				return auditTopic(cmd, topicAudit{migration: o.migration, rules: o.rules, from: o.from, to: o.to, state: o.state, json: o.json})
+				if o.rules != "" && o.whatIf != "" {
+					return errors.New("audit: with -f, --rules and --what-if are the same: name other rules once")
+				}
+				return auditTopic(cmd, topicAudit{migration: o.migration, other: cmp.Or(o.rules, o.whatIf), from: o.from, to: o.to, state: o.state, json: o.json})
 			}
 			return errors.New("audit: name a log: --file log.jsonl --rules migration.yaml, or -f migration.yaml")
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.file, "file", "", "replay this file of JSON Lines; - is standard input")
-	f.StringVar(&o.rules, "rules", "", "judge by the entities of this migration.yaml")
+	f.StringVar(&o.rules, "rules", "", "judge by the entities of this migration.yaml; with -f: say what it would change")
+	f.StringVar(&o.whatIf, "what-if", "", "say what the rules of this other migration.yaml would change")
 	f.StringVarP(&o.migration, "migration", "f", "", "replay the changes topic of this migration.yaml")
 	f.StringVar(&o.from, "from", "", "compare verdicts from this offset, time, or so long ago (2h)")
 	f.StringVar(&o.to, "to", "", "compare verdicts up to this offset, time, or so long ago")
@@ -78,32 +93,13 @@ func auditFile(cmd *cobra.Command, file, rulesPath string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	var in io.Reader = cmd.InOrStdin()
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return fmt.Errorf("audit: %w", err)
-		}
-		defer f.Close()
-		in = f
-	}
 	r, err := replay.New(rules)
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
 	defer r.Close()
-	lines := schemas.NewLineReader(in, 0)
-	for {
-		rec, err := lines.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("audit %s: %w", file, err)
-		}
-		if err := r.Step(rec); err != nil {
-			return fmt.Errorf("audit %s: line %d: %w", file, lines.Line(), err)
-		}
+	if err := eachLine(cmd, file, r.Step); err != nil {
+		return err
 	}
 	found, sum, err := r.Finish()
 	if err != nil {
@@ -116,6 +112,32 @@ func auditFile(cmd *cobra.Command, file, rulesPath string, asJSON bool) error {
 		fmt.Fprintln(cmd.ErrOrStderr(), "trueup:", describeAlarm(a))
 	}
 	return verdictStatus(sum)
+}
+
+// eachLine gives step every record of a file, "-" for standard input.
+func eachLine(cmd *cobra.Command, file string, step func(*schemas.Record) error) error {
+	var in io.Reader = cmd.InOrStdin()
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return fmt.Errorf("audit: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	lines := schemas.NewLineReader(in, 0)
+	for {
+		rec, err := lines.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("audit %s: %w", file, err)
+		}
+		if err := step(rec); err != nil {
+			return fmt.Errorf("audit %s: line %d: %w", file, lines.Line(), err)
+		}
+	}
 }
 
 // verdictStatus is the exit code of a summary.

@@ -20,8 +20,9 @@ import (
 
 // topicAudit is what was asked for.
 type topicAudit struct {
-	migration, rules, from, to, state string
-	json                              bool
+	migration, from, to, state string
+	other                      string // a file of other rules; empty: the verdicts are compared with what was published
+	json                       bool
 }
 
 // auditTopic judges the changes topic anew and compares with what was published.
@@ -32,11 +33,14 @@ func auditTopic(cmd *cobra.Command, o topicAudit) error {
 		return err
 	}
 	rules, err := m.Rules()
-	if o.rules != "" {
-		rules, err = loadRules(o.rules)
-	}
 	if err != nil {
 		return err
+	}
+	var other *schemas.Rules
+	if o.other != "" {
+		if other, err = loadRules(o.other); err != nil {
+			return err
+		}
 	}
 	cfg := audit.Config{Rules: rules, StateDir: o.state}
 	now := time.Now()
@@ -53,17 +57,27 @@ func auditTopic(cmd *cobra.Command, o topicAudit) error {
 		topic, _ := log.Topic(log.Topics().Changes)
 		cfg.Brokers, cfg.Topics, cfg.Partitions, cfg.LogID = log.Brokers(), log.Topics(), log.Partitions(), topic.ID.String()
 		cfg.Group = "trueup." + m.Name + ".reconcile"
-		p := &auditProgress{to: cmd.ErrOrStderr(), began: now, said: now}
-		cfg.Progress = p.hear
-		a, err := audit.Run(ctx, cfg)
+		if other != nil {
+			return whatIfTopic(cmd, cfg, other, o.json)
+		}
+		a, err := judgeTopic(cmd, cfg)
 		if err != nil {
-			if ctx.Err() != nil {
-				return fmt.Errorf("%w: the same command goes on where it was", err)
-			}
 			return err
 		}
 		return errors.Join(printAudit(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr(), a, o.json), a.Close())
 	})
+}
+
+// judgeTopic runs an audit and says how far it is.
+func judgeTopic(cmd *cobra.Command, cfg audit.Config) (*audit.Audit, error) {
+	now := time.Now()
+	p := &auditProgress{to: cmd.ErrOrStderr(), began: now, said: now}
+	cfg.Progress = p.hear
+	a, err := audit.Run(cmd.Context(), cfg)
+	if err != nil && cmd.Context().Err() != nil {
+		return nil, fmt.Errorf("%w: the same command goes on where it was", err)
+	}
+	return a, err
 }
 
 func auditBound(flag, text string, now time.Time) (audit.Bound, error) {

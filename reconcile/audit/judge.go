@@ -9,6 +9,7 @@ import (
 
 	"github.com/trueup-io/trueup/reconcile"
 	"github.com/trueup-io/trueup/reconcile/state"
+	"github.com/trueup-io/trueup/reconcile/whatif"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -18,6 +19,7 @@ const (
 	foundPrefix     = 'F' // opened at, id, sequence: offset of the verdict, then the event as JSON
 	publishedPrefix = 'P' // id, sequence: the event as it was published
 	damagePrefix    = 'D' // one record: the damage found so far, as JSON
+	supposedPrefix  = 'S' // one record: what supposed control records said per entity, as JSON
 	openedPrefix    = 'O' // id, sequence: when it was opened, which leads from a published event to the found one
 )
 
@@ -34,7 +36,8 @@ type judge struct {
 	cache      rowCache
 	order      *order // of what this run reads
 	alarms     int64
-	damages    int // of order.found, those that the state has
+	damages    int         // of order.found, those that the state has
+	supposed   *whatif.Log // nil: the log is taken as it is
 }
 
 // open opens the core on what the state has of the partition, or anew where
@@ -95,6 +98,12 @@ func (j *judge) step(ctx context.Context, m *message) error {
 	if rec.Change != nil {
 		j.cache.add(m.offset, m.value)
 	}
+	if j.supposed != nil {
+		if rec, err = j.suppose(rec); err != nil {
+			return err
+		}
+		return j.core.Step(m.offset, rec, &j.out)
+	}
 	if j.order == nil {
 		if err := j.openOrder(ctx); err != nil {
 			return err
@@ -104,6 +113,29 @@ func (j *judge) step(ctx context.Context, m *message) error {
 		return err
 	}
 	return j.core.Step(m.offset, rec, &j.out)
+}
+
+// suppose returns a record as the rules in question would have it.
+func (j *judge) suppose(rec *schemas.Record) (*schemas.Record, error) {
+	if rec.Control == nil {
+		return rec, nil
+	}
+	if j.supposed.InForce == nil {
+		switch b, ok, err := j.state.Get([]byte{supposedPrefix}); {
+		case err != nil:
+			return nil, err
+		case ok:
+			if err := json.Unmarshal(b, &j.supposed.InForce); err != nil {
+				return nil, fmt.Errorf("read what an earlier run supposed: %w", err)
+			}
+		}
+	}
+	rec = j.supposed.Record(rec)
+	b, err := json.Marshal(j.supposed.InForce)
+	if err != nil {
+		return nil, err
+	}
+	return rec, j.state.Set([]byte{supposedPrefix}, b)
 }
 
 // openOrder makes the checker of the log, with what an earlier run found.
