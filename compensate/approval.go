@@ -15,11 +15,14 @@ func (b *book) decision(d *schemas.Decision) ([]schemas.Event, error) {
 		return nil, nil
 	case schemas.Resume:
 		if d.Scope != "" {
-			return nil, b.resume(d.Scope)
+			return nil, b.resume(d.Scope, d.At)
 		}
 		b.paused = false
 		return nil, nil
 	case schemas.Trip:
+		if closed, was := b.resumed[d.Scope]; was && d.At <= closed {
+			return nil, fmt.Errorf("breaker %q was resumed at %s, after this", d.Scope, closed)
+		}
 		if _, open := b.breakers[d.Scope]; !open {
 			b.breakers[d.Scope] = Breaker{ID: d.Scope, Reason: d.Why, At: d.At}
 		}

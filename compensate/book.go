@@ -36,6 +36,7 @@ type book struct {
 
 	now      func() time.Time // for budgets, proposals' deadlines and alarms; no verdict and no plan asks it
 	breakers breakers
+	resumed  map[string]schemas.Micros       // by breaker, when a person closed it last
 	watches  map[string]*watch               // by entity
 	budgets  map[string]*budget              // by the name of a limit
 	flips    *recent[[]schemas.Micros]       // by key: when it was written
@@ -106,6 +107,7 @@ func newBook(rules *schemas.Rules, limit int, key *Key) *book {
 
 		now:      time.Now,
 		breakers: make(breakers),
+		resumed:  make(map[string]schemas.Micros),
 		watches:  make(map[string]*watch),
 		budgets:  make(map[string]*budget),
 		flips:    newRecent[[]schemas.Micros](rememberedIDs),

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 
@@ -122,7 +123,7 @@ func (s *bookScript) line(t *testing.T, out *strings.Builder, cmd string, words 
 		d := schemas.Decision{Action: schemas.Action(words[0]), By: "ann", At: 7}
 		switch {
 		case d.Action == schemas.Resume && len(words) > 1:
-			d.Scope = words[1]
+			d.Scope, d.At = words[1], schemas.MicrosOf(time.Now())
 		case len(words) > 1:
 			d.CompensationID = s.ids[words[1]]
 		}

@@ -107,14 +107,20 @@ func (b *book) trip(id, format string, args ...any) []schemas.Event {
 	}
 	at := schemas.MicrosOf(b.now())
 	b.breakers[id] = Breaker{ID: id, Reason: fmt.Sprintf(format, args...), At: at}
-	return []schemas.Event{{Decision: &schemas.Decision{Action: schemas.Trip, Scope: id, By: "trueup", Why: b.breakers[id].Reason, At: at}}}
+	d := &schemas.Decision{Action: schemas.Trip, Scope: id, By: "trueup", Why: b.breakers[id].Reason, At: at}
+	b.key.SignDecision(d)
+	return []schemas.Event{{Decision: d}}
 }
 
 // resume closes a breaker, forgets what had opened it, and lets go what it held.
-func (b *book) resume(id string) error {
-	if _, open := b.breakers[id]; !open {
+func (b *book) resume(id string, at schemas.Micros) error {
+	switch was, open := b.breakers[id]; {
+	case !open:
 		return fmt.Errorf("no breaker %q is open", id)
+	case at < was.At:
+		return fmt.Errorf("breaker %q opened at %s, and this was decided at %s; if it is no copy of an older one, see the clocks", id, was.At, at)
 	}
+	b.resumed[id] = at
 	delete(b.breakers, id)
 	kind, rest, _ := strings.Cut(id, ":")
 	entity, part, _ := strings.Cut(rest, ":")

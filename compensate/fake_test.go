@@ -85,6 +85,7 @@ func (w *world) diverge(d *schemas.Divergence) {
 func (w *world) decide(d schemas.Decision) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	testKey.SignDecision(&d)
 	w.say(Compensations, 0, schemas.Event{Decision: &d})
 }
 

@@ -118,7 +118,7 @@ func TestI29_Storm(t *testing.T) {
 	if n, _ := g.writeAll(schemas.Applied); n != 0 {
 		t.Errorf("%d were written while the breaker was open", n)
 	}
-	if _, err := g.decision(&schemas.Decision{Action: schemas.Resume, Scope: "same_field:order", By: "ann"}); err != nil {
+	if _, err := g.decision(&schemas.Decision{Action: schemas.Resume, Scope: "same_field:order", At: schemas.MicrosOf(g.clock), By: "ann"}); err != nil {
 		t.Fatal(err)
 	}
 	if n, _ := g.writeAll(schemas.Applied); n != 150 {
@@ -287,13 +287,13 @@ func TestFlips(t *testing.T) {
 		t.Error("another key is held")
 	}
 	id := keyBreaker(breakerFlips, "order", keyOf("order", []string{"1"}))
-	if _, err := g.decision(&schemas.Decision{Action: schemas.Resume, Scope: id}); err != nil {
+	if _, err := g.decision(&schemas.Decision{Action: schemas.Resume, Scope: id, At: schemas.MicrosOf(g.clock)}); err != nil {
 		t.Fatal(err)
 	}
 	if n, _ := g.writeAll(schemas.Applied); n != 1 {
 		t.Error("the key is held after it was resumed")
 	}
-	if _, err := g.decision(&schemas.Decision{Action: schemas.Resume, Scope: id}); err == nil {
+	if _, err := g.decision(&schemas.Decision{Action: schemas.Resume, Scope: id, At: schemas.MicrosOf(g.clock)}); err == nil {
 		t.Error("closed twice")
 	}
 }
@@ -376,7 +376,7 @@ func TestI27_OtherImage(t *testing.T) {
 	if n, _ := g.writeAll(schemas.Applied); n != 0 {
 		t.Error("the rule goes on")
 	}
-	if _, err := g.decision(&schemas.Decision{Action: schemas.Resume, Scope: "other_image:order:default"}); err != nil {
+	if _, err := g.decision(&schemas.Decision{Action: schemas.Resume, Scope: "other_image:order:default", At: schemas.MicrosOf(g.clock)}); err != nil {
 		t.Fatal(err)
 	}
 	if n, _ := g.writeAll(schemas.Applied); n == 0 {

@@ -64,7 +64,7 @@ func (r *recall) compensation(c *schemas.Compensation) {
 // decision takes one of the compensations' topic.
 func (r *recall) decision(d *schemas.Decision) {
 	switch {
-	case d.Action == schemas.Pause, d.Action == schemas.Resume && d.Scope == "":
+	case stops(d):
 		// They may stand in several partitions, between which only their times order them.
 		if d.At >= r.pause.At {
 			r.pause = *d

@@ -82,6 +82,9 @@ type Runner struct {
 
 	paused atomic.Bool // set by the tail of decisions, before anybody else hears of it; read before each write
 
+	// stopped is when the newest pause, or end of one, was decided: of the start, then of the tail of decisions.
+	stopped schemas.Micros
+
 	// Of Run's goroutine.
 	book      *book
 	pos       position
@@ -200,14 +203,14 @@ func (r *Runner) forwardDecision(ctx context.Context, rec Record) error {
 		}
 	}
 	if d != nil {
-		switch d.Action {
-		case schemas.Pause:
-			r.paused.Store(true)
-		case schemas.Resume:
-			if d.Scope == "" {
-				r.paused.Store(false)
-			}
+		if err := r.decided(d); err != nil {
+			r.quarantine("compensations", rec, err)
+			d = nil
 		}
+	}
+	if d != nil && stops(d) {
+		r.stopped = d.At
+		r.paused.Store(d.Action == schemas.Pause)
 	}
 	if d != nil || rec.Err != nil {
 		select {

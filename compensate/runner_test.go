@@ -217,9 +217,9 @@ func TestWrittenThenOvertaken(t *testing.T) {
 	}
 }
 
-// TestRevoked keeps bad input 26: a compensation "whose rule was disabled
-// meanwhile" makes no write.
-func TestRevoked(t *testing.T) {
+// TestBadInput26_Revoked: a compensation "whose rule was disabled meanwhile":
+// zero writes.
+func TestBadInput26_Revoked(t *testing.T) {
 	rules, w, path := rulesOf(t, bookRules), newWorld(), statePath(t)
 	w.rows["invoice/1"], w.rows["order/1"] = "b", "b"
 	w.decide(schemas.Decision{Action: schemas.Pause, At: 5})
@@ -420,7 +420,9 @@ func runToEnd(t *testing.T, w *world, rules *schemas.Rules, path string, at int)
 					for _, c := range w.compensations(fmt.Sprint("i", i)) {
 						if !approved[c.ID] && slices.Contains(w.said(c.ID), schemas.Proposed) {
 							approved[c.ID] = true
-							w.say(Compensations, 0, schemas.Event{Decision: &schemas.Decision{Action: schemas.Approve, CompensationID: c.ID, By: "ann", At: 6}})
+							d := schemas.Decision{Action: schemas.Approve, CompensationID: c.ID, By: "ann", At: 6}
+							testKey.SignDecision(&d)
+							w.say(Compensations, 0, schemas.Event{Decision: &d})
 						}
 					}
 				}

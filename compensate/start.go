@@ -91,7 +91,15 @@ func (r *Runner) recall(ctx context.Context) error {
 		case rec.Err != nil:
 			r.quarantine("compensations", rec, rec.Err)
 		case rec.Event.Decision != nil:
-			past.decision(rec.Event.Decision)
+			d := rec.Event.Decision
+			if err := r.decided(d); err != nil {
+				r.quarantine("compensations", rec, err)
+				break
+			}
+			if stops(d) {
+				r.stopped = d.At
+			}
+			past.decision(d)
 		case rec.Event.Compensation != nil:
 			err := r.genuine(rec.Event.Compensation)
 			if err == nil {

@@ -62,7 +62,7 @@ func eventFromWire(m *pb.Event) (*Event, string) {
 	case *pb.Event_Decision:
 		d := k.Decision
 		return &Event{Decision: &Decision{
-			Action: Action(d.Action), CompensationID: d.CompensationId, Scope: d.Scope, By: d.By, Why: d.Why, At: Micros(d.At),
+			Action: Action(d.Action), CompensationID: d.CompensationId, Scope: d.Scope, By: d.By, Why: d.Why, At: Micros(d.At), Signature: d.Signature,
 		}}, ""
 	}
 	return &Event{}, ""
@@ -221,7 +221,7 @@ func outcomeToWire(o *Outcome) *pb.Outcome {
 
 func decisionToWire(d *Decision) *pb.Decision {
 	return &pb.Decision{
-		Action: string(d.Action), CompensationId: d.CompensationID, Scope: d.Scope, By: d.By, Why: d.Why, At: int64(d.At),
+		Action: string(d.Action), CompensationId: d.CompensationID, Scope: d.Scope, By: d.By, Why: d.Why, At: int64(d.At), Signature: d.Signature,
 	}
 }
 

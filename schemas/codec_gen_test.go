@@ -216,7 +216,7 @@ var genPlace = rapid.Custom(func(t *rapid.T) RowPlace {
 func genDecision(t *rapid.T) *Decision {
 	d := &Decision{
 		Action: rapid.SampledFrom([]Action{Approve, Reject, Undo, Pause, Resume, Trip}).Draw(t, "action"),
-		By:     genText.Draw(t, "by"), Why: genText.Draw(t, "why"), At: genTime.Draw(t, "at"),
+		By:     genText.Draw(t, "by"), Why: genText.Draw(t, "why"), At: genTime.Draw(t, "at"), Signature: rapid.SampledFrom([]string{"", "hmac-sha256:00:11"}).Draw(t, "signature"),
 	}
 	if d.Action == Resume && rapid.Bool().Draw(t, "one breaker") || d.Action == Trip {
 		d.Scope = genWord.Draw(t, "scope")

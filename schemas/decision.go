@@ -23,4 +23,6 @@ type Decision struct {
 	By             string // who decided
 	Why            string // may be empty
 	At             Micros
+	// Signature is of everything above: scheme:key:digest. What is not signed has no effect.
+	Signature string
 }

@@ -10,10 +10,11 @@ func AppendDecisionJSON(dst []byte, d *Decision) []byte {
 	o.text("by", d.By)
 	o.text("why", d.Why)
 	o.time("at", d.At)
+	o.said("signature", d.Signature)
 	return o.close()
 }
 
-var decisionFields = newFieldSet("kind!", "action!", "compensation_id", "scope", "by!", "why", "at!")
+var decisionFields = newFieldSet("kind!", "action!", "compensation_id", "scope", "by!", "why", "at!", "signature")
 
 // ParseDecisionJSON reads what AppendDecisionJSON writes, as strictly as
 // ParseJSONLine. It does not keep the line.
@@ -41,6 +42,8 @@ func (r *jsonReader) decision() *Decision {
 			d.Why = r.text()
 		case "at":
 			d.At = r.time()
+		case "signature":
+			d.Signature = r.text()
 		}
 	}
 	return d

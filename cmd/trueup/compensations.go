@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os/user"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/trueup-io/trueup/compensate"
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/stream"
 )
@@ -46,7 +50,15 @@ func newCompensations() *cobra.Command {
 		{schemas.Resume, "resume [BREAKER]", "Write repairs again, after a pause or a breaker", cobra.MaximumNArgs(1)},
 	} {
 		c := &cobra.Command{Use: one.use, Short: one.short, Args: one.args, RunE: func(cmd *cobra.Command, args []string) error {
-			return withLog(cmd.Context(), file, func(log *stream.Log) error {
+			m, err := loadMigration(file)
+			if err != nil {
+				return err
+			}
+			key, err := decisionKey(m)
+			if err != nil {
+				return err
+			}
+			return withLogOf(cmd.Context(), m, func(log *stream.Log) error {
 				d := schemas.Decision{Action: one.action, Why: why, At: schemas.MicrosOf(time.Now()), By: userName()}
 				switch {
 				case len(args) > 0 && one.action == schemas.Resume:
@@ -58,7 +70,7 @@ func newCompensations() *cobra.Command {
 					}
 					d.CompensationID = id
 				}
-				return decide(cmd.Context(), log, d)
+				return decide(cmd.Context(), log, key, d)
 			})
 		}}
 		c.Flags().StringVar(&why, "why", "", "the reason, for the record")
@@ -91,8 +103,19 @@ func compensationID(ctx context.Context, log *stream.Log, prefix string) (string
 	return sorted(found)[0], nil
 }
 
+// decisionKey is what makes a decision one: who may read it may decide.
+func decisionKey(m *schemas.Migration) (*compensate.Key, error) {
+	path := filepath.Join(m.DataDir, keyName)
+	key, err := compensate.OpenKey(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("decisions are signed with the key of repairs, and %s is not there: decide where \"trueup run\" makes repairs, or copy the file from there", path)
+	}
+	return key, err
+}
+
 // decide writes a decision where the running process reads it.
-func decide(ctx context.Context, log *stream.Log, d schemas.Decision) error {
+func decide(ctx context.Context, log *stream.Log, key *compensate.Key, d schemas.Decision) error {
+	key.SignDecision(&d)
 	w, err := log.Writer()
 	if err != nil {
 		return err

@@ -2324,6 +2324,7 @@ type Decision struct {
 	Why            string                 `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
 	At             int64                  `protobuf:"varint,5,opt,name=at,proto3" json:"at,omitempty"`
 	Scope          string                 `protobuf:"bytes,6,opt,name=scope,proto3" json:"scope,omitempty"`
+	Signature      string                 `protobuf:"bytes,7,opt,name=signature,proto3" json:"signature,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -2396,6 +2397,13 @@ func (x *Decision) GetAt() int64 {
 func (x *Decision) GetScope() string {
 	if x != nil {
 		return x.Scope
+	}
+	return ""
+}
+
+func (x *Decision) GetSignature() string {
+	if x != nil {
+		return x.Signature
 	}
 	return ""
 }
@@ -2603,14 +2611,15 @@ const file_trueup_proto_rawDesc = "" +
 	"\x06result\x18\x05 \x01(\tR\x06result\x12\x16\n" +
 	"\x06detail\x18\x06 \x01(\fR\x06detail\x12\x0e\n" +
 	"\x02by\x18\a \x01(\tR\x02by\x12\x0e\n" +
-	"\x02at\x18\b \x01(\x03R\x02at\"\x93\x01\n" +
+	"\x02at\x18\b \x01(\x03R\x02at\"\xb1\x01\n" +
 	"\bDecision\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x12'\n" +
 	"\x0fcompensation_id\x18\x02 \x01(\tR\x0ecompensationId\x12\x0e\n" +
 	"\x02by\x18\x03 \x01(\tR\x02by\x12\x10\n" +
 	"\x03why\x18\x04 \x01(\tR\x03why\x12\x0e\n" +
 	"\x02at\x18\x05 \x01(\x03R\x02at\x12\x14\n" +
-	"\x05scope\x18\x06 \x01(\tR\x05scope*>\n" +
+	"\x05scope\x18\x06 \x01(\tR\x05scope\x12\x1c\n" +
+	"\tsignature\x18\a \x01(\tR\tsignature*>\n" +
 	"\x04Side\x12\x14\n" +
 	"\x10SIDE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vSIDE_LEGACY\x10\x01\x12\x0f\n" +
