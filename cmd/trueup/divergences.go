@@ -82,9 +82,7 @@ func newDivergences() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return listDivergences(cmd, file, &filter, asJSON) }})
 	tail := filters(&cobra.Command{Use: "tail", Short: "Print each event of a divergence as it is published", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return tailDivergences(cmd, file, &filter, asJSON) }})
-	show := &cobra.Command{Use: "show ID", Short: "Show one divergence: every event, and what was done about it", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return showDivergence(cmd, file, args[0], asJSON) }}
-	cmd.AddCommand(list, tail, show)
+	cmd.AddCommand(list, tail, newShow(&file, &asJSON))
 	return cmd
 }
 
@@ -197,43 +195,6 @@ func tailDivergences(cmd *cobra.Command, file string, f *divergenceFilter, asJSO
 			return nil
 		}
 		return err
-	})
-}
-
-func showDivergence(cmd *cobra.Command, file, id string, asJSON bool) error {
-	ctx, w := cmd.Context(), cmd.OutOrStdout()
-	return withLog(ctx, file, func(log *stream.Log) error {
-		var whole string
-		var events []*schemas.Divergence
-		err := readEvents(ctx, log, log.Topics().Divergences, func(e *schemas.Event) {
-			if d := e.Divergence; d != nil && strings.HasPrefix(d.ID, id) {
-				whole = d.ID
-				events = append(events, d)
-			}
-		})
-		if err != nil {
-			return err
-		}
-		for _, d := range events {
-			if d.ID != whole {
-				return fmt.Errorf("divergence %s: several begin so, among them %s and %s", id, d.ID, whole)
-			}
-			writeDivergence(w, d, asJSON)
-		}
-		if whole == "" {
-			return fmt.Errorf("divergence %s: there is none in topic %s", id, log.Topics().Divergences)
-		}
-		for _, topic := range []string{log.Topics().Compensations, log.Topics().Outcomes} {
-			err := readEvents(ctx, log, topic, func(e *schemas.Event) {
-				if c := e.Compensation; c != nil && c.DivergenceID == whole || e.Outcome != nil && e.Outcome.DivergenceID == whole {
-					writeEvent(w, e, asJSON)
-				}
-			})
-			if err != nil {
-				return err
-			}
-		}
-		return nil
 	})
 }
 
