@@ -101,11 +101,13 @@ func (t *tracker) advance(h *replication.EventHeader) (start position) {
 		}
 		return t.end
 	}
+	if h.EventType == replication.FORMAT_DESCRIPTION_EVENT {
+		if t.end.created = h.Timestamp; h.LogPos == 0 {
+			return t.end // a copy: the stream begins within the file
+		}
+	}
 	// LogPos, where the event ends, is 0 for what MariaDB 11.4 writes inside a transaction, and has 32 bits where a
 	// huge transaction makes its file larger.
-	if h.EventType == replication.FORMAT_DESCRIPTION_EVENT {
-		t.end.created = h.Timestamp
-	}
 	if end := t.end.offset + uint64(h.EventSize); h.LogPos == 0 || uint32(end) == h.LogPos {
 		t.end.offset = end
 	} else {

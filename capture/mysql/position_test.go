@@ -84,6 +84,7 @@ func TestEventsAreFoundWhereTheyStand(t *testing.T) {
 	const artificial = replication.LOG_EVENT_ARTIFICIAL_F
 	for i, e := range []event{
 		{replication.FORMAT_DESCRIPTION_EVENT, 0, 256, 252, 4},
+		{replication.FORMAT_DESCRIPTION_EVENT, 0, 0, 252, 256},            // a copy, where the stream begins within the file
 		{replication.MARIADB_GTID_LIST_EVENT, artificial, 1762, 43, 1762}, // says where the stream begins
 		{replication.MARIADB_GTID_EVENT, 0, 1804, 42, 1762},
 		{replication.TABLE_MAP_EVENT, 0, 0, 100, 1804}, // as MariaDB 11.4 writes it
