@@ -24,7 +24,8 @@ type rowReader struct {
 	db     *sql.DB
 
 	mu     sync.Mutex
-	tables map[string]*rowsTable // by entity; under mu
+	tables map[string]*rowsTable  // by entity; under mu
+	texts  map[string]textDecoder // by character set, those that were needed; under mu
 }
 
 var _ baseline.Store = (*rowReader)(nil)
@@ -41,7 +42,7 @@ func (s *Source) Baseline() baseline.Store {
 	}
 	db.SetMaxOpenConns(readConns)
 	db.SetMaxIdleConns(readConns)
-	return &rowReader{source: s, db: db, tables: map[string]*rowsTable{}}
+	return &rowReader{source: s, db: db, tables: map[string]*rowsTable{}, texts: map[string]textDecoder{}}
 }
 
 // Windows implements baseline.Store.
@@ -139,10 +140,33 @@ func (r *rowReader) Split(ctx context.Context, want *baseline.Table, after []str
 			return nil, err
 		}
 		for i, cell := range cells {
-			key = append(key, t.kinds[t.keys[i]].text(cell))
+			key = append(key, t.text(t.keys[i], cell))
 		}
 	}
 	return key, rows.Err()
+}
+
+// decoder returns how to read texts that are not stored in UTF-8, nil for those
+// that are and for what is no text.
+func (r *rowReader) decoder(ctx context.Context, charset string) (textDecoder, error) {
+	switch charset {
+	case "", "binary", "utf8mb4", "utf8mb3", "utf8":
+		return nil, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if decode, known := r.texts[charset]; known {
+		return decode, nil
+	}
+	var maxLen int
+	if err := r.db.QueryRowContext(ctx, "select maxlen from information_schema.character_sets where character_set_name = ?", charset).Scan(&maxLen); err != nil {
+		return nil, fmt.Errorf("read character set %s: %w", charset, err)
+	}
+	decode, err := decoderOf(ctx, r.db, charset, maxLen)
+	if err == nil {
+		r.texts[charset] = decode
+	}
+	return decode, err
 }
 
 // cellsOf returns n cells and what Scan takes for them.
@@ -379,7 +403,7 @@ func (t *rowsTable) row(cells []sql.RawBytes) schemas.Row {
 	for i, cell := range cells {
 		row[i] = schemas.Column{Name: t.columns[i], Presence: schemas.Null}
 		if cell != nil {
-			row[i] = schemas.Column{Name: t.columns[i], Text: t.kinds[i].text(cell)}
+			row[i] = schemas.Column{Name: t.columns[i], Text: t.text(i, cell)}
 		}
 	}
 	return row

@@ -59,6 +59,14 @@ func (k valueKind) text(value []byte) string {
 	return string(value)
 }
 
+// text is a value of a column as the stream prints it.
+func (t *rowsTable) text(column int, value []byte) string {
+	if decode := t.decode[column]; decode != nil {
+		return string(decode(nil, value))
+	}
+	return t.kinds[column].text(value)
+}
+
 // orders says whether a column of the kind can order the rows of a table.
 func (k valueKind) orders() bool { return k != kindBits && k != kindFloat && k != kindOther }
 
@@ -87,8 +95,9 @@ type rowsTable struct {
 	index   string
 	columns []string
 	kinds   []valueKind
-	all     []int // their places
-	keys    []int // where the order's columns stand among them
+	decode  []textDecoder // of a text that is not stored in UTF-8: the server writes ? for bytes that are no character
+	all     []int         // their places
+	keys    []int         // where the order's columns stand among them
 }
 
 type rowColumn struct {
@@ -111,11 +120,16 @@ func (s *Source) readOrder(ctx context.Context, r *rowReader, e *schemas.Entity)
 		columns[c.name] = c
 		t.all = append(t.all, len(t.columns))
 		t.columns = append(t.columns, c.name)
-		t.kinds = append(t.kinds, kindOf(c.dataType, c.charset))
+		t.kinds, t.decode = append(t.kinds, kindOf(c.dataType, c.charset)), append(t.decode, nil)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the columns of %s: %w", name, err)
+	}
+	for i, column := range t.columns {
+		if t.decode[i], err = r.decoder(ctx, columns[column].charset); err != nil {
+			return nil, fmt.Errorf("read the columns of %s: %w", name, err)
+		}
 	}
 	if len(columns) == 0 {
 		return nil, fmt.Errorf("table %s %w: it is not there, or the user may not read it; GRANT SELECT ON %s TO it", name, baseline.ErrTable, t.quoted)
@@ -231,14 +245,18 @@ func (t *rowsTable) within(after, to []string) (string, error) {
 
 // selectSQL reads columns, by their places, of a range of rows in their order.
 // Numbers are asked for as texts: the client library would make numbers of them
-// and lose what the server prints.
+// and lose what the server prints. Texts that are not stored in UTF-8 are asked
+// for as they are stored.
 func (t *rowsTable) selectSQL(columns []int, after, to []string) (string, error) {
 	where, err := t.within(after, to)
 	list := make([]string, len(columns))
 	for i, c := range columns {
 		list[i] = quoted(schemas.TableName{Name: t.columns[c]})
-		if k := t.kinds[c]; k == kindNumber || k == kindFloat {
+		switch k := t.kinds[c]; {
+		case k == kindNumber, k == kindFloat:
 			list[i] = "cast(" + list[i] + " as char)"
+		case t.decode[c] != nil:
+			list[i] = "convert(" + list[i] + " using binary)"
 		}
 	}
 	return fmt.Sprintf("select %s from %s force index (%s)%s order by %s", strings.Join(list, ", "), t.quoted,

@@ -25,24 +25,49 @@ func TestMain(m *testing.M) { servertest.Main(m) }
 // patient is how long a test waits for a signal on a busy machine.
 const patient = 90 * time.Second
 
+// A testServer is a server that the tests share.
+type testServer struct {
+	name     string
+	driver   string
+	database func(testing.TB) (dsn, name string)
+}
+
+// The servers: what a version may do in another way runs on each of them, the
+// rest on one of each flavour.
+var (
+	flavoured    = []testServer{{MariaDB, MariaDB, servertest.MariaDBDatabase}, {MySQL, MySQL, servertest.MySQLDatabase}}
+	everyVersion = append([]testServer{{"mariadb11", MariaDB, servertest.MariaDB11Database}}, flavoured...)
+)
+
 // flavours runs a test on the shared server of each flavour, both at once.
 func flavours(t *testing.T, test func(t *testing.T, l *lab)) {
 	t.Helper()
-	t.Run(MariaDB, func(t *testing.T) {
-		t.Parallel()
-		dsn, name := servertest.MariaDBDatabase(t)
-		test(t, newLab(t, MariaDB, dsn, name))
-	})
-	t.Run(MySQL, func(t *testing.T) {
-		t.Parallel()
-		dsn, name := servertest.MySQLDatabase(t)
-		test(t, newLab(t, MySQL, dsn, name))
-	})
+	on(t, flavoured, test)
+}
+
+// versions runs a test on the shared server of every version, all at once.
+func versions(t *testing.T, test func(t *testing.T, l *lab)) {
+	t.Helper()
+	on(t, everyVersion, test)
+}
+
+func on(t *testing.T, servers []testServer, test func(t *testing.T, l *lab)) {
+	t.Helper()
+	for _, s := range servers {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			dsn, name := s.database(t)
+			l := newLab(t, s.driver, dsn, name)
+			l.server = s.name
+			test(t, l)
+		})
+	}
 }
 
 // lab is a database and what captures it.
 type lab struct {
 	t      *testing.T
+	server string // its name among the versions; "": one of the test's own
 	driver string
 	dsn    string
 	name   string // of the database

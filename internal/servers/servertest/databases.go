@@ -97,6 +97,12 @@ func MariaDBDatabase(t testing.TB) (dsn, name string) {
 	return mysqlDatabase(t, MariaDB(t).DSN)
 }
 
+// MariaDB11Database is MariaDBDatabase on the shared server of MariaDB11.
+func MariaDB11Database(t testing.TB) (dsn, name string) {
+	t.Helper()
+	return mysqlDatabase(t, MariaDB11(t).DSN)
+}
+
 // MySQLDatabase is MariaDBDatabase on the shared MySQL server.
 func MySQLDatabase(t testing.TB) (dsn, name string) {
 	t.Helper()

@@ -33,7 +33,7 @@ type suite struct{ tests *testing.M }
 // Run is called by goleak, which looks for goroutines after it.
 func (s suite) Run() int {
 	code := s.tests.Run()
-	if err := errors.Join(postgres.stop(), mariadb.stop(), mysql.stop(), kafka.stop()); err != nil {
+	if err := errors.Join(postgres.stop(), mariadb.stop(), mariadb11.stop(), mysql.stop(), kafka.stop()); err != nil {
 		fmt.Fprintln(os.Stderr, "stop shared servers:", err)
 		code = max(code, 1)
 	}
@@ -46,6 +46,13 @@ var (
 	}}
 	mariadb = shared[*servers.MariaDB]{start: func(ctx context.Context) (*servers.MariaDB, error) {
 		return servers.StartMariaDB(ctx, servers.MariaDBOptions{})
+	}}
+	mariadb11 = shared[*servers.MariaDB]{start: func(ctx context.Context) (*servers.MariaDB, error) {
+		bin, err := servers.FetchMariaDB(ctx, servers.MariaDB11)
+		if err != nil {
+			return nil, err
+		}
+		return servers.StartMariaDB(ctx, servers.MariaDBOptions{Bin: bin})
 	}}
 	mysql = shared[*servers.MySQL]{start: func(ctx context.Context) (*servers.MySQL, error) {
 		return servers.StartMySQL(ctx, servers.MySQLOptions{})
@@ -65,6 +72,13 @@ func Postgres(t testing.TB) *servers.Postgres {
 func MariaDB(t testing.TB) *servers.MariaDB {
 	t.Helper()
 	return mariadb.get(t)
+}
+
+// MariaDB11 returns the server of servers.MariaDB11 that the tests of this binary
+// share.
+func MariaDB11(t testing.TB) *servers.MariaDB {
+	t.Helper()
+	return mariadb11.get(t)
 }
 
 // MySQL returns the MySQL server that the tests of this binary share.

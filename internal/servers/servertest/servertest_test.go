@@ -102,6 +102,10 @@ func TestMariaDBDatabase(t *testing.T) {
 	exerciseMySQLDatabase(t, MariaDB(t).DSN, MariaDBDatabase)
 }
 
+func TestMariaDB11Database(t *testing.T) {
+	exerciseMySQLDatabase(t, MariaDB11(t).DSN, MariaDB11Database)
+}
+
 func TestMySQLDatabase(t *testing.T) {
 	exerciseMySQLDatabase(t, MySQL(t).DSN, MySQLDatabase)
 }
