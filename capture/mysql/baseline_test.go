@@ -481,51 +481,6 @@ func identityOf(t *testing.T, l *lab) string {
 	return start.Identity
 }
 
-// "Snapshot and stream give the same text": every type with the values at its
-// edges, read and streamed.
-func TestI10_EveryTypeIsReadAsItIsStreamed(t *testing.T) {
-	flavours(t, func(t *testing.T, l *lab) {
-		columns, expressions := []string{"id int primary key"}, []string{"id"}
-		var used []typed
-		for _, c := range typedColumns {
-			if c.only != "" && c.only != l.driver {
-				continue
-			}
-			text := c.text
-			if text == "" {
-				text = "cast(%s as char)"
-			}
-			name := fmt.Sprintf("c%d", len(used))
-			columns = append(columns, name+" "+c.ddl)
-			expressions = append(expressions, fmt.Sprintf(text, name)+" as "+name)
-			used = append(used, c)
-		}
-		l.session("set sql_mode = ''", "create table typed ("+strings.Join(columns, ", ")+") row_format=dynamic charset utf8mb4")
-		l.cfg.Rules = rulesOfID(t, l.driver, l.name, "typed")
-		insert := func(id, nth int) {
-			values := []string{fmt.Sprint(id)}
-			for _, c := range used {
-				if nth < 0 {
-					values = append(values, "null")
-				} else {
-					values = append(values, c.values[nth%len(c.values)])
-				}
-			}
-			l.session("set sql_mode = ''", "insert into typed values ("+strings.Join(values, ", ")+")")
-		}
-		for nth := range 13 {
-			insert(nth, nth-1)
-		}
-		sink := newCopyOf(l.cfg.Rules)
-		b := l.based(capture.Start{}, filepath.Join(t.TempDir(), "state.json"), sink, nil)
-		b.read("typed")
-		b.same("typed", expressions)
-		// The same rows, streamed.
-		l.session("set sql_mode = ''", "update typed set id = id + 100")
-		b.same("typed", expressions)
-	})
-}
-
 func rulesOfID(t *testing.T, driver, database, table string) *schemas.Rules {
 	t.Helper()
 	m, err := schemas.ParseMigration([]byte(fmt.Sprintf(`apiVersion: trueup/v1

@@ -9,7 +9,7 @@ import (
 )
 
 func TestChangesOfCommittedTransactionsAreCaptured(t *testing.T) {
-	flavours(t, func(t *testing.T, l *lab) {
+	versions(t, func(t *testing.T, l *lab) {
 		c := l.capture(capture.Start{})
 		l.exec("insert into a values (1, 'x', 10), (2, null, 20)")
 		l.exec("update a set v='y' where id=1")

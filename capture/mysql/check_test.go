@@ -43,7 +43,7 @@ func (l *lab) user(name string, rights ...string) string {
 }
 
 func TestCheckFindsWhatStandsAgainstCapture(t *testing.T) {
-	flavours(t, func(t *testing.T, l *lab) {
+	versions(t, func(t *testing.T, l *lab) {
 		if bad := worst(Check(t.Context(), l.cfg)); len(bad) != 1 || !strings.Contains(bad[0], "has engine MyISAM") {
 			t.Errorf("a server that is fit: %q", bad)
 		}

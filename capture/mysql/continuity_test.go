@@ -22,20 +22,44 @@ type ownServer interface {
 	Restart(context.Context) error
 }
 
-// TestI2_I6_I7_ServersThatFail runs on a server of its own of each flavour, which
+// startOwn starts a server of the tested version, which is stopped at the end
+// of the test. More settings may be given.
+func startOwn(t *testing.T, version string, settings map[string]string) (ownServer, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	var server ownServer
+	var dsn string
+	if version == MySQL {
+		s, err := servers.StartMySQL(ctx, servers.MySQLOptions{Dir: t.TempDir(), Settings: settings})
+		servertest.Check(t, err)
+		server, dsn = s, s.DSN
+	} else {
+		o := servers.MariaDBOptions{Dir: t.TempDir(), Settings: settings}
+		if version != MariaDB {
+			bin, err := servers.FetchMariaDB(ctx, servers.MariaDB11)
+			servertest.Check(t, err)
+			o.Bin = bin
+		}
+		s, err := servers.StartMariaDB(ctx, o)
+		servertest.Check(t, err)
+		server, dsn = s, s.DSN
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Errorf("stop the server: %v", err)
+		}
+	})
+	return server, dsn
+}
+
+// TestI2_I6_I7_ServersThatFail runs on a server of its own of each version, which
 // is killed, stopped and robbed of its log.
 func TestI2_I6_I7_ServersThatFail(t *testing.T) {
-	run := func(driver string, start func(*testing.T, context.Context) (ownServer, string)) {
-		t.Run(driver, func(t *testing.T) {
+	for _, v := range everyVersion {
+		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), patient)
-			defer cancel()
-			server, dsn := start(t, ctx)
-			t.Cleanup(func() {
-				if err := server.Stop(); err != nil {
-					t.Errorf("stop the server: %v", err)
-				}
-			})
+			server, dsn := startOwn(t, v.name, nil)
 			for i, c := range []struct {
 				name string
 				test func(*testing.T, *lab, ownServer)
@@ -46,27 +70,11 @@ func TestI2_I6_I7_ServersThatFail(t *testing.T) {
 				{"gap is loud", testGapIsLoud},
 			} {
 				name := fmt.Sprintf("test%d", i)
-				createDatabase(t, driver, dsn, name)
-				t.Run(c.name, func(t *testing.T) { c.test(t, newLab(t, driver, dsn+name, name), server) })
+				createDatabase(t, v.driver, dsn, name)
+				t.Run(c.name, func(t *testing.T) { c.test(t, newLab(t, v.driver, dsn+name, name), server) })
 			}
 		})
 	}
-	run(MariaDB, func(t *testing.T, ctx context.Context) (ownServer, string) {
-		servertest.MariaDB(t) // skips or fails where there is none
-		s, err := servers.StartMariaDB(ctx, servers.MariaDBOptions{Dir: t.TempDir()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s, s.DSN
-	})
-	run(MySQL, func(t *testing.T, ctx context.Context) (ownServer, string) {
-		servertest.MySQL(t)
-		s, err := servers.StartMySQL(ctx, servers.MySQLOptions{Dir: t.TempDir()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s, s.DSN
-	})
 }
 
 func createDatabase(t *testing.T, driver, dsn, name string) {

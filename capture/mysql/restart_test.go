@@ -25,7 +25,7 @@ func identities(changes []*schemas.Change) (ids []string) {
 // TestI3_SameChangeSameIDFromAnyBoundary: "same change ⇒ same EventID after
 // any restart; different changes ⇒ different IDs".
 func TestI3_SameChangeSameIDFromAnyBoundary(t *testing.T) {
-	flavours(t, func(t *testing.T, l *lab) {
+	versions(t, func(t *testing.T, l *lab) {
 		c := l.capture(capture.Start{})
 		random := rand.New(rand.NewPCG(3, 4))
 		for i := range 30 {
@@ -88,7 +88,7 @@ func TestI3_SameChangeSameIDFromAnyBoundary(t *testing.T) {
 // TestZ5_ResumeMovesOnlyWithWholeTransactions: a run that ends in the middle of
 // a transaction starts again before it.
 func TestZ5_ResumeMovesOnlyWithWholeTransactions(t *testing.T) {
-	flavours(t, func(t *testing.T, l *lab) {
+	versions(t, func(t *testing.T, l *lab) {
 		broken := errors.New("the log is gone")
 		first := &recorder{onChange: func(n int, _ *schemas.Change) error {
 			if n == 4 { // the third row of the second transaction
@@ -118,7 +118,7 @@ func TestZ5_ResumeMovesOnlyWithWholeTransactions(t *testing.T) {
 // TestI40_GracefulStopRepeatsNothing: "Graceful stop loses nothing and re-emits
 // nothing".
 func TestI40_GracefulStopRepeatsNothing(t *testing.T) {
-	flavours(t, func(t *testing.T, l *lab) {
+	versions(t, func(t *testing.T, l *lab) {
 		c := l.capture(capture.Start{})
 		l.exec("insert into a values (1,'a',0)")
 		c.settled()

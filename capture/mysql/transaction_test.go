@@ -13,7 +13,7 @@ import (
 
 // TestI6_CommittedOnly: "no event of an uncommitted/aborted txn is published".
 func TestI6_CommittedOnly(t *testing.T) {
-	flavours(t, func(t *testing.T, l *lab) {
+	versions(t, func(t *testing.T, l *lab) {
 		l.cfg.TxnMemory = 2000 // rows go to the file too
 		c := l.capture(capture.Start{})
 		l.session("begin", "insert into a values (1,'rolled back',0)", "rollback")
@@ -77,7 +77,7 @@ func TestLargeTransactionsWaitInAFile(t *testing.T) {
 }
 
 func TestXATransactionsAreCapturedWhenTheyCommit(t *testing.T) {
-	flavours(t, func(t *testing.T, l *lab) {
+	versions(t, func(t *testing.T, l *lab) {
 		c := l.capture(capture.Start{})
 		xa := func(id string, end ...string) {
 			l.session(append([]string{"xa start " + id, "insert /*write_id='w'*/ into a values (" + id[1:3] + ",'xa',0)", "xa end " + id}, end...)...)
@@ -119,7 +119,7 @@ func TestXATransactionsAreCapturedWhenTheyCommit(t *testing.T) {
 }
 
 func TestXATransactionsPreparedBeforeTheStartAreRefused(t *testing.T) {
-	flavours(t, func(t *testing.T, l *lab) {
+	versions(t, func(t *testing.T, l *lab) {
 		l.session("xa start 'early'", "insert into a values (1,'xa',0)", "xa end 'early'", "xa prepare 'early'")
 		defer l.exec("xa rollback 'early'")
 		if _, _, err := l.open(capture.Start{}); err == nil || !strings.Contains(err.Error(), "early") || !strings.Contains(err.Error(), "XA RECOVER") {
@@ -129,7 +129,7 @@ func TestXATransactionsPreparedBeforeTheStartAreRefused(t *testing.T) {
 }
 
 func TestTruncateEmptiesAnEntity(t *testing.T) {
-	flavours(t, func(t *testing.T, l *lab) {
+	versions(t, func(t *testing.T, l *lab) {
 		l.exec("insert into a values (1,'x',0)")
 		c := l.capture(capture.Start{})
 		l.exec("truncate /*write_id='w'*/ table a")
@@ -147,7 +147,7 @@ func TestTruncateEmptiesAnEntity(t *testing.T) {
 }
 
 func TestColumnsFollowTheTable(t *testing.T) {
-	flavours(t, func(t *testing.T, l *lab) {
+	versions(t, func(t *testing.T, l *lab) {
 		c := l.capture(capture.Start{})
 		l.exec("insert into a values (1,'x',5)")
 		l.exec("alter table a drop column n, add column extra float(8,3) first")
