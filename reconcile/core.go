@@ -40,16 +40,17 @@ type Core struct {
 	keys  *keyring
 	txns  *txns
 
-	sides    [3]sideState // by schemas.Side
-	covered  coverage
-	entities map[coverKey]*entityState // those of which there is something to say
-	force    inForce
-	queue    [3][]waiting // by schemas.Side: read, and not yet completed by a progress of it
-	queueSeq uint64
-	due      [3]timers // by schemas.Side
-	touched  []*keyState
-	counters Counters
-	next     int64 // the offset after the last record taken
+	sides     [3]sideState // by schemas.Side
+	covered   coverage
+	entities  map[coverKey]*entityState // those of which there is something to say
+	force     inForce
+	queue     [3][]waiting // by schemas.Side: read, and not yet completed by a progress of it
+	queueSeq  uint64
+	due       [3]timers // by schemas.Side
+	positions [3]texts  // by schemas.Side: those of what is queued
+	touched   []*keyState
+	counters  Counters
+	next      int64 // the offset after the last record taken
 }
 
 // NewCore opens the core on what state holds.
@@ -61,7 +62,7 @@ func NewCore(cfg Config, state State) (*Core, error) {
 		cfg.MaxVersions = DefaultMaxVersions
 	}
 	c := &Core{cfg: cfg, state: state, txns: newTxns(state), covered: coverage{}, entities: map[coverKey]*entityState{}}
-	c.keys = &keyring{state: state, rules: cfg.Rules, cache: map[string]*keyState{}, authorityOf: c.force.authorityOf, swap: c.swapRoles}
+	c.keys = &keyring{state: state, rules: cfg.Rules, cache: map[string]*keyState{}, lists: newWaitLists(), authorityOf: c.force.authorityOf, swap: c.swapRoles}
 	for i := range c.sides {
 		c.sides[i].frontier = beforeAll
 		c.sides[i].latest = beforeAll
@@ -192,7 +193,7 @@ func (c *Core) judge(k *keyState, now schemas.Micros, out *Effects) {
 	for _, s := range schemas.Sides {
 		if at := k.timer[s]; at != 0 && at != k.queued[s] {
 			k.queued[s] = at
-			c.due[s].add(at, k.id)
+			c.due[s].add(at, k)
 		}
 	}
 }
@@ -231,7 +232,7 @@ func (c *Core) judgeAll(side schemas.Side, out *Effects) error {
 		if !ok {
 			return nil
 		}
-		k, err := c.keys.byID(t.id)
+		k, err := c.keys.waitsAt(&t)
 		if err != nil {
 			return err
 		}
@@ -298,7 +299,7 @@ func (c *Core) gap(side schemas.Side, source string, epoch uint32, offset int64,
 // drop gives up a change whose transaction was cut off by a gap.
 func (c *Core) drop(q *waiting, out *Effects) error {
 	c.counters.Quarantined++
-	out.Alarms = append(out.Alarms, Alarm{Reason: schemas.GapReason, Side: q.side, Entity: q.entityName(), Key: q.key,
+	out.Alarms = append(out.Alarms, Alarm{Reason: schemas.GapReason, Side: q.side, Entity: q.entityName(), Key: q.key(),
 		Offset: q.v.off, Detail: "its transaction was cut off by a gap"})
 	return c.unqueue(q)
 }
@@ -352,7 +353,7 @@ func (c *Core) forgetDecoded() error {
 	if err := c.keys.flush(); err != nil {
 		return err
 	}
-	clear(c.keys.cache)
+	c.keys.forget(func(*keyState) bool { return true })
 	c.touched = c.touched[:0]
 	return nil
 }

@@ -87,12 +87,12 @@ func (c *Core) takeQuarantine(offset int64, r *schemas.Quarantine, out *Effects)
 		c.counters.OutOfScope++
 		return nil
 	}
-	var key []string
-	for _, text := range r.Key {
-		key = append(key, strings.Clone(text))
+	id := ""
+	if len(r.Key) > 0 {
+		id = c.keys.idOf(e, r.Key)
 	}
 	s := &c.sides[r.Side]
-	c.enqueue(waiting{kind: waitingQuarantine, side: r.Side, entity: e, key: key, block: schemas.Quarantined,
+	c.enqueue(waiting{kind: waitingQuarantine, side: r.Side, entity: e, id: id, block: schemas.Quarantined,
 		v:    version{at: r.CommitTS, pos: strings.Clone(r.Pos), ord: r.Ordinal, off: offset},
 		late: s.frontier != beforeAll && r.Pos <= s.pos,
 		why:  fmt.Sprintf("%s; at %s, ordinal %d, digest %s", r.Reason, r.Pos, r.Ordinal, hex.EncodeToString(r.Digest[:]))})
@@ -154,5 +154,5 @@ func (c *Core) forgetUnkeyed(q *waiting) {
 }
 
 func (q *waiting) alarm(reason schemas.Reason) Alarm {
-	return Alarm{Reason: reason, Side: q.side, Entity: q.entity.Name, Key: q.key, Offset: q.v.off, Detail: q.why}
+	return Alarm{Reason: reason, Side: q.side, Entity: q.entity.Name, Key: q.key(), Offset: q.v.off, Detail: q.why}
 }

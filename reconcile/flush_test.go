@@ -148,9 +148,7 @@ func saidOf(t *testing.T, log []schemas.Record, cfg Config, seed uint64, every i
 			t.Fatal(err)
 		}
 		for j := range out.Verdicts {
-			v := &out.Verdicts[j]
-			v.Key = nil // is read back with the evidence where the state does not hold it
-			said = append(said, fmt.Sprintf("%d: %+v", i, *v))
+			said = append(said, fmt.Sprintf("%d: %+v", i, out.Verdicts[j]))
 		}
 		for _, a := range out.Alarms {
 			said = append(said, fmt.Sprintf("%d: %+v", i, a))

@@ -220,7 +220,7 @@ func (k *keyState) say(stage schemas.Stage, cause *version, w *view, out *Effect
 	o, a, f := k.open, k.last(), &k.follower
 	v := Verdict{
 		Divergence: schemas.Divergence{
-			ID: o.id, Stage: stage, Verdict: o.kind, Entity: k.entity.Name, Key: k.key,
+			ID: o.id, Stage: stage, Verdict: o.kind, Entity: k.entity.Name, Key: k.key(),
 			Since: o.since, OpenedAt: o.openedAt, At: w.now, Side: w.authority, Rules: w.rules, Sequence: o.sequence,
 		},
 		Authority: refOf(a), Follower: refOf(f), Cause: Ref{Offset: noOffset}, Closer: Ref{Offset: noOffset},

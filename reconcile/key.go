@@ -53,8 +53,7 @@ const (
 // last index.
 type keyState struct {
 	entity *schemas.Entity
-	id     string   // the key in State
-	key    []string // canonical; nil where only a settled record was read
+	id     string // the key in State; "" for one that is not in memory
 
 	side [3]knowledge // by schemas.Side
 
@@ -70,14 +69,28 @@ type keyState struct {
 	class   class             // as counted in the partition's totals
 	queued  [3]schemas.Micros // timers that stand in the queue
 	touched bool
-	indexed bool // stands in the index of keys that have timers or history
-	dirty   bool // changed since it was written
-	listed  bool // the next flush looks at it
+	list    uint64 // the list of waiting keys that it stands in, 0 for none
+	dirty   bool   // changed since it was written
+	listed  bool   // the next flush looks at it
 }
 
-func newKeyState(e *schemas.Entity, id string, key []string) *keyState {
-	return &keyState{entity: e, id: id, key: key, min: -1, max: -1}
+// maxSpareVersions bounds what a state that is used again keeps room for.
+const maxSpareVersions = 8
+
+// reset makes k the state of a key of which nothing is known.
+func (k *keyState) reset(e *schemas.Entity, id string) {
+	authority := k.authority[:0]
+	if cap(authority) > maxSpareVersions {
+		authority = nil
+	}
+	*k = keyState{entity: e, id: id, authority: authority, min: -1, max: -1}
 }
+
+// order is the key's order-preserving form.
+func (k *keyState) order() string { return orderOf(k.entity, k.id) }
+
+// key is the canonical key.
+func (k *keyState) key() []string { return keyOf(k.entity, k.id) }
 
 // last is the authority's latest version.
 func (k *keyState) last() *version { return &k.authority[len(k.authority)-1] }

@@ -12,25 +12,28 @@ import (
 const (
 	metaKey     = "m" // one record: everything of the partition that is not a key's
 	keyPrefix   = 'k' // 'k' entity NUL order-key: a key's record
-	indexPrefix = 'i' // 'i' …: the keys that wait for a frontier, empty
+	waitPrefix  = 'w' // 'w' sequence: the keys that waited for a frontier when they were written together
 	queuePrefix = 'q' // 'q' sequence: a queued change
 )
 
 // maxCached bounds the keys kept decoded between flushes: about 100 MB.
-const maxCached = 100_000
+const maxCached = 150_000
 
 // keyring loads, keeps and saves the states of keys.
 type keyring struct {
 	state       State
 	rules       *schemas.Rules
 	cache       map[string]*keyState
+	free        []*keyState // gone from cache, to be used again
 	recent      []*keyState // read or changed since the last flush: all that it has to look at
+	lists       waitLists
+	ids         texts
 	totals      [classCount]int64
 	authorityOf func(*schemas.Entity) schemas.Side
 	swap        func(*keyState)
-	enc         encoder
 	idBuf       []byte
-	keyBuf      []byte // what is being written
+	keyBuf      []byte // what is being read or written
+	valueBuf    []byte
 }
 
 func (r *keyring) count(c class, by int64) {
@@ -46,27 +49,68 @@ func appendID(b []byte, e *schemas.Entity, order []byte) []byte {
 	return append(b, order...)
 }
 
-// order is the key's order-preserving form.
-func (k *keyState) order() string { return k.id[len(k.entity.Name)+2:] }
+func orderOf(e *schemas.Entity, id string) string { return id[len(e.Name)+2:] }
+
+// keyOf returns the canonical key of an id, nil for one that is damaged.
+func keyOf(e *schemas.Entity, id string) []string {
+	key, err := e.ParseOrderKey(orderOf(e, id))
+	if err != nil {
+		return nil // the log has it still
+	}
+	return key
+}
 
 // get returns the state of a key, a new one if there is none.
 func (r *keyring) get(e *schemas.Entity, key []string) (*keyState, error) {
+	return r.at(e, r.idOf(e, key))
+}
+
+// idOf returns a key's key in State.
+func (r *keyring) idOf(e *schemas.Entity, key []string) string {
 	r.idBuf = e.AppendOrderKey(appendID(r.idBuf[:0], e, nil), key)
-	if k, ok := r.cache[string(r.idBuf)]; ok {
-		if k.key == nil {
-			k.key = key
-		}
+	return r.ids.keepBytes(r.idBuf)
+}
+
+// at returns the state of a key by its id, a new one if there is none.
+func (r *keyring) at(e *schemas.Entity, id string) (*keyState, error) {
+	if k, ok := r.cache[id]; ok {
 		return k, nil
 	}
-	k := newKeyState(e, string(r.idBuf), key)
+	k := r.fresh(e, id)
 	if _, err := r.load(k); err != nil {
 		return nil, err
 	}
-	if k.key == nil {
-		k.key = key
-	}
 	r.keep(k)
 	return k, nil
+}
+
+// waitsAt returns the key that a timer is of, nil if there is none any more.
+func (r *keyring) waitsAt(t *timer) (*keyState, error) {
+	if t.k.id == t.id {
+		return t.k, nil
+	}
+	return r.byID(t.id)
+}
+
+// fresh returns an empty state for a key.
+func (r *keyring) fresh(e *schemas.Entity, id string) *keyState {
+	var k *keyState
+	if n := len(r.free); n > 0 {
+		k, r.free = r.free[n-1], r.free[:n-1]
+	} else {
+		k = new(keyState)
+	}
+	k.reset(e, id)
+	return k
+}
+
+// evict has a key in memory no longer.
+func (r *keyring) evict(k *keyState) {
+	delete(r.cache, k.id)
+	k.id = ""
+	if len(r.free) < maxCached {
+		r.free = append(r.free, k)
+	}
 }
 
 // byID returns the state of a known key, nil if there is none.
@@ -82,7 +126,7 @@ func (r *keyring) byID(id string) (*keyState, error) {
 	if !ok {
 		return nil, nil
 	}
-	k := newKeyState(e, id, nil)
+	k := r.fresh(e, id)
 	if found, err := r.load(k); !found || err != nil {
 		return nil, err
 	}
@@ -111,12 +155,12 @@ func (r *keyring) change(k *keyState) {
 }
 
 func (r *keyring) load(k *keyState) (found bool, err error) {
-	b, ok, err := r.state.Get([]byte(k.id))
+	r.keyBuf = append(r.keyBuf[:0], k.id...)
+	b, ok, err := r.state.Get(r.keyBuf)
 	if err != nil || !ok {
 		return false, err
 	}
-	k.key = nil
-	was, err := decodeKey(b, k)
+	was, err := decodeKey(b, k, &r.ids)
 	if err != nil {
 		return false, fmt.Errorf("read state of key %q: %w", k.id, err)
 	}
@@ -136,43 +180,36 @@ func (r *keyring) flush() error {
 			}
 		}
 		k.listed = false
-		if !k.indexed && !k.touched {
-			delete(r.cache, k.id)
+		if k.list == 0 && !k.touched {
+			r.evict(k)
 		}
 	}
 	clear(r.recent)
 	r.recent = r.recent[:0]
+	if err := r.lists.flush(r.state); err != nil {
+		return fmt.Errorf("write which keys wait: %w", err)
+	}
 	if len(r.cache) > maxCached {
-		for id, k := range r.cache { // any order: all that can go do
-			if !k.touched {
-				delete(r.cache, id)
-			}
-		}
+		r.forget(func(k *keyState) bool { return !k.touched })
 	}
 	return nil
 }
 
-func (r *keyring) save(k *keyState) error {
-	if waits := k.timer != [3]schemas.Micros{}; waits != k.indexed {
-		k.indexed = waits
-		r.keyBuf = append(r.keyBuf[:0], k.id...)
-		index := r.keyBuf
-		index[0] = indexPrefix
-		var err error
-		if waits {
-			err = r.state.Set(index, nil)
-		} else {
-			err = r.state.Delete(index)
-		}
-		if err != nil {
-			return err
+// forget has keys in memory no longer. Everything is written.
+func (r *keyring) forget(which func(*keyState) bool) {
+	for _, k := range r.cache { // any order: what is in memory is no part of the log
+		if which(k) {
+			r.evict(k)
 		}
 	}
-	r.enc.b = r.enc.b[:0]
-	encodeKey(&r.enc, k, r.authorityOf(k.entity))
+}
+
+func (r *keyring) save(k *keyState) error {
+	k.list = r.lists.move(k.list, k.id, k.timer != [3]schemas.Micros{})
+	r.valueBuf = encodeKey(r.valueBuf[:0], k, r.authorityOf(k.entity))
 	k.dirty = false
 	r.keyBuf = append(r.keyBuf[:0], k.id...)
-	return r.state.Set(r.keyBuf, r.enc.b)
+	return r.state.Set(r.keyBuf, r.valueBuf)
 }
 
 // each calls fn for every key of the partition, in order.

@@ -1,67 +1,196 @@
 package reconcile
 
 import (
-	"encoding/hex"
-	"strings"
+	"encoding/binary"
+	"slices"
 
 	"github.com/trueup-io/trueup/schemas"
 )
 
-// A key's record begins with one of these.
+// A key's record begins with a byte of which the lowest two bits are one of
+// these.
 const (
-	formSettled     = 1 // settled: one digest stands for both sides; at most 48 bytes; positions have 16 hex digits
+	formSettled     = 1 // settled: one digest stands for both sides; positions have 16 hex digits
 	formOpen        = 2 // everything
 	formSettledText = 3 // as formSettled, with positions as text
 )
 
+// What the record of an open key says of it as a whole, and of each side.
+const (
+	hasOpen byte = 1 << iota
+	hasOverflow
+	hasFollower
+	hasParked
+)
+
+const (
+	sideKnown byte = 1 << iota
+	sideEver
+	sideSeen
+	sideAlways  // its history is known from the start
+	sideBlocked // the reason follows
+	sideTimer   // the time follows
+)
+
+// What a version's record leaves out, or says beside the version's flags.
+const (
+	versionLatest     byte = 1 << iota // its position is the latest of its side
+	versionSameDigest                  // as the version before it in the record
+	versionAlways                      // at is always
+	versionNowhere                     // it stands nowhere in the log
+	versionTolerant                    // tolerant values follow
+	versionWrite                       // the hash of a write id follows
+)
+
 // encodeKey writes k in the smaller form that holds it.
-func encodeKey(e *encoder, k *keyState, authority schemas.Side) {
+func encodeKey(b []byte, k *keyState, authority schemas.Side) []byte {
 	if k.settledForm() {
-		encodeSettled(e, k, authority)
-		return
+		return encodeSettled(b, k, authority)
 	}
-	e.byte(formOpen)
-	e.byte(byte(authority))
-	e.byte(byte(k.class))
-	e.bool(k.indexed)
-	e.texts(k.key)
+	b = append(b, formOpen, byte(authority), byte(k.class),
+		b2i(k.open != nil)*hasOpen|b2i(k.overflow)*hasOverflow|b2i(k.hasFollow)*hasFollower|b2i(len(k.parked) > 0)*hasParked)
+	b = binary.AppendUvarint(b, k.list)
 	for _, s := range schemas.Sides {
-		w := &k.side[s]
-		e.byte(b2i(w.known) | b2i(w.ever)<<1 | b2i(w.seen)<<2)
-		e.uint(uint64(w.gen))
-		e.time(w.since)
-		e.text(w.lastPos)
-		e.uint(uint64(w.lastOrd))
-		e.text(string(w.blocked))
-		e.time(k.timer[s])
+		b = encodeSide(b, &k.side[s], k.timer[s])
 	}
-	e.bool(k.overflow)
-	e.uint(uint64(len(k.authority)))
+	b = binary.AppendUvarint(b, uint64(len(k.authority)))
+	b = binary.AppendVarint(b, int64(k.min))
+	b = binary.AppendVarint(b, int64(k.max))
+	var before *version
 	for i := range k.authority {
-		encodeVersion(e, &k.authority[i])
+		b = encodeVersion(b, &k.authority[i], &k.side[authority], before)
+		before = &k.authority[i]
 	}
-	e.int(int64(k.min))
-	e.int(int64(k.max))
-	e.bool(k.hasFollow)
+	follower := &k.side[authority.Other()]
 	if k.hasFollow {
-		encodeVersion(e, &k.follower)
+		b = encodeVersion(b, &k.follower, follower, before)
+		before = &k.follower
 	}
-	e.uint(uint64(len(k.parked)))
+	if len(k.parked) > 0 {
+		b = binary.AppendUvarint(b, uint64(len(k.parked)))
+	}
 	for i := range k.parked {
-		encodeVersion(e, &k.parked[i])
+		b = encodeVersion(b, &k.parked[i], follower, before)
+		before = &k.parked[i]
 	}
-	e.bool(k.open != nil)
 	if o := k.open; o != nil {
-		e.text(o.id)
-		e.text(string(o.kind))
-		e.time(o.since)
-		e.time(o.openedAt)
-		e.uint(uint64(o.sequence))
-		e.text(o.authorityPos)
-		e.uint(uint64(o.authorityOrd))
-		e.text(o.followerPos)
-		e.uint(uint64(o.followerOrd))
+		b = appendText(b, o.id)
+		b = appendText(b, string(o.kind))
+		b = appendTime(b, o.since)
+		b = appendTime(b, o.openedAt)
+		b = binary.AppendUvarint(b, uint64(o.sequence))
+		b = appendText(b, o.authorityPos)
+		b = binary.AppendUvarint(b, uint64(o.authorityOrd))
+		b = appendText(b, o.followerPos)
+		b = binary.AppendUvarint(b, uint64(o.followerOrd))
 	}
+	return b
+}
+
+func encodeSide(b []byte, w *knowledge, timer schemas.Micros) []byte {
+	b = append(b, b2i(w.known)*sideKnown|b2i(w.ever)*sideEver|b2i(w.seen)*sideSeen|b2i(w.since == always)*sideAlways|
+		b2i(w.blocked != "")*sideBlocked|b2i(timer != 0)*sideTimer)
+	b = binary.AppendUvarint(b, uint64(w.gen))
+	if w.since != always {
+		b = appendTime(b, w.since)
+	}
+	if w.seen {
+		b = appendPos(b, w.lastPos)
+		b = binary.AppendUvarint(b, uint64(w.lastOrd))
+	}
+	if w.blocked != "" {
+		b = appendText(b, string(w.blocked))
+	}
+	if timer != 0 {
+		b = appendTime(b, timer)
+	}
+	return b
+}
+
+func decodeSide(d *decoder, w *knowledge) (timer schemas.Micros) {
+	flags := d.byte()
+	w.known, w.ever, w.seen = flags&sideKnown != 0, flags&sideEver != 0, flags&sideSeen != 0
+	w.gen = uint32(d.uint())
+	if w.since = always; flags&sideAlways == 0 {
+		w.since = d.fixedTime()
+	}
+	if w.seen {
+		w.lastPos, w.lastOrd = d.pos(), uint32(d.uint())
+	}
+	if flags&sideBlocked != 0 {
+		w.blocked = schemas.Reason(d.text())
+	}
+	if flags&sideTimer != 0 {
+		timer = d.fixedTime()
+	}
+	return timer
+}
+
+// encodeVersion writes a version of a side; before is the one that is written
+// before it, nil for none.
+func encodeVersion(b []byte, v *version, side *knowledge, before *version) []byte {
+	how := b2i(v.at == always)*versionAlways | b2i(v.off == noOffset)*versionNowhere | b2i(v.tolerant != nil)*versionTolerant |
+		b2i(v.write != 0)*versionWrite
+	if side.seen && v.ord == side.lastOrd && v.pos == side.lastPos {
+		how |= versionLatest
+	}
+	if before != nil && v.digest == before.digest {
+		how |= versionSameDigest
+	}
+	b = append(b, byte(v.flags), how)
+	if v.has(present) && how&versionSameDigest == 0 {
+		b = append(b, v.digest[:]...)
+	}
+	if v.tolerant != nil {
+		b = binary.AppendUvarint(b, uint64(len(v.tolerant)))
+		b = append(b, v.tolerant...)
+	}
+	if v.at != always {
+		b = appendTime(b, v.at)
+	}
+	if how&versionLatest == 0 {
+		b = appendPos(b, v.pos)
+		b = binary.AppendUvarint(b, uint64(v.ord))
+	}
+	if v.off != noOffset {
+		b = binary.AppendUvarint(b, uint64(v.off))
+	}
+	if v.write != 0 {
+		b = binary.LittleEndian.AppendUint64(b, v.write)
+	}
+	return b
+}
+
+func decodeVersion(d *decoder, side *knowledge, before *version) version {
+	v := version{flags: versionFlags(d.byte()), at: always, off: noOffset}
+	how := d.byte()
+	switch {
+	case !v.has(present):
+	case how&versionSameDigest == 0:
+		copy(v.digest[:], d.take(16))
+	case before == nil:
+		d.bad = true
+	default:
+		v.digest = before.digest
+	}
+	if how&versionTolerant != 0 {
+		v.tolerant = append([]byte{}, d.take(d.uint())...)
+	}
+	if how&versionAlways == 0 {
+		v.at = d.fixedTime()
+	}
+	if how&versionLatest != 0 {
+		v.pos, v.ord = side.lastPos, side.lastOrd
+	} else {
+		v.pos, v.ord = d.pos(), uint32(d.uint())
+	}
+	if how&versionNowhere == 0 {
+		v.off = int64(d.uint())
+	}
+	if how&versionWrite != 0 {
+		v.write = d.fixed()
+	}
+	return v
 }
 
 // settledForm says whether the small form holds all there is to remember.
@@ -99,194 +228,154 @@ func (v *version) settled(side *knowledge) version {
 	return w
 }
 
-func encodeSettled(e *encoder, k *keyState, authority schemas.Side) {
+// encodeSettled writes at most 48 bytes for positions of 16 hex digits, offsets
+// below 2^35, rows of the two sides that stand less than 2^20 records apart, and
+// transactions of less than 128 rows of a partition; 50 for those of 16,384.
+func encodeSettled(b []byte, k *keyState, authority schemas.Side) []byte {
 	form := byte(formSettled)
 	for _, s := range schemas.Sides {
-		if k.side[s].ever && !shortPos(k.side[s].lastPos) {
-			form = formSettledText
+		if w := &k.side[s]; w.ever {
+			if _, ok := shortPos(w.lastPos); !ok {
+				form = formSettledText
+			}
 		}
 	}
-	e.byte(form)
 	var v [3]*version // by schemas.Side
 	v[authority], v[authority.Other()] = &k.authority[0], &k.follower
-	flags := b2i(k.authority[0].has(present)) | byte(authority)<<1
-	for _, s := range schemas.Sides {
-		flags |= b2i(k.side[s].ever) << (2 + byte(s)) // bits 3, 4
-		flags |= b2i(v[s].has(virtual)) << (4 + byte(s))
+	head := form | b2i(k.authority[0].has(present))<<2 | b2i(authority == schemas.Target)<<3
+	for i, s := range schemas.Sides {
+		head |= b2i(k.side[s].ever)<<(4+i) | b2i(v[s].has(virtual))<<(6+i)
 	}
-	e.byte(flags)
+	b = append(b, head)
+	legacy, target := &k.side[schemas.Legacy], &k.side[schemas.Target]
+	if legacy.gen < 16 && target.gen < 15 { // both 15 would be manyGens
+		b = append(b, byte(legacy.gen)<<4|byte(target.gen))
+	} else {
+		b = append(b, manyGens)
+		b = binary.AppendUvarint(b, uint64(legacy.gen))
+		b = binary.AppendUvarint(b, uint64(target.gen))
+	}
 	if k.authority[0].has(present) {
-		e.raw(k.authority[0].digest[:])
+		b = append(b, k.authority[0].digest[:]...)
 	}
-	for _, s := range schemas.Sides {
-		w := &k.side[s]
-		e.uint(uint64(w.gen))
-		if w.ever {
-			if form == formSettled {
-				e.b = appendShort(e.b, w.lastPos)
-			} else {
-				e.text(w.lastPos)
-			}
-			e.uint(uint64(w.lastOrd))
+	for _, w := range []*knowledge{legacy, target} {
+		if !w.ever {
+			continue
 		}
-		e.uint(uint64(v[s].off + 1))
-	}
-}
-
-// shortPos says whether pos is sixteen upper-case hex digits.
-func shortPos(pos string) bool {
-	if len(pos) != 16 {
-		return false
-	}
-	for i := range 16 {
-		if c := pos[i]; (c < '0' || c > '9') && (c < 'A' || c > 'F') {
-			return false
+		if form == formSettled {
+			pos, _ := shortPos(w.lastPos)
+			b = append(b, pos[:]...)
+		} else {
+			b = appendText(b, w.lastPos)
 		}
+		b = binary.AppendUvarint(b, uint64(w.lastOrd))
 	}
-	return true
+	b = binary.AppendUvarint(b, uint64(v[schemas.Legacy].off+1))
+	return binary.AppendVarint(b, v[schemas.Target].off-v[schemas.Legacy].off)
 }
 
-// appendShort appends the eight bytes of a position that shortPos has seen.
-func appendShort(dst []byte, pos string) []byte {
-	for i := 0; i < 16; i += 2 {
-		dst = append(dst, nibble(pos[i])<<4|nibble(pos[i+1]))
-	}
-	return dst
-}
-
-func nibble(c byte) byte {
-	if c <= '9' {
-		return c - '0'
-	}
-	return c - 'A' + 10
-}
-
-// encodePos writes a position of sixteen upper-case hex digits as eight bytes, another as text.
-func encodePos(e *encoder, pos string) {
-	if shortPos(pos) {
-		e.byte(0)
-		e.b = appendShort(e.b, pos)
-		return
-	}
-	e.byte(1)
-	e.text(pos)
-}
-
-func decodePos(d *decoder) string {
-	if d.byte() == 0 {
-		return strings.ToUpper(hex.EncodeToString(d.take(8)))
-	}
-	return d.text()
-}
-
-func encodeVersion(e *encoder, v *version) {
-	e.byte(byte(v.flags))
-	if v.has(present) {
-		e.raw(v.digest[:])
-		e.bytes(v.tolerant)
-	}
-	e.time(v.at)
-	encodePos(e, v.pos)
-	e.uint(uint64(v.ord))
-	e.int(v.off)
-	e.uint(v.write)
-}
-
-func decodeVersion(d *decoder) version {
-	v := version{flags: versionFlags(d.byte())}
-	if v.has(present) {
-		copy(v.digest[:], d.take(16))
-		v.tolerant = d.bytes()
-	}
-	v.at = d.time()
-	v.pos = decodePos(d)
-	v.ord = uint32(d.uint())
-	v.off = d.int()
-	v.write = d.uint()
-	return v
-}
+// manyGens says that generations follow one by one.
+const manyGens = 0xff
 
 // decodeKey reads a record into k and returns the side that was the authority
-// when it was written.
-func decodeKey(b []byte, k *keyState) (schemas.Side, error) {
-	d := &decoder{b: b}
-	switch form := d.byte(); form {
+// when it was written. Positions go where share has them.
+func decodeKey(b []byte, k *keyState, share *texts) (schemas.Side, error) {
+	d := &decoder{b: b, share: share}
+	head := d.byte()
+	switch head & 3 {
 	case formSettled, formSettledText:
-		return decodeSettled(d, k, form)
+		return decodeSettled(d, k, head)
 	case formOpen:
 	default:
 		return 0, errDamaged
 	}
 	authority := schemas.Side(d.byte())
 	k.class = class(d.byte())
-	k.indexed = d.bool()
-	k.key = d.texts()
+	has := d.byte()
+	k.list = d.uint()
+	if head != formOpen || authority != schemas.Legacy && authority != schemas.Target || k.class >= classCount {
+		return 0, errDamaged
+	}
 	for _, s := range schemas.Sides {
-		w := &k.side[s]
-		flags := d.byte()
-		w.known, w.ever, w.seen = flags&1 != 0, flags&2 != 0, flags&4 != 0
-		w.gen = uint32(d.uint())
-		w.since = d.time()
-		w.lastPos = d.text()
-		w.lastOrd = uint32(d.uint())
-		w.blocked = schemas.Reason(d.text())
-		k.timer[s] = d.time()
+		k.timer[s] = decodeSide(d, &k.side[s])
 	}
-	k.overflow = d.bool()
-	for n := d.uint(); n > 0 && !d.bad; n-- {
-		k.authority = append(k.authority, decodeVersion(d))
-	}
+	n := d.uint()
 	k.min, k.max = int(d.int()), int(d.int())
-	if k.hasFollow = d.bool(); k.hasFollow {
-		k.follower = decodeVersion(d)
+	var before *version
+	if n > uint64(len(d.b)) {
+		return 0, errDamaged
 	}
-	for n := d.uint(); n > 0 && !d.bad; n-- {
-		k.parked = append(k.parked, decodeVersion(d))
+	k.authority = slices.Grow(k.authority, int(n)) // before points into it
+	for ; n > 0 && !d.bad; n-- {
+		k.authority = append(k.authority, decodeVersion(d, &k.side[authority], before))
+		before = k.last()
 	}
-	if d.bool() {
-		k.open = &openDivergence{id: d.text(), kind: schemas.Kind(d.text()), since: d.time(), openedAt: d.time(),
+	follower := &k.side[authority.Other()]
+	if k.hasFollow = has&hasFollower != 0; k.hasFollow {
+		k.follower = decodeVersion(d, follower, before)
+		before = &k.follower
+	}
+	if has&hasParked != 0 {
+		n := d.uint()
+		if n > uint64(len(d.b)) {
+			return 0, errDamaged
+		}
+		k.parked = make([]version, 0, n)
+		for ; n > 0 && !d.bad; n-- {
+			k.parked = append(k.parked, decodeVersion(d, follower, before))
+			before = &k.parked[len(k.parked)-1]
+		}
+	}
+	k.overflow = has&hasOverflow != 0
+	if has&hasOpen != 0 {
+		k.open = &openDivergence{id: d.text(), kind: schemas.Kind(d.text()), since: d.fixedTime(), openedAt: d.fixedTime(),
 			sequence: uint32(d.uint()), authorityPos: d.text(), authorityOrd: uint32(d.uint()),
 			followerPos: d.text(), followerOrd: uint32(d.uint())}
 	}
-	if (authority != schemas.Legacy && authority != schemas.Target) || k.min > k.max || k.min < -1 || k.max >= len(k.authority) {
+	if k.min > k.max || k.min < -1 || k.max >= len(k.authority) {
 		d.bad = true
 	}
 	return authority, d.err()
 }
 
-func decodeSettled(d *decoder, k *keyState, form byte) (schemas.Side, error) {
-	flags := d.byte()
-	authority := schemas.Side(flags >> 1 & 3)
-	if authority != schemas.Legacy && authority != schemas.Target {
-		return 0, errDamaged
+func decodeSettled(d *decoder, k *keyState, head byte) (schemas.Side, error) {
+	authority := schemas.Legacy
+	if head>>3&1 != 0 {
+		authority = schemas.Target
 	}
-	var v [3]version
+	if gens := d.byte(); gens != manyGens {
+		k.side[schemas.Legacy].gen, k.side[schemas.Target].gen = uint32(gens>>4), uint32(gens&15)
+	} else {
+		k.side[schemas.Legacy].gen, k.side[schemas.Target].gen = uint32(d.uint()), uint32(d.uint())
+	}
 	var digest schemas.Digest
 	here := versionFlags(0)
-	if flags&1 != 0 {
+	if head>>2&1 != 0 {
 		here = present
 		copy(digest[:], d.take(16))
 	}
-	for _, s := range schemas.Sides {
-		v[s] = version{digest: digest, flags: here, at: always, off: noOffset}
-		if flags>>(4+byte(s))&1 != 0 {
+	var v [3]version
+	for i, s := range schemas.Sides {
+		v[s] = version{digest: digest, flags: here, at: always}
+		if head>>(6+i)&1 != 0 {
 			v[s].flags |= virtual
 		}
 		w := &k.side[s]
 		w.known, w.since = true, always
-		w.ever = flags>>(2+byte(s))&1 != 0
-		w.gen = uint32(d.uint())
-		if w.seen = w.ever; w.seen {
-			if form == formSettled {
-				w.lastPos = strings.ToUpper(hex.EncodeToString(d.take(8)))
-			} else {
-				w.lastPos = d.text()
-			}
-			w.lastOrd = uint32(d.uint())
-			v[s].pos, v[s].ord = w.lastPos, w.lastOrd
+		w.ever = head>>(4+i)&1 != 0
+		if w.seen = w.ever; !w.seen {
+			continue
 		}
-		v[s].off = int64(d.uint()) - 1
+		if head&3 == formSettled {
+			w.lastPos = d.shortPos()
+		} else {
+			w.lastPos = d.text()
+		}
+		w.lastOrd = uint32(d.uint())
+		v[s].pos, v[s].ord = w.lastPos, w.lastOrd
 	}
+	v[schemas.Legacy].off = int64(d.uint()) - 1
+	v[schemas.Target].off = v[schemas.Legacy].off + d.int()
 	k.authority = append(k.authority, v[authority])
 	k.follower, k.hasFollow = v[authority.Other()], true
 	k.min, k.max = 0, 0

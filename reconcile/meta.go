@@ -12,9 +12,10 @@ import (
 // errPage ends a scan early.
 var errPage = errors.New("page is full")
 
-// stateFormat is the format of everything a core keeps in State. 2 added what
-// is known of entities; what 1 wrote is read as it is.
-const stateFormat = 2
+// stateFormat is the format of everything a core keeps in State. 3 lists the
+// keys that wait together, not each by itself; what 1 and 2 wrote is made anew
+// from the log.
+const stateFormat = 3
 
 // ErrForeignState says that a state was made under other rules or by a newer
 // format; it must be rebuilt from the log.
@@ -155,7 +156,7 @@ func (c *Core) load() error {
 func (c *Core) decodeMeta(b []byte) (touched []string, err error) {
 	d := &decoder{b: b}
 	format := d.byte()
-	if format == 0 || format > stateFormat {
+	if format != stateFormat {
 		return nil, fmt.Errorf("%w: format %d, this program writes %d", ErrForeignState, format, stateFormat)
 	}
 	if v := d.text(); v != c.cfg.Rules.Version {
@@ -186,9 +187,6 @@ func (c *Core) decodeMeta(b []byte) (touched []string, err error) {
 		}
 	}
 	touched = d.texts()
-	if format < 2 {
-		return touched, d.err()
-	}
 	for _, s := range schemas.Sides {
 		for _, entity := range c.cfg.Rules.Entities() {
 			if x := decodeEntityState(d); x != nil {
@@ -219,9 +217,9 @@ func encodeQueued(q *waiting) []byte {
 	e := &encoder{}
 	e.byte(byte(q.side))
 	e.text(q.entity.Name)
-	e.texts(q.key)
+	e.text(q.id)
 	e.byte(byte(q.op))
-	encodeVersion(e, &q.v)
+	e.b = encodeVersion(e.b, &q.v, &knowledge{}, nil)
 	e.text(string(q.block))
 	e.bool(q.late)
 	e.byte(byte(q.kind))
@@ -242,8 +240,8 @@ func (c *Core) loadQueue() error {
 		d := &decoder{b: value}
 		q := waiting{stored: true, seq: binary.BigEndian.Uint64(key[1:]), side: schemas.Side(d.byte())}
 		q.entity, _ = c.cfg.Rules.Entity(d.text())
-		q.key, q.op = d.texts(), schemas.Op(d.byte())
-		q.v = decodeVersion(d)
+		q.id, q.op = d.text(), schemas.Op(d.byte())
+		q.v = decodeVersion(d, &knowledge{}, nil)
 		q.block, q.late = schemas.Reason(d.text()), d.bool()
 		if q.kind = waitingKind(d.byte()); q.kind == waitingCovered {
 			q.cover = &schemas.Covered{Side: q.side, Pos: q.v.pos}
@@ -271,29 +269,16 @@ func (c *Core) loadQueue() error {
 }
 
 func (c *Core) loadTimers() error {
-	var ids []string
-	err := c.state.Scan([]byte{indexPrefix}, []byte{indexPrefix + 1}, func(key, _ []byte) error {
-		id := append([]byte(nil), key...)
-		id[0] = keyPrefix
-		ids = append(ids, string(id))
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
+	return c.keys.lists.load(c.state, func(id string, list uint64) (waits bool, err error) {
 		k, err := c.keys.byID(id)
-		if err != nil {
-			return err
-		}
-		if k == nil {
-			return fmt.Errorf("read state of key %q: it is in the index but not there", id)
+		if err != nil || k == nil || k.list != list {
+			return false, err
 		}
 		for _, s := range schemas.Sides {
 			if at := k.timer[s]; at != 0 {
-				c.due[s].add(at, id)
+				c.due[s].add(at, k)
 			}
 		}
-	}
-	return nil
+		return true, nil
+	})
 }

@@ -3,7 +3,6 @@ package reconcile
 import (
 	"encoding/binary"
 	"fmt"
-	"strings"
 
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -24,7 +23,7 @@ type waiting struct {
 	kind   waitingKind
 	side   schemas.Side
 	entity *schemas.Entity
-	key    []string
+	id     string // of the key in State; "" where it is of no one key
 	op     schemas.Op
 	v      version // at is still on the source's clock
 	block  schemas.Reason
@@ -43,10 +42,21 @@ func (q *waiting) entityName() string {
 	return q.entity.Name
 }
 
-func (c *Core) enqueue(q waiting) {
+// key is the canonical key, nil where it is of no one key.
+func (q *waiting) key() []string {
+	if q.id == "" {
+		return nil
+	}
+	return keyOf(q.entity, q.id)
+}
+
+// enqueue returns where the record stands until the next one is queued.
+func (c *Core) enqueue(q waiting) *waiting {
 	q.seq = c.queueSeq
 	c.queueSeq++
-	c.queue[q.side] = append(c.queue[q.side], q)
+	queue := append(c.queue[q.side], q)
+	c.queue[q.side] = queue
+	return &queue[len(queue)-1]
 }
 
 func queueKey(seq uint64) []byte { return binary.BigEndian.AppendUint64([]byte{queuePrefix}, seq) }
@@ -69,18 +79,15 @@ func (c *Core) takeChange(offset int64, r *schemas.Change, out *Effects) error {
 		return nil
 	}
 	s := &c.sides[r.Side]
-	// The record's texts share one piece of memory; what is kept is copied out of it.
-	key := make([]string, len(r.Key))
-	for i := range key {
-		key[i] = strings.Clone(r.Key[i])
+	q := c.enqueue(waiting{side: r.Side, entity: e, op: r.Op,
+		v:    version{at: r.CommitTS, pos: c.positions[r.Side].keep(r.Pos), ord: r.Ordinal, off: offset, write: hashWriteID(r.Tag.WriteID)},
+		late: r.Op != schemas.OpRead && s.frontier != beforeAll && r.Pos <= s.pos})
+	if r.Op != schemas.OpTruncate {
+		q.id = c.keys.idOf(e, r.Key)
 	}
-	q := waiting{side: r.Side, entity: e, key: key, op: r.Op,
-		v:    version{at: r.CommitTS, pos: strings.Clone(r.Pos), ord: r.Ordinal, off: offset, write: hashWriteID(r.Tag.WriteID)},
-		late: r.Op != schemas.OpRead && s.frontier != beforeAll && r.Pos <= s.pos}
 	if r.After != nil {
 		q.block = c.image(e, r, &q.v)
 	}
-	c.enqueue(q)
 	return nil
 }
 
@@ -166,7 +173,7 @@ func (c *Core) markShared(queue []waiting, side schemas.Side) {
 		}
 		if q.kind == waitingChange {
 			rows++
-			several = several || q.entity != first.entity || !sameKey(q.key, first.key)
+			several = several || q.id != first.id
 		}
 	}
 	if !several || c.txns.load(first.v.pos) != nil { // a known one is said again
@@ -178,18 +185,6 @@ func (c *Core) markShared(queue []waiting, side schemas.Side) {
 		}
 	}
 	c.txns.begin(first.v.pos, rows)
-}
-
-func sameKey(a, b []string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // outcome is what became of a record, as it is accounted for.
@@ -216,13 +211,13 @@ func (c *Core) apply(q *waiting, out *Effects) (outcome, error) {
 		return applied, c.applyEntityGap(q, out)
 	case q.op == schemas.OpTruncate:
 		return applied, c.applyTruncate(q, out)
-	case q.kind == waitingQuarantine && q.key == nil:
+	case q.kind == waitingQuarantine && q.id == "":
 		return c.applyUnkeyed(q, out), nil
 	}
 	s := &c.sides[q.side]
 	_, q.v.at = s.ours(q.v.at)
 	s.latest = max(s.latest, q.v.at)
-	k, err := c.keys.get(q.entity, q.key)
+	k, err := c.keys.at(q.entity, q.id)
 	switch {
 	case err != nil:
 		return applied, err
@@ -261,7 +256,7 @@ func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) bool {
 			return true
 		}
 		c.block(k, q.side, schemas.GapReason)
-		out.Alarms = append(out.Alarms, Alarm{Reason: schemas.GapReason, Side: q.side, Entity: k.entity.Name, Key: q.key,
+		out.Alarms = append(out.Alarms, Alarm{Reason: schemas.GapReason, Side: q.side, Entity: k.entity.Name, Key: k.key(),
 			Offset: q.v.off, Detail: fmt.Sprintf("came late: at %s, below the frontier at %s", q.v.pos, s.pos)})
 		return true
 	}
@@ -304,7 +299,7 @@ func (c *Core) overflow(k *keyState, out *Effects) {
 		k.keepLast(c.txns)
 	}
 	k.overflow = true
-	out.Alarms = append(out.Alarms, Alarm{Reason: schemas.Overflow, Entity: k.entity.Name, Key: k.key, Offset: c.next - 1,
+	out.Alarms = append(out.Alarms, Alarm{Reason: schemas.Overflow, Entity: k.entity.Name, Key: k.key(), Offset: c.next - 1,
 		Detail: fmt.Sprintf("more than %d versions in flight", c.cfg.MaxVersions)})
 }
 
@@ -390,7 +385,7 @@ func (c *Core) applyTruncate(q *waiting, out *Effects) error {
 	err := c.keys.eachIn(q.entity, nil, nil, func(k *keyState) error {
 		if n := &k.side[q.side]; n.known && n.gen == gen && c.holds(k, q.side) {
 			one := *q
-			one.key = k.key
+			one.id = k.id
 			c.applyVersion(k, &one, out)
 		}
 		return nil

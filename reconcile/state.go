@@ -1,9 +1,6 @@
 package reconcile
 
-import (
-	"bytes"
-	"slices"
-)
+import "github.com/trueup-io/trueup/internal/bytemap"
 
 // State is where a core keeps what it must remember: an ordered map. Values
 // returned by Get and Scan are valid until the next call; Set and Delete copy
@@ -17,48 +14,34 @@ type State interface {
 }
 
 // MemoryState is a State in memory, for replays and tests.
-type MemoryState struct{ m map[string]*[]byte }
+type MemoryState struct{ m *bytemap.Map }
 
 // NewMemoryState returns an empty state.
-func NewMemoryState() *MemoryState { return &MemoryState{m: map[string]*[]byte{}} }
+func NewMemoryState() *MemoryState { return &MemoryState{m: bytemap.New()} }
 
 // Get implements State.
 func (s *MemoryState) Get(key []byte) ([]byte, bool, error) {
-	v, ok := s.m[string(key)]
-	if !ok {
-		return nil, false, nil
-	}
-	return *v, true, nil
+	v, ok := s.m.Get(key)
+	return v, ok, nil
 }
 
 // Set implements State.
 func (s *MemoryState) Set(key, value []byte) error {
-	if v, ok := s.m[string(key)]; ok {
-		*v = append((*v)[:0], value...)
-		return nil
-	}
-	v := bytes.Clone(value)
-	s.m[string(key)] = &v
+	s.m.Set(key, value)
 	return nil
 }
 
 // Delete implements State.
 func (s *MemoryState) Delete(key []byte) error {
-	delete(s.m, string(key))
+	s.m.Delete(key)
 	return nil
 }
 
 // Scan implements State.
 func (s *MemoryState) Scan(lower, upper []byte, fn func(key, value []byte) error) error {
-	var keys []string
-	for k := range s.m {
-		if k >= string(lower) && k < string(upper) {
-			keys = append(keys, k)
-		}
-	}
-	slices.Sort(keys)
-	for _, k := range keys {
-		if err := fn([]byte(k), *s.m[k]); err != nil {
+	for _, k := range s.m.Keys(lower, upper) {
+		v, _ := s.m.Get(k)
+		if err := fn(k, v); err != nil {
 			return err
 		}
 	}
@@ -66,4 +49,4 @@ func (s *MemoryState) Scan(lower, upper []byte, fn func(key, value []byte) error
 }
 
 // Len returns the number of keys held.
-func (s *MemoryState) Len() int { return len(s.m) }
+func (s *MemoryState) Len() int { return s.m.Len() }

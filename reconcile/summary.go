@@ -51,11 +51,11 @@ func (c *Core) finish(q *waiting) error {
 			c.unsettle(k)
 			return nil
 		})
-	case q.kind == waitingQuarantine && q.key == nil:
+	case q.kind == waitingQuarantine && q.id == "":
 		c.keys.count(classQuarantined, +1)
 		return nil
 	}
-	k, err := c.keys.get(q.entity, q.key)
+	k, err := c.keys.at(q.entity, q.id)
 	if err != nil {
 		return err
 	}

@@ -103,6 +103,9 @@ func TestOrderKeysSortAsKeysDo(t *testing.T) {
 			}
 		}
 		orderA, orderB := e.OrderKey(a), e.OrderKey(b)
+		if got, err := e.ParseOrderKey(string(orderA)); err != nil || !slices.Equal(got, a) {
+			t.Fatalf("%x is read as %q, %v; want %q", orderA, got, err, a)
+		}
 		if got := bytes.Compare(orderA, orderB); got != want {
 			t.Fatalf("%q and %q compare as %d, %x and %x as %d", a, b, want, orderA, orderB, got)
 		}
@@ -123,6 +126,16 @@ func TestOddKeysKeepApart(t *testing.T) {
 	var keys [][]byte
 	for _, text := range odd {
 		keys = append(keys, e.OrderKey([]string{text}))
+	}
+	for i, key := range keys {
+		if got, err := e.ParseOrderKey(string(key)); err != nil || !slices.Equal(got, odd[i:i+1]) {
+			t.Errorf("%x is read as %q, %v; want %q", key, got, err, odd[i])
+		}
+		for n := range len(key) { // cut short
+			if got, err := e.ParseOrderKey(string(key[:n])); n > 0 && err == nil {
+				t.Errorf("%x is read as %q", key[:n], got)
+			}
+		}
 	}
 	slices.SortFunc(keys, bytes.Compare)
 	if got := slices.CompactFunc(keys, bytes.Equal); len(got) != len(odd) {

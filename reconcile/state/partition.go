@@ -5,9 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/trueup-io/trueup/internal/bytemap"
 )
 
 // Partition is one partition's part of the DB, as a reconcile.State: writes
@@ -15,18 +16,20 @@ import (
 type Partition struct {
 	db      *DB
 	prefix  [2]byte
-	overlay map[string]entry
+	pending *bytemap.Map // what is written since: the value behind one of the bytes below
 	buf     []byte
+	value   []byte
 }
 
-type entry struct {
-	value   []byte
-	deleted bool
-}
+// What was done to a key, before its value in pending.
+const (
+	wasDeleted byte = 0
+	wasSet     byte = 1
+)
 
 // Partition returns the part of a partition, with no writes pending.
 func (d *DB) Partition(n int32) *Partition {
-	p := &Partition{db: d, overlay: map[string]entry{}}
+	p := &Partition{db: d, pending: bytemap.New()}
 	binary.BigEndian.PutUint16(p.prefix[:], uint16(n))
 	return p
 }
@@ -38,8 +41,8 @@ func (p *Partition) full(key []byte) []byte {
 
 // Get implements reconcile.State.
 func (p *Partition) Get(key []byte) ([]byte, bool, error) {
-	if e, ok := p.overlay[string(key)]; ok {
-		return e.value, !e.deleted, nil
+	if e, ok := p.pending.Get(key); ok {
+		return e[1:], e[0] == wasSet, nil
 	}
 	v, closer, err := p.db.db.Get(p.full(key))
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -48,37 +51,29 @@ func (p *Partition) Get(key []byte) ([]byte, bool, error) {
 	if err != nil {
 		return nil, false, damaged(err)
 	}
-	v = bytes.Clone(v)
-	if v == nil {
-		v = []byte{}
-	}
+	p.value = append(p.value[:0], v...)
 	if err := closer.Close(); err != nil {
 		return nil, false, damaged(err)
 	}
-	return v, true, nil
+	return p.value, true, nil
 }
 
 // Set implements reconcile.State.
 func (p *Partition) Set(key, value []byte) error {
-	p.overlay[string(key)] = entry{value: bytes.Clone(value)}
+	p.value = append(append(p.value[:0], wasSet), value...)
+	p.pending.Set(key, p.value)
 	return nil
 }
 
 // Delete implements reconcile.State.
 func (p *Partition) Delete(key []byte) error {
-	p.overlay[string(key)] = entry{deleted: true}
+	p.pending.Set(key, []byte{wasDeleted})
 	return nil
 }
 
 // Scan implements reconcile.State: pending writes and the DB, merged in order.
 func (p *Partition) Scan(lower, upper []byte, fn func(key, value []byte) error) error {
-	var pending []string
-	for k := range p.overlay {
-		if k >= string(lower) && k < string(upper) {
-			pending = append(pending, k)
-		}
-	}
-	slices.Sort(pending)
+	pending := p.pending.Keys(lower, upper)
 	it, err := p.db.db.NewIter(&pebble.IterOptions{LowerBound: bytes.Clone(p.full(lower)), UpperBound: bytes.Clone(p.full(upper))})
 	if err != nil {
 		return damaged(err)
@@ -87,16 +82,16 @@ func (p *Partition) Scan(lower, upper []byte, fn func(key, value []byte) error) 
 	return errors.Join(err, damaged(it.Close()))
 }
 
-func (p *Partition) merge(it *pebble.Iterator, pending []string, fn func(key, value []byte) error) error {
+func (p *Partition) merge(it *pebble.Iterator, pending [][]byte, fn func(key, value []byte) error) error {
 	for ok := it.First(); ok || len(pending) > 0; {
-		if len(pending) > 0 && (!ok || pending[0] <= string(it.Key()[2:])) {
+		if len(pending) > 0 && (!ok || bytes.Compare(pending[0], it.Key()[2:]) <= 0) {
 			k := pending[0]
 			pending = pending[1:]
-			if ok && k == string(it.Key()[2:]) {
+			if ok && bytes.Equal(k, it.Key()[2:]) {
 				ok = it.Next()
 			}
-			if e := p.overlay[k]; !e.deleted {
-				if err := fn([]byte(k), e.value); err != nil {
+			if e, _ := p.pending.Get(k); e[0] == wasSet {
+				if err := fn(k, e[1:]); err != nil {
 					return err
 				}
 			}
@@ -116,18 +111,18 @@ func (p *Partition) merge(it *pebble.Iterator, pending []string, fn func(key, va
 
 // Commit writes everything pending in one batch.
 func (p *Partition) Commit() error {
-	if zooZ8 {
-		if err := p.db.db.Set(p.full([]byte("m")), p.overlay["m"].value, pebble.NoSync); err != nil {
+	if meta, ok := p.pending.Get([]byte("m")); zooZ8 && ok {
+		if err := p.db.db.Set(p.full([]byte("m")), meta[1:], pebble.NoSync); err != nil {
 			return err
 		}
 	}
 	b := p.db.db.NewBatch()
-	for k, e := range p.overlay {
+	for k, e := range p.pending.All {
 		var err error
-		if e.deleted {
-			err = b.Delete(p.full([]byte(k)), nil)
+		if e[0] == wasSet {
+			err = b.Set(p.full(k), e[1:], nil)
 		} else {
-			err = b.Set(p.full([]byte(k)), e.value, nil)
+			err = b.Delete(p.full(k), nil)
 		}
 		if err != nil {
 			return errors.Join(fmt.Errorf("build batch: %w", err), b.Close())
@@ -136,12 +131,12 @@ func (p *Partition) Commit() error {
 	if err := b.Commit(p.db.syncDue()); err != nil {
 		return fmt.Errorf("commit state: %w", damaged(err))
 	}
-	clear(p.overlay)
+	p.pending.Clear()
 	return nil
 }
 
 // Discard forgets everything pending.
-func (p *Partition) Discard() { clear(p.overlay) }
+func (p *Partition) Discard() { p.pending.Clear() }
 
 // Drop deletes everything of the partition, durably.
 func (p *Partition) Drop() error {
