@@ -22,7 +22,7 @@ import (
 // costs the pipeline nothing.
 //
 //	GET /metrics     Prometheus and OpenMetrics
-//	GET /status      what "trueup status --json" prints
+//	GET /status      what "trueup status --json" prints, without keys
 //	GET /healthz     200 while the process makes progress with its own affairs; else 503
 //	GET /readyz      200 while nothing needs an operator and no side is late; else 503, with the reasons
 //	GET /debug/pprof profiles, on a loopback address only
@@ -101,8 +101,13 @@ func (o *observer) status(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "nothing is known yet", http.StatusServiceUnavailable)
 		return
 	}
+	shown := *s
+	if s.Open != nil { // keys are not for everybody who reaches the address
+		open := *s.Open
+		open.Oldest, shown.Open = nil, &open
+	}
 	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(s); err != nil {
+	if err := json.NewEncoder(w).Encode(&shown); err != nil {
 		return // the client has gone
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/trueup-io/trueup/capture/baseline"
 	"github.com/trueup-io/trueup/compensate"
 	"github.com/trueup-io/trueup/internal/datadir"
+	"github.com/trueup-io/trueup/internal/watch"
 	"github.com/trueup-io/trueup/reconcile/runner"
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/stream"
@@ -46,6 +47,7 @@ type pipeline struct {
 	captures   []*captured
 	reconciler *runner.Runner
 	repairs    *compensate.Runner
+	events     *watch.Watcher // knows what is open; nil: this process does not compare
 
 	latest   atomic.Pointer[statusFile] // written by the status loop, read by the observer
 	observer *observer                  // nil: nobody listens
@@ -105,6 +107,7 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 		if p.reconciler, err = runner.New(runner.Config{Rules: rules, Log: p.log, StateDir: p.dir.Path("state"), Logger: cfg.log}); err != nil {
 			return p, err
 		}
+		p.events = watch.New(watch.Config{Log: p.log, Logger: cfg.log})
 	}
 	if cfg.stages.compensate {
 		if p.repairs, err = p.newRepairs(cfg.log); err != nil {
@@ -314,6 +317,9 @@ func (p *pipeline) run(ctx context.Context) error {
 	}
 	if p.reconciler != nil {
 		g.Go(func() error { return p.reconciler.Run(ctx) })
+	}
+	if p.events != nil {
+		g.Go(func() error { return p.events.Run(ctx) })
 	}
 	if p.repairs != nil {
 		g.Go(func() error { return p.repairs.Run(ctx) })

@@ -8,6 +8,7 @@ import (
 
 	"github.com/trueup-io/trueup/capture/postgres"
 	"github.com/trueup-io/trueup/compensate"
+	"github.com/trueup-io/trueup/internal/watch"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -44,6 +45,7 @@ func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {
 				s.Sides[side.String()] = one
 			}
 		}
+		s.addOpen(p.events.Snapshot(func(partition int32) bool { _, mine := r.Next[partition]; return mine }))
 		for reason, n := range r.Keys.Unknown {
 			s.Keys.Unknown[string(reason)] = n
 		}
@@ -64,6 +66,24 @@ func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {
 		s.addRepairs(&r)
 	}
 	return s
+}
+
+// addOpen says what is open.
+func (s *statusFile) addOpen(o watch.Snapshot) {
+	s.Open = &openStatus{Count: o.Open, Whole: o.Whole, ByKind: map[string]map[string]int64{}}
+	if o.Since != 0 {
+		s.Open.Since = o.Since.String()
+	}
+	for entity, kinds := range o.ByKind {
+		s.Open.ByKind[entity] = map[string]int64{}
+		for kind, n := range kinds {
+			s.Open.ByKind[entity][string(kind)] = n
+		}
+	}
+	for _, d := range o.Oldest {
+		s.Open.Oldest = append(s.Open.Oldest, openDivergence{d.ID, string(d.Kind), d.Entity, d.Key, d.Since.String(), d.Fields, d.Service, d.TraceID,
+			d.Repair, string(d.Result)})
+	}
 }
 
 func (s *statusFile) addRepairs(r *compensate.Status) {

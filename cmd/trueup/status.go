@@ -23,20 +23,17 @@ func newStatus() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if watch && !asJSON {
+				return watchStatus(cmd.Context(), m, cmd.OutOrStdout())
+			}
 			for {
-				s, err := readStatus(m.DataDir)
+				s, err := statusOrNothing(m)
 				if err != nil {
 					return err
-				}
-				if s == nil {
-					return fmt.Errorf("status: nothing has run in %s yet: start it with \"trueup run -f %s\"", m.DataDir, file)
 				}
 				if asJSON {
 					err = json.NewEncoder(cmd.OutOrStdout()).Encode(s)
 				} else {
-					if watch {
-						fmt.Fprint(cmd.OutOrStdout(), "\x1b[H\x1b[2J")
-					}
 					printStatus(cmd.OutOrStdout(), s, time.Now())
 				}
 				if err != nil {
@@ -52,7 +49,7 @@ func newStatus() *cobra.Command {
 		},
 	}
 	fileFlag(cmd, &file)
-	cmd.Flags().BoolVar(&watch, "watch", false, "show it again every second")
+	cmd.Flags().BoolVar(&watch, "watch", false, "show it as a screen, again every second; with --json a line a second")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
 	return cmd
 }
@@ -101,6 +98,9 @@ func printStatus(w io.Writer, s *statusFile, now time.Time) {
 	fmt.Fprintf(w, "\n%s: %d keys compared, %d equal, %d diverged\n", answer, s.Keys.Compared, s.Keys.Equal, s.Keys.Diverged)
 	for _, reason := range sorted(s.Keys.Unknown) {
 		fmt.Fprintf(w, "  unknown (%s): %d\n", reason, s.Keys.Unknown[reason])
+	}
+	if s.Open != nil && s.Open.Count > 0 {
+		fmt.Fprintf(w, "  open for up to %s: \"trueup divergences list --open\" shows them\n", sinceText(s.Open.Since, now))
 	}
 	fmt.Fprintln(w)
 	for _, name := range sorted(s.Sides) {

@@ -25,6 +25,7 @@ type statusFile struct {
 
 	Sides         map[string]sideStatus `json:"sides"`
 	Keys          keyCounts             `json:"keys"`
+	Open          *openStatus           `json:"open,omitempty"` // nil: this process does not compare
 	Records       recordCounts          `json:"records"`
 	Compensations compensationStatus    `json:"compensations"`
 	Problems      []string              `json:"problems"` // what an operator must look at; empty: nothing
@@ -52,6 +53,29 @@ type sideStatus struct {
 
 	// Baseline is how the reading of the tables' rows stands, by entity.
 	Baseline []baselineStatus `json:"baseline,omitempty"`
+}
+
+// openStatus is what is open, as the divergences topic has it.
+type openStatus struct {
+	Count  int64                       `json:"count"`
+	Whole  bool                        `json:"whole"`           // false: there are more than are counted
+	Since  string                      `json:"since,omitempty"` // when the oldest began
+	ByKind map[string]map[string]int64 `json:"by_kind"`         // by entity and kind
+	// Oldest are some of them, oldest first. The HTTP side leaves them out: it says no key.
+	Oldest []openDivergence `json:"oldest,omitempty"`
+}
+
+type openDivergence struct {
+	ID      string   `json:"id"`
+	Kind    string   `json:"kind"`
+	Entity  string   `json:"entity"`
+	Key     []string `json:"key"`
+	Since   string   `json:"since"`
+	Fields  []string `json:"fields"`
+	Service string   `json:"service,omitempty"`
+	TraceID string   `json:"trace_id,omitempty"`
+	Repair  string   `json:"repair,omitempty"`
+	Result  string   `json:"result,omitempty"`
 }
 
 type keyCounts struct {
