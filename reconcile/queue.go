@@ -86,19 +86,22 @@ func (c *Core) takeChange(offset int64, r *schemas.Change, out *Effects) error {
 		q.id = c.keys.idOf(e, r.Key)
 	}
 	if r.After != nil {
-		q.block = c.image(e, r, &q.v)
+		q.block = c.image(e, r, &q.v, out)
 	}
 	return nil
 }
 
 // image fills a version from a row, and says why it cannot be used, if so.
-func (c *Core) image(e *schemas.Entity, r *schemas.Change, v *version) schemas.Reason {
+func (c *Core) image(e *schemas.Entity, r *schemas.Change, v *version, out *Effects) schemas.Reason {
 	v.flags |= present
 	if !c.cfg.Recompute && r.Mapping != "" && r.Mapping == c.cfg.Rules.Version {
 		v.digest = r.Digest
 		return ""
 	}
 	img := e.Image(r.Side, r.After)
+	if r.Mapping == c.cfg.Rules.Version && r.Mapping != "" && img.Exact() && img.Digest != r.Digest {
+		out.Mistaken = append(out.Mistaken, v.off)
+	}
 	v.digest, v.tolerant = img.Digest, img.Tolerant
 	if len(img.Unrepresentable) > 0 {
 		v.flags |= unrepresentable

@@ -40,10 +40,14 @@ type Alarm struct {
 type Effects struct {
 	Verdicts []Verdict
 	Alarms   []Alarm
+	// Mistaken are the offsets of changes whose digest is not that of their row, where digests are recomputed.
+	Mistaken []int64
 }
 
 // Reset forgets everything and keeps the memory.
-func (e *Effects) Reset() { e.Verdicts, e.Alarms = e.Verdicts[:0], e.Alarms[:0] }
+func (e *Effects) Reset() {
+	e.Verdicts, e.Alarms, e.Mistaken = e.Verdicts[:0], e.Alarms[:0], e.Mistaken[:0]
+}
 
 func refOf(v *version) Ref {
 	if v == nil {

@@ -185,16 +185,21 @@ func writeFinding(w io.Writer, f *audit.Finding, asJSON bool) error {
 
 func writeDamage(w io.Writer, d *audit.Damage, asJSON bool) error {
 	if !asJSON {
-		fmt.Fprintf(w, "the log is damaged (%s): partition %d offset %d: %s\n", d.Promise, d.Partition, d.Offset, visible(d.Detail))
+		where := ""
+		if d.Topic != "" {
+			where = d.Topic + ", "
+		}
+		fmt.Fprintf(w, "the log is damaged (%s): %spartition %d offset %d: %s\n", d.Promise, where, d.Partition, d.Offset, visible(d.Detail))
 		return nil
 	}
 	line, err := json.Marshal(struct {
 		Kind      string `json:"kind"`
 		Promise   string `json:"promise"`
+		Topic     string `json:"topic,omitempty"`
 		Partition int32  `json:"partition"`
 		Offset    int64  `json:"offset"`
 		Detail    string `json:"detail"`
-	}{"damage", d.Promise, d.Partition, d.Offset, d.Detail})
+	}{"damage", d.Promise, d.Topic, d.Partition, d.Offset, d.Detail})
 	if err != nil {
 		return err
 	}

@@ -336,6 +336,14 @@ func (a *Audit) count(ctx context.Context) error {
 		a.Damage = append(a.Damage, j.order.found...)
 		a.Unproven += j.order.unproven
 	}
+	if a.cfg.WrittenUnder == nil {
+		if err := a.torn(); err != nil {
+			return err
+		}
+		if err := a.compensations(ctx); err != nil {
+			return err
+		}
+	}
 	return a.Divergences(func(d *schemas.Divergence) error {
 		a.Summary.ByKind[d.Verdict]++
 		if d.Stage == schemas.Closed {

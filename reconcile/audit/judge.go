@@ -20,6 +20,9 @@ const (
 	publishedPrefix = 'P' // id, sequence: the event as it was published
 	damagePrefix    = 'D' // one record: the damage found so far, as JSON
 	supposedPrefix  = 'S' // one record: what supposed control records said per entity, as JSON
+	seenPrefix      = 'N' // one record: how much the partition has of each epoch of each source, as JSON
+	txnPrefix       = 'T' // source, epoch, position: what the partition has of a transaction that is not whole in it
+	echoPrefix      = 'C' // id of a compensation: the offset of the last change that carries it
 	openedPrefix    = 'O' // id, sequence: when it was opened, which leads from a published event to the found one
 )
 
@@ -37,6 +40,7 @@ type judge struct {
 	order      *order // of what this run reads
 	alarms     int64
 	damages    int         // of order.found, those that the state has
+	seen       map[lineOf]epochSeen
 	supposed   *whatif.Log // nil: the log is taken as it is
 }
 
@@ -77,7 +81,7 @@ func (j *judge) take(ctx context.Context, batch []message) error {
 			}
 		}
 	}
-	if err := j.keepDamage(); err != nil {
+	if err := j.keepChecks(); err != nil {
 		return err
 	}
 	if err := j.core.Flush(); err != nil {
@@ -112,7 +116,18 @@ func (j *judge) step(ctx context.Context, m *message) error {
 	if err := j.order.take(m.offset, m.hole, rec); err != nil {
 		return err
 	}
-	return j.core.Step(m.offset, rec, &j.out)
+	if rec.Change != nil && rec.Change.Tag.CompensationID != "" {
+		if err := j.echo(m.offset, rec.Change); err != nil {
+			return err
+		}
+	}
+	if err := j.core.Step(m.offset, rec, &j.out); err != nil {
+		return err
+	}
+	for _, offset := range j.out.Mistaken {
+		j.order.damaged("I3", offset, "the digest of %s is not that of its row", name(rec.Change))
+	}
+	return nil
 }
 
 // suppose returns a record as the rules in question would have it.
@@ -142,6 +157,9 @@ func (j *judge) suppose(rec *schemas.Record) (*schemas.Record, error) {
 func (j *judge) openOrder(ctx context.Context) error {
 	j.order = newOrder(j.number, j.partitions, j.rules, rows{ctx, j}.Change)
 	j.order.resumed = j.core.Next() != 0
+	if err := j.loadSeen(); err != nil {
+		return err
+	}
 	b, ok, err := j.state.Get([]byte{damagePrefix})
 	if err != nil || !ok {
 		return err
@@ -153,8 +171,15 @@ func (j *judge) openOrder(ctx context.Context) error {
 	return nil
 }
 
-func (j *judge) keepDamage() error {
-	if j.order == nil || len(j.order.found) == j.damages {
+// keepChecks writes what the checks of the log have found, and what they need to go on.
+func (j *judge) keepChecks() error {
+	if j.order == nil {
+		return nil
+	}
+	if err := j.keepTxns(); err != nil {
+		return err
+	}
+	if len(j.order.found) == j.damages {
 		return nil
 	}
 	j.damages = len(j.order.found)

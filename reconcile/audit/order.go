@@ -18,7 +18,8 @@ const (
 
 // Damage is a promise that the log itself does not keep, at a record.
 type Damage struct {
-	Promise   string // "I4", or "gap" for records that are gone
+	Promise   string // "I4", or "gap" for records that are gone, or "compensation"
+	Topic     string // empty: the changes topic
 	Partition int32
 	Offset    int64
 	Detail    string
@@ -33,6 +34,7 @@ type order struct {
 	rows       func(offset int64) (*schemas.Change, error) // reads an earlier change again
 	lines      map[lineOf]*line
 	ended      map[string]uint32 // by source, the epoch that a gap begins
+	txns       map[txnOf]txnRows // read since what was read last was written
 	resumed    bool              // an earlier run has read what stands before; its window is gone
 	found      []Damage
 	unproven   int64
@@ -45,6 +47,7 @@ type lineOf struct {
 
 // line is what the partition says of one epoch of a source.
 type line struct {
+	first      string          // the first position that stands here
 	last       schemas.EventID // the furthest change
 	count      int64           // different changes so far
 	cursor     int64           // number of the change that stood last
@@ -58,19 +61,20 @@ type line struct {
 type place struct{ number, offset int64 }
 
 func newOrder(number int32, partitions int, rules *schemas.Rules, rows func(int64) (*schemas.Change, error)) *order {
-	return &order{number: number, partitions: partitions, rules: rules, rows: rows, lines: map[lineOf]*line{}, ended: map[string]uint32{}}
+	return &order{number: number, partitions: partitions, rules: rules, rows: rows, lines: map[lineOf]*line{}, ended: map[string]uint32{}, txns: map[txnOf]txnRows{}}
 }
 
 func (o *order) damaged(promise string, offset int64, format string, args ...any) {
 	if len(o.found) < maxDamage {
-		o.found = append(o.found, Damage{promise, o.number, offset, fmt.Sprintf(format, args...)})
+		o.found = append(o.found, Damage{Promise: promise, Partition: o.number, Offset: offset, Detail: fmt.Sprintf(format, args...)})
 	}
 }
 
-func (o *order) line(source string, epoch uint32) *line {
+// line is what the partition says of an epoch; pos is that of the record that asks.
+func (o *order) line(source string, epoch uint32, pos string) *line {
 	at := lineOf{source, epoch}
 	if o.lines[at] == nil {
-		o.lines[at] = &line{cursor: -1, young: map[schemas.EventID]place{}}
+		o.lines[at] = &line{first: pos, cursor: -1, young: map[schemas.EventID]place{}}
 	}
 	return o.lines[at]
 }
@@ -118,7 +122,7 @@ func (o *order) partition(offset int64, ch *schemas.Change) {
 // change checks the order of changes (I4), that the same id is the same change
 // (I3), and that nothing comes late (I17).
 func (o *order) change(offset int64, ch *schemas.Change) error {
-	l := o.line(ch.Source, ch.Epoch)
+	l := o.line(ch.Source, ch.Epoch, ch.Pos)
 	was, again := l.young[ch.EventID]
 	if !again {
 		was, again = l.old[ch.EventID]
@@ -129,6 +133,7 @@ func (o *order) change(offset int64, ch *schemas.Change) error {
 	case o.resumed && l.count == 0 && ch.Pos <= l.complete,
 		l.count > 0 && compareIDs(l.last, ch.EventID) >= 0 && (l.old != nil || o.resumed):
 		o.unproven++ // it may come again from before the window
+		o.row(offset, ch, true)
 		return nil
 	case l.count > 0 && compareIDs(l.last, ch.EventID) >= 0:
 		o.damaged("I4", offset, "%s comes after %s/%d", name(ch), l.last.Pos, l.last.Ordinal)
@@ -147,6 +152,7 @@ func (o *order) change(offset int64, ch *schemas.Change) error {
 		l.old, l.young = l.young, map[schemas.EventID]place{}
 	}
 	l.young[ch.EventID] = place{l.count, offset}
+	o.row(offset, ch, false)
 	l.cursor, l.back = l.count, ""
 	l.count++
 	if compareIDs(l.last, ch.EventID) < 0 {
@@ -175,7 +181,7 @@ func (o *order) again(l *line, offset int64, ch *schemas.Change, was place) erro
 
 // progress checks that what a restart takes back comes again.
 func (o *order) progress(offset int64, p *schemas.Progress) {
-	l := o.line(p.Source, p.Epoch)
+	l := o.line(p.Source, p.Epoch, p.Pos)
 	switch {
 	case p.Pos < l.complete && l.back == "" && l.cursor == l.count-1:
 		l.back, l.backAt = p.Pos, offset
