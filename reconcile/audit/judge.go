@@ -39,7 +39,7 @@ type judge struct {
 	cache      rowCache
 	order      *order // of what this run reads
 	alarms     int64
-	damages    int         // of order.found, those that the state has
+	damages    int // of order.found, those that the state has
 	seen       map[lineOf]epochSeen
 	supposed   *whatif.Log // nil: the log is taken as it is
 }
