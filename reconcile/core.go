@@ -66,6 +66,7 @@ func NewCore(cfg Config, state State) (*Core, error) {
 	for i := range c.sides {
 		c.sides[i].frontier = beforeAll
 		c.sides[i].latest = beforeAll
+		c.sides[i].behind = beforeAll
 	}
 	if err := c.load(); err != nil {
 		return nil, fmt.Errorf("open state: %w", err)
@@ -174,6 +175,7 @@ func (c *Core) viewOf(e *schemas.Entity, now schemas.Micros) view {
 		rules: c.version(), authority: c.force.authorityOf(e), window: c.force.windowOf(e), now: now, txns: c.txns,
 		frontier: [3]schemas.Micros{0, c.sides[1].frontier, c.sides[2].frontier},
 		gen:      [3]uint32{0, c.gen(e, 1), c.gen(e, 2)},
+		behind:   [3]schemas.Micros{0, c.sides[1].behind, c.sides[2].behind},
 	}
 }
 
@@ -216,6 +218,7 @@ func (c *Core) takeProgress(p *schemas.Progress, out *Effects) error {
 		s.pos = strings.Clone(p.Pos)
 	}
 	s.frontier = max(s.frontier, earliest)
+	c.noteLag()
 	return c.judgeAll(p.Side, out)
 }
 
@@ -276,7 +279,7 @@ func (c *Core) gap(side schemas.Side, source string, epoch uint32, offset int64,
 	clear(c.queue[side])
 	c.queue[side] = c.queue[side][:0]
 	void := s.started
-	*s = sideState{started: true, source: strings.Clone(source), epoch: epoch, gen: s.gen + 1, frontier: beforeAll, latest: s.latest}
+	*s = sideState{started: true, source: strings.Clone(source), epoch: epoch, gen: s.gen + 1, frontier: beforeAll, latest: s.latest, behind: s.behind}
 	if source == "" {
 		s.started = false // the next record names it
 	}
@@ -385,7 +388,7 @@ func (c *Core) swapRoles(k *keyState) {
 		}
 	}
 	if f != nil {
-		k.follower, k.hasFollow = *f, true
+		k.setFollower(*f)
 	}
 	k.parked = nil
 	c.keys.change(k)

@@ -13,6 +13,7 @@ type view struct {
 	window    time.Duration
 	frontier  [3]schemas.Micros // by side, on our clock
 	gen       [3]uint32         // by side
+	behind    [3]schemas.Micros // by side: where the other's frontier was when this side was last far behind it
 	now       schemas.Micros    // the frontier that moved: the time of verdicts
 	txns      *txns
 }
@@ -147,7 +148,15 @@ func (k *keyState) judgeWaiting(w *view, out *Effects) {
 	k.class = classLag
 	u := k.oldestOpen()
 	follower := w.authority.Other()
-	if !k.wait(w, follower, u.at.Add(w.window)) {
+	due := u.at.Add(w.window)
+	if !k.wait(w, follower, due) {
+		return
+	}
+	// While the authority is far behind, what it had next is not read: it may have come back to what the follower has.
+	if due < w.behind[w.authority] && !k.wait(w, w.authority, due) {
+		return
+	}
+	if at, needs := k.restsOnFollower(u, due, w.window); needs && !k.wait(w, w.authority, at) {
 		return
 	}
 	kind := schemas.Stale
@@ -168,11 +177,22 @@ func (k *keyState) judgeWaiting(w *view, out *Effects) {
 	k.openAs(kind, u.at, &c, w, out)
 }
 
-func (k *keyState) openAs(kind schemas.Kind, since schemas.Micros, cause *version, w *view, out *Effects) {
-	if n := len(k.parked); n > 0 {
-		k.follower, k.hasFollow = k.parked[n-1], true
-		k.parked = nil
+// restsOnFollower says what the authority's frontier has to pass before u is
+// overdue, where the follower has written after u what is not u: the authority
+// may have written that, too, in time. In time is by u's deadline, unless the
+// follower came to it only later: then it may have been right until then.
+func (k *keyState) restsOnFollower(u *version, due schemas.Micros, window time.Duration) (at schemas.Micros, needs bool) {
+	if !k.hasFollow || k.follower.has(virtual) || k.follower.at <= u.at {
+		return 0, false
 	}
+	if k.run > due {
+		return k.run.Add(window), true
+	}
+	return due, true
+}
+
+func (k *keyState) openAs(kind schemas.Kind, since schemas.Micros, cause *version, w *view, out *Effects) {
+	k.unpark()
 	if since == always {
 		since = k.follower.at
 	}

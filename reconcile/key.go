@@ -61,7 +61,8 @@ type keyState struct {
 	min, max  int       // smallest and largest feasible index of follower in authority
 	follower  version   // N's latest version that was taken; meaningful if hasFollower
 	hasFollow bool
-	parked    []version // follower versions that match nothing yet, oldest first
+	run       schemas.Micros // when the first of the follower's latest equal versions can have committed at the latest
+	parked    []version      // follower versions that match nothing yet, oldest first
 	open      *openDivergence
 	overflow  bool // more versions in flight than the cap: only the latest ones are kept, and nothing is judged until they are equal
 
@@ -121,7 +122,7 @@ func (k *keyState) appendAuthority(v version, tx *txns) {
 func (k *keyState) takeFollower(v version, ordered bool, tx *txns) {
 	switch {
 	case k.open != nil || k.overflow:
-		k.follower, k.hasFollow = v, true
+		k.setFollower(v)
 	case len(k.parked) > 0:
 		k.parked = append(k.parked, v)
 	case k.match(v, ordered, tx):
@@ -129,9 +130,25 @@ func (k *keyState) takeFollower(v version, ordered bool, tx *txns) {
 		k.parked = append(k.parked, v)
 	default:
 		// It may be a version from before the known history: any order is legal, so begin anew.
-		k.follower, k.hasFollow = v, true
+		k.setFollower(v)
 		k.min, k.max = -1, -1
 	}
+}
+
+// setFollower makes v the follower's latest version.
+func (k *keyState) setFollower(v version) {
+	if !k.hasFollow || !same(k.entity, &k.follower, &v) {
+		k.run = v.at
+	}
+	k.follower, k.hasFollow = v, true
+}
+
+// unpark takes what is parked as it comes.
+func (k *keyState) unpark() {
+	for i := range k.parked {
+		k.setFollower(k.parked[i])
+	}
+	k.parked = nil
 }
 
 // match tries to place v in the authority's history, at or after the smallest
@@ -155,7 +172,7 @@ func (k *keyState) match(v version, ordered bool, tx *txns) bool {
 	if first < 0 {
 		return false
 	}
-	k.follower, k.hasFollow = v, true
+	k.setFollower(v)
 	if exact >= 0 {
 		first = exact
 	}
@@ -216,10 +233,7 @@ func (k *keyState) restart(tx *txns) {
 	k.release(tx)
 	k.authority = k.authority[:0]
 	k.min, k.max = -1, -1
-	if n := len(k.parked); n > 0 {
-		k.follower, k.hasFollow = k.parked[n-1], true
-		k.parked = nil
-	}
+	k.unpark()
 }
 
 // oldestOpen is the oldest authority version newer than max, or nil.

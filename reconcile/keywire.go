@@ -21,6 +21,7 @@ const (
 	hasOverflow
 	hasFollower
 	hasParked
+	hasRun // the follower's run did not begin with its latest version
 )
 
 const (
@@ -48,7 +49,8 @@ func encodeKey(b []byte, k *keyState, authority schemas.Side) []byte {
 		return encodeSettled(b, k, authority)
 	}
 	b = append(b, formOpen, byte(authority), byte(k.class),
-		b2i(k.open != nil)*hasOpen|b2i(k.overflow)*hasOverflow|b2i(k.hasFollow)*hasFollower|b2i(len(k.parked) > 0)*hasParked)
+		b2i(k.open != nil)*hasOpen|b2i(k.overflow)*hasOverflow|b2i(k.hasFollow)*hasFollower|
+			b2i(len(k.parked) > 0)*hasParked|b2i(k.hasFollow && k.run != k.follower.at)*hasRun)
 	b = binary.AppendUvarint(b, k.list)
 	for _, s := range schemas.Sides {
 		b = encodeSide(b, &k.side[s], k.timer[s])
@@ -65,6 +67,9 @@ func encodeKey(b []byte, k *keyState, authority schemas.Side) []byte {
 	if k.hasFollow {
 		b = encodeVersion(b, &k.follower, follower, before)
 		before = &k.follower
+		if k.run != k.follower.at {
+			b = appendTime(b, k.run)
+		}
 	}
 	if len(k.parked) > 0 {
 		b = binary.AppendUvarint(b, uint64(len(k.parked)))
@@ -212,6 +217,7 @@ func (k *keyState) settledForm() bool {
 func (k *keyState) settle(authority schemas.Side) {
 	k.authority[0] = k.authority[0].settled(&k.side[authority])
 	k.follower = k.follower.settled(&k.side[authority.Other()])
+	k.run = always
 	k.min = 0
 	for _, s := range schemas.Sides {
 		k.side[s].since = always
@@ -314,6 +320,9 @@ func decodeKey(b []byte, k *keyState, share *texts) (schemas.Side, error) {
 	if k.hasFollow = has&hasFollower != 0; k.hasFollow {
 		k.follower = decodeVersion(d, follower, before)
 		before = &k.follower
+		if k.run = k.follower.at; has&hasRun != 0 {
+			k.run = d.fixedTime()
+		}
 	}
 	if has&hasParked != 0 {
 		n := d.uint()
@@ -377,7 +386,7 @@ func decodeSettled(d *decoder, k *keyState, head byte) (schemas.Side, error) {
 	v[schemas.Legacy].off = int64(d.uint()) - 1
 	v[schemas.Target].off = v[schemas.Legacy].off + d.int()
 	k.authority = append(k.authority, v[authority])
-	k.follower, k.hasFollow = v[authority.Other()], true
+	k.setFollower(v[authority.Other()])
 	k.min, k.max = 0, 0
 	k.class = classEqual
 	return authority, d.err()

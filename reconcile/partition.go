@@ -17,6 +17,8 @@ type sideState struct {
 	offset   schemas.Micros // source's clock minus ours
 	errorMax schemas.Micros // bound on the error of offset
 	latest   schemas.Micros // the largest time seen on this side, on our clock
+	// behind is the other side's frontier when this one was last further behind it than the lag limit; beforeAll: never.
+	behind schemas.Micros
 }
 
 // beforeAll is the frontier of a side without progress.
@@ -25,6 +27,30 @@ const beforeAll = 2 * always
 // ours converts a side's clock to the latest and earliest time it can mean on ours.
 func (s *sideState) ours(t schemas.Micros) (earliest, latest schemas.Micros) {
 	return t - s.offset - s.errorMax, t - s.offset + s.errorMax
+}
+
+// lagLimitLeast bounds from below how far a side may be behind before verdicts
+// wait for it that ask the other side's frontier alone.
+const lagLimitLeast = schemas.Micros(30_000_000)
+
+// lagLimit is ten of the largest settle window, and at least lagLimitLeast:
+// well above what sides are apart when all is well.
+func (c *Core) lagLimit() schemas.Micros {
+	limit := lagLimitLeast
+	for _, e := range c.cfg.Rules.Entities() {
+		limit = max(limit, schemas.Micros(10*c.force.windowOf(e).Microseconds()))
+	}
+	return limit
+}
+
+// noteLag notes whether a side has fallen behind the other.
+func (c *Core) noteLag() {
+	for _, s := range schemas.Sides {
+		here, there := &c.sides[s], &c.sides[s.Other()]
+		if here.frontier != beforeAll && there.frontier-here.frontier > lagLimitLeast && there.frontier-here.frontier > c.lagLimit() {
+			here.behind = there.frontier
+		}
+	}
 }
 
 // Counters account for every record of a partition:

@@ -294,10 +294,7 @@ func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) bool {
 }
 
 func (c *Core) overflow(k *keyState, out *Effects) {
-	if n := len(k.parked); n > 0 {
-		k.follower, k.hasFollow = k.parked[n-1], true
-		k.parked = nil
-	}
+	k.unpark()
 	if len(k.authority) > 0 {
 		k.keepLast(c.txns)
 	}

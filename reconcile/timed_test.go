@@ -25,6 +25,8 @@ type model struct {
 	frontier [3]schemas.Micros
 	open     *modelOpen
 	found    []string
+	run      schemas.Micros // when the follower first had the value that it has had since
+	behind   schemas.Micros // the follower's frontier when the authority's was last far behind it
 }
 
 type modelVersion struct {
@@ -53,11 +55,17 @@ func (m *model) progress(side schemas.Side, pos int, ts schemas.Micros) {
 		if side == schemas.Legacy {
 			m.l = append(m.l, v)
 		} else {
+			if m.n[len(m.n)-1].v != v.v {
+				m.run = v.at
+			}
 			m.n = append(m.n, v)
 		}
 		return true
 	})
 	m.frontier[side] = max(m.frontier[side], ts)
+	if l, f := m.frontier[schemas.Legacy], m.frontier[schemas.Target]; l != beforeAll && f-l > max(30_000_000, 10*m.window) {
+		m.behind = f
+	}
 	for m.judge() {
 	}
 }
@@ -124,7 +132,20 @@ func (m *model) judge() bool {
 		return true
 	}
 	if largest < end {
-		if !passed(schemas.Target, m.l[largest+1].at+m.window) {
+		u := &m.l[largest+1]
+		if !passed(schemas.Target, u.at+m.window) {
+			return false
+		}
+		if !fol.initial && fol.at > u.at { // the authority may have had what the follower came to
+			need := u.at + m.window
+			if m.run > need {
+				need = m.run + m.window
+			}
+			if !passed(schemas.Legacy, need) {
+				return false
+			}
+		}
+		if due := u.at + m.window; due < m.behind && !passed(schemas.Legacy, due) {
 			return false
 		}
 		kind := schemas.Stale

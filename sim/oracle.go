@@ -46,8 +46,8 @@ func (o *oracle) hear(v *verdict) {
 	case schemas.Opened:
 		o.opened[d.Verdict]++
 		// Write ids pair versions only where both were read in time, so both readings have to find it lawful.
-		if !o.broke && !o.early(v) && !o.apart(k, v.seen) && o.lawful(k, v.seen, false) && o.lawful(k, v.seen, true) {
-			o.broken("I12", "%s: %s is opened, and the follower was never late or wrong", k, d.Verdict)
+		if !o.broke && !o.early(k, v) && !o.apart(k, v.seen) && o.lawful(k, v.seen, false, false) && o.lawful(k, v.seen, true, false) {
+			o.broken("I12", "%s: %s is opened, and the follower was never late or wrong (since %d, window %s, read %+v)", k, d.Verdict, d.Since-start, o.dials.window, v.seen)
 		}
 		o.open[k] = d
 	case schemas.Updated:
@@ -104,13 +104,13 @@ func (o *oracle) index(k rowKey, e *schemas.Evidence, v *verdict) int {
 	return o.store[side].index(k, v.seen[side].complete)
 }
 
-// early says whether a verdict fell while the authority lagged: decision 4 asks
-// the follower's frontier alone whether a version is overdue, and the authority
-// may have come back to what the follower has, unread.
-func (o *oracle) early(v *verdict) bool {
+// early says whether a verdict is the truth as far as the authority was read:
+// decision 4 asks the follower's frontier alone whether a version is overdue, so
+// that the authority may have come back, unread, to what the follower has.
+func (o *oracle) early(k rowKey, v *verdict) bool {
 	switch v.d.Verdict {
 	case schemas.Missing, schemas.Stale, schemas.Torn:
-		return v.seen[o.authority].frontier <= v.d.Since.Add(o.dials.window)
+		return !o.lawful(k, v.seen, false, true) || !o.lawful(k, v.seen, true, true)
 	}
 	return false
 }
@@ -133,9 +133,13 @@ func (o *oracle) apart(k rowKey, read [3]seen) bool {
 // have come: there is a way to place its versions in the authority's history,
 // never backwards, such that each version is the authority's within a window,
 // and each of the authority's, or a newer one, is the follower's within a window.
-func (o *oracle) lawful(k rowKey, read [3]seen, ids bool) bool {
+// What the authority had that was not read yet counts, unless only is set.
+func (o *oracle) lawful(k rowKey, read [3]seen, ids, only bool) bool {
 	b := o.from[k]
 	l := o.store[o.authority].past(k)[b.authority:]
+	if at := o.store[o.authority].index(k, read[o.authority].complete) - b.authority; only && at >= 0 {
+		l = l[:at+1]
+	}
 	n := o.store[o.follower()].past(k)[b.follower:]
 	window := schemas.Micros(o.dials.window / time.Microsecond)
 	known, due := read[o.authority].frontier, read[o.follower()].frontier
