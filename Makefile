@@ -2,7 +2,8 @@
 # make test      everything that has to pass, as .ci/run calls it
 # make lint      the static part of it
 # make races     an application's write against a repair, 1,000 times on each engine
-# make bench     one JSON line per benchmark; BENCH=prefix chooses, BENCH_FLAGS="-profile DIR" profiles
+# make bench     one JSON line per benchmark; BENCH=prefix chooses, BENCH_FLAGS="-profile DIR" profiles;
+#                BENCH=peers fetches Debezium and runs beside it
 # make crash     capture killed at every hit of every crash site; make test has a sample of it
 # make huge      one transaction of ROWS rows, streamed and not; resident memory
 # make zoo       bugs that such programs had, put in one at a time: a named test has to fail; ZOO=z4 chooses

@@ -15,12 +15,13 @@ import (
 
 	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/capture/baseline"
+	"github.com/trueup-io/trueup/capture/mysql"
 	"github.com/trueup-io/trueup/capture/postgres"
 	"github.com/trueup-io/trueup/schemas"
 )
 
 // standing are rows that a table has before anybody captures it.
-var standing = &shape{"standing", 1_000_000, 10_000, columns7, values7, fields7}
+var standing = &shape{name: "standing", rows: 1_000_000, perTxn: 10_000, columns: columns7, values: values7, fields: fields7}
 
 // postgresBaseline reads a table's rows, placed in the stream and handed to a
 // sink that forgets them, beside one COPY of the table to nowhere.
@@ -51,7 +52,7 @@ func postgresBaseline(ctx context.Context, s *session, name string) ([]line, err
 		if err != nil {
 			return sample{}, err
 		}
-		result, err := runCapture(ctx, "baseline postgres", baselineTask{DSN: w.dsn, Place: p, Profile: s.profilePath(name, round)})
+		result, err := runCapture(ctx, "baseline", baselineTask{DSN: w.dsn, Place: p, Profile: s.profilePath(name, round)})
 		return result, errors.Join(err, w.free(ctx, p))
 	}
 	against := func(int) (result sample, err error) {
@@ -70,8 +71,24 @@ func postgresBaseline(ctx context.Context, s *session, name string) ([]line, err
 // baselineTask reads the rows in a process of its own.
 type baselineTask struct {
 	DSN     string
-	Place   place
+	Place   place // of a PostgreSQL
+	MariaDB bool
 	Profile string
+}
+
+// stored is a source whose tables' rows can be read.
+type stored interface {
+	capture.Source
+	Baseline() baseline.Store
+}
+
+func (t baselineTask) open() (stored, *schemas.Rules, error) {
+	if t.MariaDB {
+		rules, err := standing.binlogRules()
+		return mysql.New(binlogConfig(t.DSN, rules)), rules, err
+	}
+	rules, err := standing.rules()
+	return postgres.New(sourceConfig(t.DSN, t.Place.Slot, rules)), rules, err
 }
 
 func (t baselineTask) run(ctx context.Context) error {
@@ -86,7 +103,7 @@ func (t baselineTask) run(ctx context.Context) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	rules, err := standing.rules()
+	src, rules, err := t.open()
 	if err != nil {
 		return err
 	}
@@ -95,9 +112,7 @@ func (t baselineTask) run(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	cfg := sourceConfig(t.DSN, t.Place.Slot, rules)
-	src := postgres.New(cfg)
-	runner, err := baseline.New(baseline.Config{Side: cfg.Side, Source: cfg.Source, Epoch: 1, Rules: rules, Store: src.Baseline(),
+	runner, err := baseline.New(baseline.Config{Side: schemas.Legacy, Source: sourceName, Epoch: 1, Rules: rules, Store: src.Baseline(),
 		StatePath: filepath.Join(dir, "state.json")})
 	if err != nil {
 		return err
@@ -125,8 +140,8 @@ func (t baselineTask) run(ctx context.Context) error {
 	if status := runner.Status()[0]; failed == nil && !status.Covered {
 		failed = fmt.Errorf("the table is not covered: %s", status.Problem)
 	}
-	if failed != nil {
-		return failed
+	if err := errors.Join(failed, src.Close(context.WithoutCancel(ctx))); err != nil {
+		return err
 	}
 	return answer(sample{Units: sink.rows, Elapsed: took, RSS: residentPeak()})
 }

@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/trueup-io/trueup/bench/peers"
 )
 
 // TestMain lets the test's program be its own child, as the command is.
@@ -93,8 +97,15 @@ func TestBenchmarksOfTheBinlogMeasureTheSubjectBesideItsLimit(t *testing.T) {
 			t.Errorf("%s: the ratio is not that of the values: %+v", name, l)
 		}
 	}
+	lines, err := mysqlBaseline(&small)(t.Context(), s, "baseline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := lines[0]; l.Value <= 0 || l.Limit != "SELECT" || l.LimitValue == nil || *l.LimitValue <= 0 || l.RSS <= 0 {
+		t.Errorf("baseline: %+v", l)
+	}
 	b := s.binlogs[&small]
-	_, err := runCapture(t.Context(), "capture mysql", mysqlTask{Shape: small.name, DSN: b.dsn, Start: b.start, Rows: small.rows - 1})
+	_, err = runCapture(t.Context(), "capture mysql", mysqlTask{Shape: small.name, DSN: b.dsn, Start: b.start, Rows: small.rows - 1})
 	if err == nil {
 		t.Error("more rows than expected, and nobody says so")
 	}
@@ -126,17 +137,61 @@ func TestBenchmarkOfWrongRowsIsRefused(t *testing.T) {
 
 // The peers and whatever else has to be fetched run only by name.
 func TestBenchmarksThatFetchRunOnlyWhenAsked(t *testing.T) {
-	if (&session{}).wants(entry{name: "peer.x", asked: true}) {
-		t.Error("runs with all others")
-	}
-	if !(&session{prefix: "peer"}).wants(entry{name: "peer.x", asked: true}) {
-		t.Error("does not run by its name")
-	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.name, "peer") && !e.asked {
-			t.Errorf("%s runs unasked", e.name)
+	peer := entry{name: "capture.x.log.peer", asked: true}
+	for prefix, want := range map[string]bool{
+		"": false, "capture": false, "capture.x.log": false, "capture.x.log.": false, "capture.x.log.peer": true, "capture.x.log.p": true,
+		"peers": true, "peers.capture.x": true, "peers.capture.y": false,
+	} {
+		if got := (&session{prefix: prefix}).wants(peer); got != want {
+			t.Errorf("asked for %q: %v", prefix, got)
 		}
 	}
+	for _, e := range entries {
+		if strings.Contains(e.name, "debezium") != e.asked {
+			t.Errorf("%s: asked is %v", e.name, e.asked)
+		}
+	}
+}
+
+// A peer is measured from its first rows to its last ones: not its start, and not
+// what it does afterwards. Nothing of it outlives the measurement.
+func TestAPeerIsMeasuredFromItsFirstRowsToItsLast(t *testing.T) {
+	s := &session{}
+	defer func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	burn := "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; "
+	d := peers.With(standIn(t, burn+burn+burn+"echo first 10; "+burn+"echo done 110; cat >/dev/null; exit 0"))
+	began := time.Now()
+	got, err := s.engine(t.Context(), d, map[string]string{"name": "peer"}, peers.Structs, "topic", 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := time.Since(began)
+	if got.Units != 100 || got.Elapsed <= 0 || got.Elapsed > all/2 || got.CPU <= 0 || got.CPU > all/2 || got.RSS <= 0 {
+		t.Errorf("of %s: %+v", all, got)
+	}
+	for says, want := range map[string]string{
+		"echo first 10; echo broken >&2; exit 3": "broken",
+		"echo first ten; cat >/dev/null":         `said "first ten"`,
+	} {
+		_, err := s.engine(t.Context(), peers.With(standIn(t, says)), nil, peers.Structs, "topic", 100)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", says, err)
+		}
+	}
+}
+
+// standIn is a program that does what a peer's Java machine would.
+func standIn(t *testing.T, does string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "java")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+does+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // What is done in this process is measured by its allocations and its CPU time.

@@ -99,7 +99,7 @@ func runChild(ctx context.Context, what string) error {
 		return decoded(task, func(t parseTask) error { return t.run(ctx) })
 	case "capture postgres":
 		return decoded(task, func(t postgresTask) error { return t.run(ctx) })
-	case "baseline postgres":
+	case "baseline":
 		return decoded(task, func(t baselineTask) error { return t.run(ctx) })
 	}
 	return fmt.Errorf("no child does %q", what)

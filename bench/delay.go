@@ -31,14 +31,19 @@ var trickle = &shape{name: "delay", perTxn: 1, columns: columns7, values: values
 // its acknowledged record from the embedded broker. All on one machine, and so by
 // one clock.
 func postgresDelay(ctx context.Context, s *session, name string) ([]line, error) {
-	p50 := line{Bench: name + ".p50", Unit: "ms", Rounds: rounds}
-	p99 := line{Bench: name + ".p99", Unit: "ms", Rounds: rounds}
 	w, err := s.emptyWorkload(ctx, trickle)
 	if err != nil {
 		return nil, err
 	}
+	return delayLines(name, func(round int) (*delayed, error) { return delays(ctx, s, w, s.profilePath(name, round)) })
+}
+
+// delayLines measures the rounds and takes the best of each share.
+func delayLines(name string, measure func(round int) (*delayed, error)) ([]line, error) {
+	p50 := line{Bench: name + ".p50", Unit: "ms", Rounds: rounds}
+	p99 := line{Bench: name + ".p99", Unit: "ms", Rounds: rounds}
 	for round := range rounds {
-		d, err := delays(ctx, s, w, s.profilePath(name, round))
+		d, err := measure(round)
 		if err != nil {
 			return nil, err
 		}
@@ -55,7 +60,7 @@ func postgresDelay(ctx context.Context, s *session, name string) ([]line, error)
 // delayed is what one round saw.
 type delayed struct {
 	took  []schemas.Micros // sorted
-	since schemas.Micros   // the first stamp that counts
+	since schemas.Micros   // the first commit that counts
 	until schemas.Micros   // the last one
 	rss   int
 }
@@ -69,17 +74,25 @@ func (d *delayed) perSecond() float64 {
 	return float64(len(d.took)) / (time.Duration(d.until-d.since) * time.Microsecond).Seconds()
 }
 
-func delays(ctx context.Context, s *session, w *workload, profile string) (d *delayed, err error) {
+func delays(ctx context.Context, s *session, w *workload, profile string) (*delayed, error) {
 	var p place
 	if err := w.connected(ctx, func(conn *pgx.Conn) error {
 		if err := w.open(ctx, conn); err != nil {
 			return err
 		}
+		var err error
 		p, err = w.take(&w.subjects)
 		return err
 	}); err != nil {
 		return nil, err
 	}
+	return s.live(ctx, func(dir string) (*child, error) {
+		return startChild(ctx, "capture postgres", postgresTask{Shape: w.shape.name, DSN: w.dsn, Place: p, DataDir: dir, Profile: profile})
+	}, func() (int, error) { return w.commit(ctx) }, func(c *schemas.Change) (schemas.Micros, error) { return c.Stamp, nil })
+}
+
+// live captures into the embedded broker what is committed meanwhile.
+func (s *session) live(ctx context.Context, start func(dir string) (*child, error), commit func() (int, error), committedAt func(*schemas.Change) (schemas.Micros, error)) (d *delayed, err error) {
 	dir, err := s.directory("log")
 	if err != nil {
 		return nil, err
@@ -94,11 +107,11 @@ func delays(ctx context.Context, s *session, w *workload, profile string) (d *de
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	capturing, err := startChild(ctx, "capture postgres", postgresTask{Shape: w.shape.name, DSN: w.dsn, Place: p, DataDir: dir, Profile: profile})
+	capturing, err := start(dir)
 	if err != nil {
 		return nil, err
 	}
-	d, err = consume(ctx, l, func() (int, error) { return w.commit(ctx) })
+	d, err = consume(ctx, l, commit, committedAt)
 	// The child says what it took when nobody wants it any more.
 	var result sample
 	err = errors.Join(err, capturing.in.Close(), capturing.read(&result), capturing.cmd.Wait())
@@ -110,8 +123,8 @@ func delays(ctx context.Context, s *session, w *workload, profile string) (d *de
 }
 
 // consume reads the log while commit commits, until as many changes were read as
-// that says it committed.
-func consume(ctx context.Context, l *stream.Log, commit func() (int, error)) (*delayed, error) {
+// that says it committed. committedAt says of each when that was.
+func consume(ctx context.Context, l *stream.Log, commit func() (int, error), committedAt func(*schemas.Change) (schemas.Micros, error)) (*delayed, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	committed := make(chan int, 1)
@@ -138,11 +151,15 @@ func consume(ctx context.Context, l *stream.Log, commit func() (int, error)) (*d
 		}
 		if c := rec.Change; c != nil {
 			seen++
-			if d.since == 0 {
-				d.since = c.Stamp.Add(delayWarm)
+			at, err := committedAt(c)
+			if err != nil {
+				return err
 			}
-			if c.Stamp >= d.since {
-				d.took, d.until = append(d.took, now-c.Stamp), max(d.until, c.Stamp)
+			if d.since == 0 {
+				d.since = at.Add(delayWarm)
+			}
+			if at >= d.since {
+				d.took, d.until = append(d.took, now-at), max(d.until, at)
 			}
 		}
 		if want >= 0 && seen >= want { // at the latest with the progress that is said while nothing happens

@@ -16,14 +16,16 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/trueup-io/trueup/bench/peers"
 )
 
 // entry is a benchmark that can be asked for. Nothing is prepared before it runs.
 type entry struct {
 	name string
 	run  func(ctx context.Context, s *session, name string) ([]line, error)
-	// asked says that it runs only when its name is asked for: it fetches what is
-	// not part of this project.
+	// asked says that it runs only when its own name is asked for, or peers: it
+	// fetches what is not part of this project.
 	asked bool
 }
 
@@ -44,6 +46,13 @@ var entries = []entry{
 	{name: "capture.mysql.raw.rows1", run: binlogDrain(rows1, false, copiedRaw)},
 	{name: "capture.mysql.log.rows1000", run: binlogDrain(rows1000, true, parsed)},
 	{name: "capture.mysql.log.rows1", run: binlogDrain(rows1, true, parsed)},
+	{name: "capture.postgres.discard.debezium-structs", run: besideEngine(peers.Structs), asked: true},
+	{name: "capture.postgres.discard.debezium-json", run: besideEngine(peers.JSON), asked: true},
+	{name: "capture.postgres.log.debezium", run: besideConnect, asked: true},
+	{name: "capture.mysql.delay", run: mysqlDelay},
+	{name: "capture.mysql.baseline", run: mysqlBaseline(standing)},
+	{name: "capture.mysql.discard.debezium-structs", run: besideEngineOfMariaDB(peers.Structs), asked: true},
+	{name: "capture.mysql.discard.debezium-json", run: besideEngineOfMariaDB(peers.JSON), asked: true},
 	{name: "reconcile.core", run: inProcess(reconcileCore)},
 	{name: "reconcile.kept", run: inProcess(reconcileKept)},
 	{name: "compensate.postgres", run: compensations(postgresRepairs)},
@@ -60,6 +69,7 @@ type line struct {
 	LimitValue *float64 `json:"limit_value,omitempty"`
 	Ratio      *float64 `json:"ratio,omitempty"`
 	RSS        int      `json:"rss_mb"`
+	LimitRSS   int      `json:"limit_rss_mb,omitempty"` // where the limit is a process of which it is known
 	Rounds     int      `json:"rounds"`
 
 	// CPU seconds, user and system, for a million units: the steady figure where the machine is not ours alone. Of the
@@ -67,6 +77,8 @@ type line struct {
 	CPU       float64 `json:"cpu_s_per_m,omitempty"`
 	LimitCPU  float64 `json:"limit_cpu_s_per_m,omitempty"`
 	BrokerCPU float64 `json:"broker_cpu_s_per_m,omitempty"`
+	// LimitBrokerCPU is what the broker took for the limit, where that writes to one.
+	LimitBrokerCPU float64 `json:"limit_broker_cpu_s_per_m,omitempty"`
 	// Allocs is how many allocations a unit takes, where the work is done in this process.
 	Allocs float64 `json:"allocs_per_unit,omitempty"`
 	// PerSecond is the load under which a delay was measured, where it could be kept up.
@@ -120,10 +132,18 @@ func run(ctx context.Context, prefix, profile string) (err error) {
 }
 
 // wants says whether a benchmark was asked for: by the beginning of its name, or by
-// all of it with a full stop behind, since some names begin others.
+// all of it with a full stop behind, since some names begin others. Peers are
+// asked for by peers, or by peers, a full stop and the beginning of their names;
+// or by a beginning of which no other benchmark could be meant.
 func (s *session) wants(e entry) bool {
 	if whole, ok := strings.CutSuffix(s.prefix, "."); ok && whole == e.name {
 		return true
 	}
-	return strings.HasPrefix(e.name, s.prefix) && (!e.asked || s.prefix != "")
+	if !e.asked {
+		return strings.HasPrefix(e.name, s.prefix)
+	}
+	if which, ok := strings.CutPrefix(s.prefix, "peers"); ok {
+		return strings.HasPrefix(e.name, strings.TrimPrefix(which, "."))
+	}
+	return strings.HasPrefix(e.name, s.prefix) && len(s.prefix) > strings.LastIndexByte(e.name, '.')+1
 }

@@ -37,7 +37,8 @@ type comparison struct {
 }
 
 // measure runs both in turn and takes the best round of each. The memory is that
-// of the subject's worst round.
+// of the subject's worst round, and that of the limit
+// of its best.
 func (c comparison) measure(name string) (line, error) {
 	l := line{Bench: name, Unit: c.unit, Limit: c.limit, Rounds: rounds}
 	var best, limit sample
@@ -56,6 +57,9 @@ func (c comparison) measure(name string) (line, error) {
 		if s, err = c.against(round); err != nil {
 			return l, fmt.Errorf("%s: %w", c.limit, err)
 		}
+		if round == 0 || s.RSS < l.LimitRSS {
+			l.LimitRSS = s.RSS
+		}
 		if round == 0 || s.rate() > limit.rate() {
 			limit = s
 		}
@@ -65,6 +69,7 @@ func (c comparison) measure(name string) (line, error) {
 	if c.against != nil {
 		value, ratio := limit.rate(), best.rate()/limit.rate()
 		l.LimitValue, l.Ratio, l.LimitCPU = &value, &ratio, limit.perMillion(limit.CPU)
+		l.LimitBrokerCPU = limit.perMillion(limit.Broker)
 	}
 	return l, nil
 }

@@ -31,6 +31,7 @@ type binlog struct {
 	start  capture.Start
 	file   string // the first one of the backlog
 	offset uint32
+	peer   string // directory of what Debezium remembers of the place before the backlog; empty: nothing
 }
 
 // binlogTable is the table of every shape, and each its columns as MariaDB has
@@ -39,7 +40,8 @@ const (
 	binlogTable   = "orders"
 	binlogColumns = `id bigint primary key, customer varchar(100), quantity int, price decimal(12,2), placed timestamp(6) not null default 0,
 		attributes json, note text`
-	binlogValues = `g, concat('customer number ', g), g % 100, (g % 100000) / 100, timestamp'2026-01-01 00:00:00' + interval g second,
+	binlogPlaced = `timestamp'2026-01-01 00:00:00' + interval g second`
+	binlogValues = `g, concat('customer number ', g), g % 100, (g % 100000) / 100, ` + binlogPlaced + `,
 		json_object('channel', 'web', 'items', g % 7, 'gift', g % 2 = 0), repeat(concat('note ', g % 10), 25)`
 )
 
@@ -83,22 +85,27 @@ func newBinlog(ctx context.Context, sh *shape) (b *binlog, err error) {
 		return nil, err
 	}
 	defer admin.Close()
-	for _, statement := range []string{"create database shop", "create table shop." + binlogTable + " (" + binlogColumns + ")"} {
+	for _, statement := range []string{"create database shop", "create table shop." + binlogTable + " (" + binlogColumns + sh.binlogMore[0] + ")"} {
 		if _, err := admin.ExecContext(ctx, statement); err != nil {
 			return nil, err
 		}
 	}
-	rules, err := sh.binlogRules()
-	if err != nil {
-		return nil, err
-	}
-	source := mysql.New(binlogConfig(b.dsn, rules))
-	b.start, err = source.Open(ctx, "", "")
-	if err := errors.Join(err, source.Close(ctx)); err != nil {
+	if b.start, err = b.here(ctx); err != nil {
 		return nil, err
 	}
 	var rest [2]string
 	return b, admin.QueryRowContext(ctx, "show master status").Scan(&b.file, &b.offset, &rest[0], &rest[1])
+}
+
+// here is the present end of the log, as a capture begins there.
+func (b *binlog) here(ctx context.Context) (capture.Start, error) {
+	rules, err := b.shape.binlogRules()
+	if err != nil {
+		return capture.Start{}, err
+	}
+	source := mysql.New(binlogConfig(b.dsn, rules))
+	start, err := source.Open(ctx, "", "")
+	return start, errors.Join(err, source.Close(ctx))
 }
 
 // write writes the backlog in transactions of the shape's size.
@@ -108,9 +115,10 @@ func (b *binlog) write(ctx context.Context) error {
 		return err
 	}
 	defer db.Close()
-	rows := fmt.Sprintf("select %s from (select t * %d + seq as g from seq_1_to_%[2]d) q", binlogValues, b.shape.perTxn)
+	values := binlogValues + b.shape.binlogMore[1]
+	rows := fmt.Sprintf("select %s from (select t * %d + seq as g from seq_1_to_%[2]d) q", values, b.shape.perTxn)
 	if b.shape.perTxn == 1 {
-		rows = fmt.Sprintf("select %s from (select t + 1 as g) q", binlogValues)
+		rows = fmt.Sprintf("select %s from (select t + 1 as g) q", values)
 	}
 	_, err = db.ExecContext(ctx, fmt.Sprintf(`begin not atomic
 		for t in 0 .. %d do
@@ -142,7 +150,7 @@ entities:
 }
 
 func binlogConfig(dsn string, rules *schemas.Rules) mysql.Config {
-	return mysql.Config{Side: schemas.Legacy, Source: "bench-legacy", Driver: mysql.MariaDB, DSN: dsn, Rules: rules}
+	return mysql.Config{Side: schemas.Legacy, Source: sourceName, Driver: mysql.MariaDB, DSN: dsn, Rules: rules}
 }
 
 // binlogLimit drains a binlog otherwise.

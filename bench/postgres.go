@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -127,6 +128,7 @@ type postgresTask struct {
 	Rows    int    // how many are to come; 0: go on until stopped
 	DataDir string // of the embedded broker, which runs; empty with no Brokers: to discard
 	Brokers []string
+	Log     string // its name; empty: logName
 	Profile string
 }
 
@@ -155,7 +157,7 @@ func (t postgresTask) run(ctx context.Context) (err error) {
 	if t.DataDir == "" && len(t.Brokers) == 0 {
 		err = src.toNowhere(ctx, t.Place.Start)
 	} else {
-		err = src.toLog(ctx, stream.Config{Migration: logName, DataDir: t.DataDir, Brokers: t.Brokers}, t.Place.Start, rules)
+		err = src.toLog(ctx, stream.Config{Migration: cmp.Or(t.Log, logName), DataDir: t.DataDir, Brokers: t.Brokers}, t.Place.Start, rules)
 	}
 	if err != nil {
 		return err
@@ -246,7 +248,7 @@ func (c *counted) toLog(ctx context.Context, to stream.Config, from capture.Star
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(state)) }()
-	r, err := capture.NewRunner(capture.RunnerConfig{Side: schemas.Legacy, Source: "bench-legacy", Rules: rules,
+	r, err := capture.NewRunner(capture.RunnerConfig{Side: schemas.Legacy, Source: sourceName, Rules: rules,
 		StatePath: filepath.Join(state, "capture.json")}, l)
 	if err != nil {
 		return err

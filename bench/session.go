@@ -18,6 +18,7 @@ type session struct {
 	postgres  *servers.Postgres
 	workloads map[*shape]*workload
 	binlogs   map[*shape]*binlog
+	kafka     *servers.Kafka
 }
 
 // directory returns a new directory that goes with the session.
@@ -56,6 +57,9 @@ func (s *session) close() error {
 	}
 	for _, b := range s.binlogs {
 		err = errors.Join(err, b.server.Stop())
+	}
+	if s.kafka != nil {
+		err = errors.Join(err, s.kafka.Stop())
 	}
 	if s.dir != "" {
 		err = errors.Join(err, os.RemoveAll(s.dir))

@@ -21,6 +21,9 @@ type shape struct {
 	columns string // SQL, and what stands in them for row g
 	values  string
 	fields  string // of the mapping
+	// binlogMore are the columns that MariaDB's table has besides the seven, and their values.
+	binlogMore [2]string
+	drains     int // how many benchmarks drain it; 0: two, to discard and into the log
 }
 
 // Rows of seven columns, about 254 bytes in the protocol.
@@ -38,24 +41,32 @@ const (
       note:       {type: text}`
 )
 
-var (
-	rows1000  = &shape{"rows1000", 500_000, 1000, columns7, values7, fields7}
-	rows1     = &shape{"rows1", 300_000, 1, columns7, values7, fields7}
-	hugetxn   = &shape{"hugetxn", 1_000_000, 1_000_000, columns7, values7, fields7}
-	columns12 = &shape{"columns12", 400_000, 1000,
-		columns7 + `, city text, active boolean, weight numeric(10,3), due date, code uuid`,
-		values7 + `, 'city ' || g % 1000, g % 3 = 0, (g % 9999)::numeric / 1000, date '2026-01-01' + g % 365, md5(g::text)::uuid`,
-		fields7 + `
+// Rows of twelve columns, about 340 bytes in the protocol.
+const (
+	columns12sql = columns7 + `, city text, active boolean, weight numeric(10,3), due date, code uuid`
+	values12     = values7 + `, 'city ' || g % 1000, g % 3 = 0, (g % 9999)::numeric / 1000, date '2026-01-01' + g % 365, md5(g::text)::uuid`
+	fields12     = fields7 + `
       city:       {type: text}
       active:     {type: boolean}
       weight:     {type: decimal, scale: 3}
       due:        {type: date}
-      code:       {type: uuid}`}
+      code:       {type: uuid}`
+)
+
+var (
+	rows1000  = &shape{name: "rows1000", rows: 500_000, perTxn: 1000, columns: columns7, values: values7, fields: fields7}
+	rows1     = &shape{name: "rows1", rows: 300_000, perTxn: 1, columns: columns7, values: values7, fields: fields7}
+	hugetxn   = &shape{name: "hugetxn", rows: 1_000_000, perTxn: 1_000_000, columns: columns7, values: values7, fields: fields7}
+	columns12 = &shape{name: "columns12", rows: 400_000, perTxn: 1000, columns: columns12sql, values: values12, fields: fields12}
+	// peerRows is what peers drain: long enough for a JVM to be warm for most of it.
+	peerRows = &shape{name: "peers", rows: 1_000_000, perTxn: 1000, columns: columns12sql, values: values12, fields: fields12, drains: 3, binlogMore: [2]string{
+		`, city varchar(50), active boolean, weight decimal(10,3), due date, code char(36)`,
+		`, concat('city ', g % 1000), g % 3 = 0, (g % 9999) / 1000, date'2026-01-01' + interval g % 365 day, insert(insert(insert(insert(md5(g), 9, 0, '-'), 14, 0, '-'), 19, 0, '-'), 24, 0, '-')`}}
 )
 
 // shapeOf finds a shape by its name, as a child is told it.
 func shapeOf(name string) (*shape, error) {
-	for _, sh := range []*shape{rows1000, rows1, columns12, hugetxn, trickle} {
+	for _, sh := range []*shape{rows1000, rows1, columns12, hugetxn, trickle, peerRows} {
 		if sh.name == name {
 			return sh, nil
 		}
@@ -99,9 +110,17 @@ type workload struct {
 
 const publication = "trueup"
 
-// slotsEach is how many places a workload has of each kind: for every benchmark
-// that drains it (discard, log), one a round.
-const slotsEach = 2 * rounds
+// sourceName is what event ids call the store.
+const sourceName = "bench-legacy"
+
+// slots is how many places a workload has of each kind: for every benchmark that
+// drains it, one a round.
+func (sh *shape) slots() int {
+	if sh.drains == 0 {
+		return 2 * rounds
+	}
+	return sh.drains * rounds
+}
 
 // backlog returns the workload of a shape, written when it is first asked for.
 func (s *session) backlog(ctx context.Context, sh *shape) (*workload, error) {
@@ -113,7 +132,7 @@ func (s *session) backlog(ctx context.Context, sh *shape) (*workload, error) {
 		return nil, err
 	}
 	err = w.connected(ctx, func(conn *pgx.Conn) error {
-		for range slotsEach {
+		for range sh.slots() {
 			if err := w.open(ctx, conn); err != nil {
 				return err
 			}
@@ -213,7 +232,7 @@ func (w *workload) write(ctx context.Context, conn *pgx.Conn) error {
 
 func (w *workload) take(from *[]place) (place, error) {
 	if len(*from) == 0 {
-		return place{}, fmt.Errorf("workload %s has no slot left: raise slotsEach", w.shape.name)
+		return place{}, fmt.Errorf("workload %s has no slot left: raise its drains", w.shape.name)
 	}
 	p := (*from)[0]
 	*from = (*from)[1:]
@@ -229,5 +248,5 @@ func (w *workload) free(ctx context.Context, p place) error {
 }
 
 func sourceConfig(dsn, slot string, rules *schemas.Rules) postgres.Config {
-	return postgres.Config{Side: schemas.Legacy, Source: "bench-legacy", DSN: dsn, Slot: slot, Publication: publication, Rules: rules}
+	return postgres.Config{Side: schemas.Legacy, Source: sourceName, DSN: dsn, Slot: slot, Publication: publication, Rules: rules}
 }

@@ -115,6 +115,10 @@ func StartKafka(ctx context.Context, o KafkaOptions) (*Kafka, error) {
 	return k, nil
 }
 
+// PID is the running node's process, 0 when none runs: to measure it, not to
+// signal it.
+func (k *Kafka) PID() int { return k.server.pid() }
+
 // Stop shuts down in an orderly way and removes a temporary directory.
 func (k *Kafka) Stop() error { return k.server.Stop() }
 

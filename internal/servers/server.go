@@ -41,6 +41,16 @@ func (s *server) Stop() error {
 	return err
 }
 
+// pid is that of the running server's process, 0 when none runs.
+func (s *server) pid() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proc == nil {
+		return 0
+	}
+	return s.proc.pid
+}
+
 // Kill ends the server with SIGKILL, as a crash would, and keeps its directory:
 // Restart goes on from there.
 func (s *server) Kill() error {
