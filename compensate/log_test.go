@@ -134,6 +134,9 @@ func (p *pipeline) start() (stop func()) {
 // write puts an event on a topic as its own stage does.
 func (p *pipeline) write(topic string, e schemas.Event) {
 	p.Helper()
+	if e.Decision != nil {
+		p.key.SignDecision(e.Decision)
+	}
 	r := stream.Record{Topic: topic, Value: schemas.AppendEventJSON(nil, &e)}
 	if err := p.writer.Write(p.Context(), r); err != nil {
 		p.Fatal(err)
