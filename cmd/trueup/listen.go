@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,7 @@ import (
 type observer struct {
 	listener net.Listener
 	latest   *atomic.Pointer[statusFile]
+	registry *prometheus.Registry
 }
 
 // observe opens the listener, so that an address in use is said before anything starts.
@@ -37,8 +39,13 @@ func observe(addr string, latest *atomic.Pointer[statusFile]) (*observer, error)
 	if err != nil {
 		return nil, fmt.Errorf("--listen %s: %w; name another address, such as 127.0.0.1:0 for a free port", addr, err)
 	}
-	return &observer{listener: l, latest: latest}, nil
+	r := prometheus.NewRegistry()
+	r.MustRegister(newStatusCollector(latest), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return &observer{listener: l, latest: latest, registry: r}, nil
 }
+
+// measure has what is measured served too.
+func (o *observer) measure(m *instruments) { m.register(o.registry) }
 
 // loopback says whether only this machine can reach the listener.
 func (o *observer) loopback() bool {
@@ -47,11 +54,8 @@ func (o *observer) loopback() bool {
 }
 
 func (o *observer) handler() http.Handler {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(newStatusCollector(o.latest), collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.HandleFunc("GET /status", o.status)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { o.answer(w, o.unhealthy(time.Now())) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { o.answer(w, o.unready(time.Now())) })
@@ -105,6 +109,14 @@ func (o *observer) status(w http.ResponseWriter, _ *http.Request) {
 	if s.Open != nil { // keys are not for everybody who reaches the address
 		open := *s.Open
 		open.Oldest, shown.Open = nil, &open
+	}
+	shown.Sides = make(map[string]sideStatus, len(s.Sides))
+	for name, side := range s.Sides {
+		side.Baseline = slices.Clone(side.Baseline)
+		for i := range side.Baseline {
+			side.Baseline[i].After = nil
+		}
+		shown.Sides[name] = side
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(&shown); err != nil {

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/trueup-io/trueup/schemas"
 )
 
 // metric is one family of the metrics page: what a status says, under
@@ -40,6 +43,35 @@ var metrics = []metric{
 				say(float64(s.Keys.Unknown[reason]), reason)
 			}
 		}},
+	{"trueup_coverage_ratio", "The share of the keys that are known of which are compared, from 0 to 1. Absent while none is known.", prometheus.GaugeValue, nil,
+		func(s *statusFile, say func(float64, ...string)) {
+			if all := s.Keys.Compared + s.Keys.unknown(); all > 0 {
+				say(float64(s.Keys.Compared) / float64(all))
+			}
+		}},
+	{"trueup_divergences_open", "Divergences that are open, by entity and kind.", prometheus.GaugeValue, []string{"entity", "kind"},
+		func(s *statusFile, say func(float64, ...string)) {
+			if s.Open == nil {
+				return
+			}
+			for _, entity := range sorted(s.Open.ByKind) {
+				for _, kind := range schemas.Kinds {
+					say(float64(s.Open.ByKind[entity][string(kind)]), entity, string(kind))
+				}
+			}
+		}},
+	{"trueup_divergences_oldest_age_seconds", "For how long the sides have differed in the oldest open divergence; 0 while none is open.", prometheus.GaugeValue, nil,
+		func(s *statusFile, say func(float64, ...string)) {
+			if s.Open == nil {
+				return
+			}
+			age := 0.0
+			if since, err := schemas.ParseMicros(s.Open.Since); err == nil {
+				age = max(0, s.At.Sub(since.Time()).Seconds())
+			}
+			say(age)
+		}},
+
 	{"trueup_records_total", "Records of the log that were consumed, by what became of them.", prometheus.CounterValue, []string{"outcome"},
 		func(s *statusFile, say func(float64, ...string)) {
 			say(float64(s.Records.Applied), "applied")
@@ -68,6 +100,22 @@ var metrics = []metric{
 				say(float64(side.LagMs) / 1000)
 			}
 		})},
+	{"trueup_side_compared_age_seconds", "How old the time is up to which the side has been compared in every partition. Absent before the first time.", prometheus.GaugeValue, []string{"side"},
+		func(s *statusFile, say func(float64, ...string)) {
+			for _, name := range sorted(s.Sides) {
+				if at, err := schemas.ParseMicros(s.Sides[name].Compared); err == nil {
+					say(max(0, s.At.Sub(at.Time()).Seconds()), name)
+				}
+			}
+		}},
+	{"trueup_side_halted", "Entities of the side that are not carried on: their tables no longer fit the mapping.", prometheus.GaugeValue, []string{"side"},
+		eachSide(func(side sideStatus, say func(float64)) { say(float64(len(side.Halted))) })},
+	{"trueup_side_quarantined", "Rows of the side that could not be read, in its present epoch.", prometheus.GaugeValue, []string{"side"},
+		eachSide(func(side sideStatus, say func(float64)) { say(float64(side.QuarantinedCount)) })},
+	{"trueup_side_covered", "1 where every row that the entity's table had is in the log: what is absent there is known to be.", prometheus.GaugeValue, []string{"side", "entity"},
+		eachBaseline(func(b *baselineStatus) float64 { return truth(b.Covered) })},
+	{"trueup_side_rows_read", "Rows that a baseline has read of the entity's table.", prometheus.GaugeValue, []string{"side", "entity"},
+		eachBaseline(func(b *baselineStatus) float64 { return float64(b.Rows) })},
 	{"trueup_side_clock_offset_seconds", "The store's clock minus ours.", prometheus.GaugeValue, []string{"side"},
 		eachSide(func(side sideStatus, say func(float64)) { say(float64(side.ClockOffset) / 1e6) })},
 	{"trueup_side_clock_error_seconds", "The bound on the error of the clock offset, either way.", prometheus.GaugeValue, []string{"side"},
@@ -79,6 +127,31 @@ var metrics = []metric{
 			}
 		})},
 
+	{"trueup_slot_safe_bytes", "Log that may still be written before the slot can be lost. Absent where there is no limit.", prometheus.GaugeValue, []string{"side"},
+		eachSide(func(side sideStatus, say func(float64)) {
+			if side.Slot != nil && side.Slot.SafeBytes != nil {
+				say(float64(*side.Slot.SafeBytes))
+			}
+		})},
+	{"trueup_state_bytes", "Disk that the comparison's state takes.", prometheus.GaugeValue, nil,
+		func(s *statusFile, say func(float64, ...string)) {
+			if s.State != nil {
+				say(float64(s.State.Bytes))
+			}
+		}},
+	{"trueup_state_ingested_bytes_total", "Bytes that the comparison asked its state to keep, since the start.", prometheus.CounterValue, nil,
+		func(s *statusFile, say func(float64, ...string)) {
+			if s.State != nil {
+				say(float64(s.State.Ingested))
+			}
+		}},
+	{"trueup_state_written_bytes_total", "Bytes that were written to disk for that: log, flushes, compactions. Over trueup_state_ingested_bytes_total it is the write amplification.", prometheus.CounterValue, nil,
+		func(s *statusFile, say func(float64, ...string)) {
+			if s.State != nil {
+				say(float64(s.State.Written))
+			}
+		}},
+
 	{"trueup_compensations_total", "Outcomes of compensations, by result.", prometheus.CounterValue, []string{"result"},
 		func(s *statusFile, say func(float64, ...string)) {
 			for _, result := range sorted(s.Compensations.Results) {
@@ -89,6 +162,30 @@ var metrics = []metric{
 		func(s *statusFile, say func(float64, ...string)) {
 			if s.Compensations.Running {
 				say(float64(s.Compensations.Live))
+			}
+		}},
+	{"trueup_compensations_waiting", "Of those, the ones that wait for a person.", prometheus.GaugeValue, nil,
+		func(s *statusFile, say func(float64, ...string)) {
+			if s.Compensations.Running {
+				say(float64(s.Compensations.Waiting))
+			}
+		}},
+	{"trueup_compensations_overdue", "Repairs that were written, and whose echo should have come back by now.", prometheus.GaugeValue, nil,
+		func(s *statusFile, say func(float64, ...string)) {
+			if s.Compensations.Running {
+				say(float64(s.Compensations.Overdue))
+			}
+		}},
+	{"trueup_compensations_breakers_open", "Breakers that keep repairs from being written until somebody closes them.", prometheus.GaugeValue, nil,
+		func(s *statusFile, say func(float64, ...string)) {
+			if s.Compensations.Running {
+				say(float64(len(s.Compensations.Breakers)))
+			}
+		}},
+	{"trueup_compensations_forged_total", "Records on the compensations topic that are not Trueup's own and were refused.", prometheus.CounterValue, nil,
+		func(s *statusFile, say func(float64, ...string)) {
+			if s.Compensations.Running {
+				say(float64(s.Compensations.Forged))
 			}
 		}},
 	{"trueup_compensations_paused", "1 while repairs are paused.", prometheus.GaugeValue, nil,
@@ -103,6 +200,17 @@ func eachSide(value func(side sideStatus, say func(float64))) func(*statusFile, 
 	return func(s *statusFile, say func(float64, ...string)) {
 		for _, name := range sorted(s.Sides) {
 			value(s.Sides[name], func(v float64) { say(v, name) })
+		}
+	}
+}
+
+func eachBaseline(value func(*baselineStatus) float64) func(*statusFile, func(float64, ...string)) {
+	return func(s *statusFile, say func(float64, ...string)) {
+		for _, name := range sorted(s.Sides) {
+			all := s.Sides[name].Baseline
+			for i := range all {
+				say(value(&all[i]), name, all[i].Entity)
+			}
 		}
 	}
 }
@@ -153,12 +261,13 @@ func (c *statusCollector) Collect(to chan<- prometheus.Metric) {
 // documented is the family's line in docs/metrics.md.
 func (m *metric) documented() string {
 	kind := map[prometheus.ValueType]string{prometheus.GaugeValue: "gauge", prometheus.CounterValue: "counter"}[m.kind]
-	labels := ""
-	for i, l := range m.labels {
-		if i > 0 {
-			labels += ", "
-		}
-		labels += "`" + l + "`"
+	return familyLine(m.name, kind, m.labels, m.help)
+}
+
+func familyLine(name, kind string, labels []string, help string) string {
+	quoted := make([]string, len(labels))
+	for i, l := range labels {
+		quoted[i] = "`" + l + "`"
 	}
-	return "| `" + m.name + "` | " + kind + " | " + labels + " | " + m.help + " |"
+	return "| `" + name + "` | " + kind + " | " + strings.Join(quoted, ", ") + " | " + help + " |"
 }

@@ -104,10 +104,9 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 		}
 	}
 	if cfg.stages.reconcile {
-		if p.reconciler, err = runner.New(runner.Config{Rules: rules, Log: p.log, StateDir: p.dir.Path("state"), Logger: cfg.log}); err != nil {
+		if err := p.openComparison(); err != nil {
 			return p, err
 		}
-		p.events = watch.New(watch.Config{Log: p.log, Logger: cfg.log})
 	}
 	if cfg.stages.compensate {
 		if p.repairs, err = p.newRepairs(cfg.log); err != nil {
@@ -115,6 +114,21 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 		}
 	}
 	return p, nil
+}
+
+// openComparison opens the comparison, and what looks at it. Without somebody who
+// listens nothing is measured.
+func (p *pipeline) openComparison() (err error) {
+	cfg := runner.Config{Rules: p.rules, Log: p.log, StateDir: p.dir.Path("state"), Logger: p.cfg.log}
+	events := watch.Config{Log: p.log, Logger: p.cfg.log}
+	if p.observer != nil {
+		m := newInstruments(p.rules)
+		p.observer.measure(m)
+		cfg.Seen, events.Observer = m.sample.Record, m
+	}
+	p.events = watch.New(events)
+	p.reconciler, err = runner.New(cfg)
+	return err
 }
 
 // preflight is "trueup check", of which only what keeps Trueup from running

@@ -45,10 +45,12 @@ func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {
 				s.Sides[side.String()] = one
 			}
 		}
-		s.addOpen(p.events.Snapshot(func(partition int32) bool { _, mine := r.Next[partition]; return mine }))
+		s.addOpen(p.rules, p.events.Snapshot(func(partition int32) bool { _, mine := r.Next[partition]; return mine }))
 		for reason, n := range r.Keys.Unknown {
 			s.Keys.Unknown[string(reason)] = n
 		}
+		disk := p.reconciler.StateStats()
+		s.State = &stateStatus{disk.Bytes, disk.Ingested, disk.Written}
 		n := r.Records
 		s.Records = recordCounts{n.Consumed, n.Applied, n.Duplicate, n.OutOfScope, n.Quarantined, n.Waiting, p.behind(ctx, r.Next), n.Unaccounted()}
 		if lost := n.Unaccounted(); lost != 0 {
@@ -68,9 +70,12 @@ func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {
 	return s
 }
 
-// addOpen says what is open.
-func (s *statusFile) addOpen(o watch.Snapshot) {
+// addOpen says what is open, of every entity.
+func (s *statusFile) addOpen(rules *schemas.Rules, o watch.Snapshot) {
 	s.Open = &openStatus{Count: o.Open, Whole: o.Whole, ByKind: map[string]map[string]int64{}}
+	for _, e := range rules.Entities() {
+		s.Open.ByKind[e.Name] = map[string]int64{}
+	}
 	if o.Since != 0 {
 		s.Open.Since = o.Since.String()
 	}

@@ -27,6 +27,7 @@ type statusFile struct {
 	Keys          keyCounts             `json:"keys"`
 	Open          *openStatus           `json:"open,omitempty"` // nil: this process does not compare
 	Records       recordCounts          `json:"records"`
+	State         *stateStatus          `json:"state,omitempty"`
 	Compensations compensationStatus    `json:"compensations"`
 	Problems      []string              `json:"problems"` // what an operator must look at; empty: nothing
 }
@@ -83,6 +84,13 @@ type keyCounts struct {
 	Equal    int64            `json:"equal"`
 	Diverged int64            `json:"diverged"`
 	Unknown  map[string]int64 `json:"unknown"`
+}
+
+// stateStatus is what the comparison's state takes of its disk.
+type stateStatus struct {
+	Bytes    int64 `json:"bytes"`
+	Ingested int64 `json:"ingested_bytes"` // since the start
+	Written  int64 `json:"written_bytes"`  // for that, with all that the store of the state rewrites
 }
 
 type recordCounts struct {

@@ -22,7 +22,8 @@ type part struct {
 	state  *state.Partition
 	core   *reconcile.Core
 	out    reconcile.Effects
-	recent recent // the newest changes, so that most evidence needs no reading back
+	seen   func(messageKey []byte, r *schemas.Record) // nil: nobody is told
+	recent recent                                     // the newest changes, so that most evidence needs no reading back
 
 	// said holds the events that stood at the end of the divergences topic when the partition was opened, until the
 	// records that were there then have been taken: a broker that is killed in the middle of a commit can keep the
@@ -130,6 +131,9 @@ func (p *part) step(r *stream.Record) error {
 	}
 	if rec.Change != nil {
 		p.recent.add(r.Offset, r.Value)
+	}
+	if p.seen != nil {
+		p.seen(r.Key, rec)
 	}
 	return p.core.Step(r.Offset, rec, &p.out)
 }

@@ -34,7 +34,10 @@ type Config struct {
 	Instance string
 	// MaxBatch bounds the records of a batch; 0: the group's default.
 	MaxBatch int
-	Logger   *slog.Logger
+	// Seen is told of each record as it is taken, with its message's key, from one goroutine; nil: nobody is. It must not
+	// keep either. After a restart it may be told of some again.
+	Seen   func(messageKey []byte, r *schemas.Record)
+	Logger *slog.Logger
 }
 
 // Validate reports what is wrong with the configuration.
@@ -111,6 +114,9 @@ func (r *Runner) Run(ctx context.Context) error {
 // Close closes the state.
 func (r *Runner) Close() error { return r.db.Close() }
 
+// StateStats returns what the state takes of its disk.
+func (r *Runner) StateStats() state.Stats { return r.db.Stats() }
+
 // Status returns how the comparison stands.
 func (r *Runner) Status() Status {
 	r.mu.Lock()
@@ -124,6 +130,7 @@ func (r *Runner) Assigned(ctx context.Context, number int32, committed stream.Po
 	if err != nil {
 		return stream.NoPosition, err
 	}
+	p.seen = r.cfg.Seen
 	if err := p.learn(ctx); err != nil {
 		return stream.NoPosition, err
 	}
