@@ -189,6 +189,8 @@ type countingSink struct {
 	of *counted
 }
 
+func (s *countingSink) Borrows() bool { return capture.Lends(s.to) }
+
 func (s *countingSink) Change(ctx context.Context, c *schemas.Change) error {
 	s.of.taken++
 	return s.to.Change(ctx, c)
@@ -215,6 +217,9 @@ func (c *counted) toNowhere(ctx context.Context, start capture.Start) error {
 
 // forgetful is a Sink of the delivering goroutine; acked is asked by another.
 type forgetful struct{ latest latest }
+
+// Borrows implements capture.Borrower.
+func (f *forgetful) Borrows() bool { return true }
 
 func (f *forgetful) acked() (capture.Resume, bool) { return f.latest.get() }
 

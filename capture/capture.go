@@ -37,6 +37,16 @@ type Sink interface {
 	Progress(ctx context.Context, p schemas.Progress, resume Resume) error
 }
 
+// Borrower is a Sink that may keep nothing of a Change beyond the call, so that its
+// source uses the memory again.
+type Borrower interface{ Borrows() bool }
+
+// Lends says whether changes are only lent to a sink.
+func Lends(to Sink) bool {
+	b, ok := to.(Borrower)
+	return ok && b.Borrows()
+}
+
 // Refuser is a Sink that also takes what no change can be made of. With another
 // sink a source ends with an error at it.
 type Refuser interface {

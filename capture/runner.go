@@ -89,8 +89,9 @@ type Runner struct {
 	progressed time.Time
 	held       *schemas.Progress
 	heldResume Resume
-	records    chunks // what the log has not acknowledged is kept in
-	partition  []byte // the latest partition key
+	value      []byte // the latest record, its key, and what says its partition: each is written over by the next
+	key        []byte
+	partition  []byte
 	// troubles and identity are as of the latest record handed over; the state file takes them with the progress that
 	// passes it.
 	troubles troubles
@@ -356,6 +357,9 @@ func (r *Runner) save(ctx context.Context) error {
 	}
 }
 
+// Borrows implements Borrower: a change is encoded, and what remembers it has its own.
+func (r *Runner) Borrows() bool { return true }
+
 // Change implements Sink.
 func (r *Runner) Change(ctx context.Context, c *schemas.Change) error {
 	crash.Site("capture.change_before_append")
@@ -381,18 +385,22 @@ func (r *Runner) Change(ctx context.Context, c *schemas.Change) error {
 		value = r.encode(&schemas.Record{Change: &small})
 	}
 	r.partition = e.AppendPartitionKey(r.partition[:0], c.Key)
-	err := r.producer.Append(ctx, stream.Record{
-		Partition: stream.Partition(r.partition, r.parts),
-		Key:       r.records.keep(func(b []byte) []byte { return e.AppendMessageKey(b, c.Key) }),
-		Value:     value,
-	})
+	r.key = e.AppendMessageKey(r.key[:0], c.Key)
+	err := r.producer.Append(ctx, stream.Record{Partition: stream.Partition(r.partition, r.parts), Key: r.key, Value: value})
 	crash.Site("capture.change_before_ack")
 	return err
 }
 
-// encode returns the wire form of a record.
+// scratchBytes is how much of a large record's memory is kept for the next one.
+const scratchBytes = 64 << 10
+
+// encode returns the wire form of a record, until the next is encoded.
 func (r *Runner) encode(rec *schemas.Record) []byte {
-	return r.records.keep(func(b []byte) []byte { return schemas.AppendRecord(b, rec) })
+	value := schemas.AppendRecord(r.value[:0], rec)
+	if r.value = value; cap(value) > scratchBytes {
+		r.value = nil
+	}
+	return value
 }
 
 // digestOnly is a change without its columns: they are unavailable, and the

@@ -1,9 +1,6 @@
 package stream
 
-import (
-	"context"
-	"fmt"
-)
+import "fmt"
 
 // Mark is a position in a source, noted between records. It is opaque here.
 type Mark struct {
@@ -36,16 +33,14 @@ type prefix struct {
 // maxFree bounds the spans kept for reuse: those of a burst of small transactions.
 const maxFree = 1024
 
-// span is the records between two marks. It is a context so that a record of the
-// client can carry its span, at no cost per record.
+// span is the records between two marks.
 type span struct {
-	context.Context
 	pending int    // records not acknowledged
 	mark    Mark   // the mark after its records
 	end     uint64 // records before the mark, of this and all earlier spans
 }
 
-func newPrefix() *prefix { return &prefix{open: &span{Context: context.Background()}} }
+func newPrefix() *prefix { return &prefix{open: new(span)} }
 
 // append notes a record and returns its span, to be given to ack.
 func (p *prefix) append() *span {
@@ -127,5 +122,5 @@ func (p *prefix) newSpan() *span {
 		s.mark, s.end = Mark{}, 0
 		return s
 	}
-	return &span{Context: context.Background()}
+	return new(span)
 }

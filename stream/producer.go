@@ -15,10 +15,9 @@ const (
 	// DefaultMaxBufferedRecords lets a producer keep every partition's next batch large
 	// while the one before is being acknowledged.
 	DefaultMaxBufferedRecords = 32_000
-	// DefaultMaxBufferedBytes bounds what it holds for that. A process takes several times
-	// as much memory: the records around the bytes, a request with the batches compressed,
-	// and what the collector has not found yet.
-	DefaultMaxBufferedBytes = 8 << 20
+	// DefaultMaxBufferedBytes bounds what it holds for that. The records around the bytes
+	// take about as much again, and so does the request with the batches.
+	DefaultMaxBufferedBytes = 4 << 20
 	// DefaultLinger lets the records of a transaction travel together. It is the price of
 	// a lone record.
 	DefaultLinger = time.Millisecond
@@ -60,17 +59,13 @@ type Producer struct {
 	acks chan struct{} // capacity 1: that Acked has moved, not how often
 	room chan struct{} // capacity 1: that there is room, or a failure
 
-	slab []kgo.Record // of Append: what of it is not used yet
-
 	mu      sync.Mutex
 	prefix  *prefix // Append and Barrier add, acknowledgements take
+	buffer  buffer  // the same
 	records int     // handed over and not acknowledged
 	bytes   int
 	err     error // final
 }
-
-// slabRecords is how many of the client's records are made at once.
-const slabRecords = 64
 
 // Producer returns a producer for the changes topic. Close it.
 func (l *Log) Producer(cfg ProducerConfig) (*Producer, error) {
@@ -113,7 +108,7 @@ func (l *Log) producingOptions(topic TopicInfo, linger time.Duration, compressio
 	var codec kgo.CompressionCodec
 	switch compression {
 	case "", "lz4":
-		codec = kgo.Lz4Compression()
+		opts = append(opts, kgo.WithCompressor(newLZ4Frames()))
 	case "snappy":
 		codec = kgo.SnappyCompression()
 	case "zstd":
@@ -138,7 +133,8 @@ func (l *Log) producingOptions(topic TopicInfo, linger time.Duration, compressio
 	), nil
 }
 
-// Append hands over a record; its Topic is ignored. It blocks while the buffer is
+// Append hands over a copy of a record, but for its headers, which must not change; its
+// Topic is ignored. It blocks while the buffer is
 // full, until ctx ends; then, and only then, the record was not taken and Append may
 // be called again. Every other error is final, but for a record that is too large or
 // whose partition does not exist: those are refused and change nothing.
@@ -161,18 +157,13 @@ func (p *Producer) Append(ctx context.Context, r Record) error {
 		p.mu.Unlock()
 		return p.err
 	}
-	s := p.prefix.append()
+	e := p.buffer.take(&r)
+	e.span = p.prefix.append()
 	p.records++
 	p.bytes += size
 	p.mu.Unlock()
-
-	if len(p.slab) == 0 {
-		p.slab = make([]kgo.Record, slabRecords)
-	}
-	rec := &p.slab[0]
-	p.slab = p.slab[1:]
-	*rec = kgo.Record{Topic: p.topic.Name, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: r.Headers, Context: s}
-	p.client.Produce(s, rec, p.acknowledged)
+	e.record.Topic = p.topic.Name
+	p.client.Produce(e, &e.record, p.acknowledged)
 	return nil
 }
 
@@ -192,13 +183,14 @@ func (p *Producer) roomy() bool {
 func (p *Producer) acknowledged(r *kgo.Record, err error) {
 	if err != nil {
 		p.fail(fmt.Errorf("append to topic %q partition %d: %w", r.Topic, r.Partition, explain(err)))
-		return // the record's span stays open, and the mark before it
+		return // the record's span stays open, and the mark before it; its memory is not used again
 	}
-	size := (&Record{Key: r.Key, Value: r.Value, Headers: r.Headers}).size()
+	e := r.Context.(*buffered)
 	p.mu.Lock()
-	advanced := p.prefix.ack(r.Context.(*span))
+	advanced := p.prefix.ack(e.span)
 	p.records--
-	p.bytes -= size
+	p.bytes -= e.size
+	p.buffer.give(e) // the client lets go of it before it tells us
 	wake := p.roomy()
 	p.mu.Unlock()
 	if !advanced {

@@ -8,9 +8,9 @@ import (
 
 // Record is one record of a topic. Its bytes are opaque here.
 //
-// A record that is handed over for writing belongs to the log until it is
-// acknowledged: its slices must not change. The slices of a record that was read may
-// share memory with the records read beside it.
+// A record that is handed over to a Writer or a group belongs to the log until it is
+// acknowledged: its slices must not change. A Producer copies what it is given. The
+// slices of a record that was read may share memory with the records read beside it.
 type Record struct {
 	Topic     string
 	Partition int32

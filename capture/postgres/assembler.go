@@ -57,6 +57,27 @@ type assembler struct {
 	passing slab[schemas.Column] // of rows that are only counted
 }
 
+// What of the memory of changes is used again: some megabytes, as much as common
+// transactions of a thousand rows take.
+const (
+	rowBlocks    = 512
+	changeBlocks = 64
+)
+
+// reuse says whether changes that were handed over are nobody's any more.
+func (a *assembler) reuse(lent bool) {
+	a.passing.most = 1
+	if lent {
+		a.rows.most, a.changes.most = rowBlocks, changeBlocks
+	}
+}
+
+// handedOver takes back the memory of changes; none waits.
+func (a *assembler) handedOver() {
+	a.rows.reset()
+	a.changes.reset()
+}
+
 // done is a transaction that was handed over whole.
 type done struct {
 	end   lsn
@@ -274,6 +295,7 @@ func (a *assembler) wait(t *txn, w waiting) error {
 	}
 	clear(t.waiting)
 	t.waiting = t.waiting[:0]
+	a.handedOver() // it will be, from the spill
 	return nil
 }
 

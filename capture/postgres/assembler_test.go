@@ -55,9 +55,17 @@ func newScripted(t testing.TB) *scripted {
 		spills: spills{dir: t.TempDir(), limit: spillBytes, stats: new(counters)}, streams: map[uint32]*txn{},
 		relations: relations{rules: cfg.Rules, side: cfg.Side, known: map[uint32]*mapped{}, noticed: map[uint32]*mapped{},
 			catalog: map[string]*table{"public.orders": {OID: 7, Kind: "r"}}},
-		emit:   func(_ lsn, c *schemas.Change) error { s.got = append(s.got, *c); return nil },
+		emit:   func(_ lsn, c *schemas.Change) error { s.got = append(s.got, ownCopy(c)); return nil },
 		refuse: func(e *RowError) error { s.refused = append(s.refused, e); return nil }}
+	s.reuse(true)
 	return s
+}
+
+// ownCopy is a change as it is now, whatever its memory is used for afterwards.
+func ownCopy(c *schemas.Change) schemas.Change {
+	own := *c
+	own.Key, own.Before, own.After = slices.Clone(c.Key), slices.Clone(c.Before), slices.Clone(c.After)
+	return own
 }
 
 const (

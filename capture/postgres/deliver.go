@@ -29,6 +29,7 @@ func (a *assembler) deliverWaiting(t *txn) error {
 	defer func() {
 		clear(t.waiting)
 		t.waiting = t.waiting[:0]
+		a.handedOver()
 	}()
 	for i := range t.waiting {
 		w := &t.waiting[i]
@@ -56,6 +57,7 @@ func (a *assembler) deliverRecord(t *txn, r record) error {
 		a.retag(t, r.rest)
 		return nil
 	}
+	defer a.handedOver()
 	m := t.used[r.relation]
 	if err := a.notice(m); err != nil {
 		return err

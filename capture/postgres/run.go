@@ -190,6 +190,7 @@ func (r *run) streaming(ctx context.Context, stream *stream, catalog map[string]
 			known: map[uint32]*mapped{}, noticed: map[uint32]*mapped{}},
 		spills: spills{dir: r.spillDir, limit: s.cfg.SpillBytes, stats: &s.counters}, streams: map[uint32]*txn{}}
 	d.last.connects()
+	a.reuse(capture.Lends(d.sink))
 	a.refuse = func(e *RowError) error { return s.quarantine(ctx, d.refuser(), e) }
 	if d.refuser() != nil {
 		a.halts = r.halts

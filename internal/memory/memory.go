@@ -11,10 +11,10 @@ package memory
 
 import "runtime"
 
-// headroom is how much garbage may lie about besides what Go allows, before the
-// heap has doubled: measured, twice as much makes a capture no faster, and
-// takes it beyond the 64 MB that it may have resident.
-const headroom = 8 << 20
+// headroom is half of how much garbage may lie about besides what Go allows,
+// before the heap has doubled. A capture uses most of its memory again, so that
+// more makes it no faster.
+const headroom = 4 << 20
 
 // Relax gives the heap headroom until restore is called. The headroom itself is
 // never touched and so never resident.

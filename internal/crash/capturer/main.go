@@ -121,6 +121,9 @@ type slow struct {
 	pause time.Duration
 }
 
+// Borrows implements capture.Borrower.
+func (s slow) Borrows() bool { return capture.Lends(s.Sink) }
+
 // Change implements capture.Sink.
 func (s slow) Change(ctx context.Context, c *schemas.Change) error {
 	wait := time.NewTimer(s.pause)
