@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/stream"
@@ -33,11 +34,8 @@ type Log interface {
 	// Publish writes compensations, outcomes and breakers' decisions, each to its topic, and returns when all are durable. After an error
 	// some may be in the log.
 	Publish(ctx context.Context, events []schemas.Event) error
-	// Change returns the change that stands at a place of the changes topic; nil if there is none any more.
-	Change(ctx context.Context, at schemas.RowPlace) (*schemas.Change, error)
-	// Echo returns the change that a compensation's write made, as capture put it into the log, and where it stands; nil if it
-	// is not there.
-	Echo(ctx context.Context, c *schemas.Compensation) (*schemas.Change, schemas.RowPlace, error)
+	// Echo returns the change that a compensation's write made, as capture put it into the log; nil if it is not there.
+	Echo(ctx context.Context, c *schemas.Compensation) (*schemas.Change, error)
 	Close() error
 }
 
@@ -117,57 +115,40 @@ func (l *StreamLog) Tail(ctx context.Context, t Topic, from []int64, fn func(Rec
 	return l.log.Tail(ctx, l.name(t), at, func(r stream.Record) error { return fn(recordOf(&r)) })
 }
 
-// Change is Log's.
-func (l *StreamLog) Change(ctx context.Context, at schemas.RowPlace) (found *schemas.Change, err error) {
-	_, err = l.log.Read(ctx, l.log.Topics().Changes, at.Partition, at.Offset, at.Offset+1, func(r stream.Record) error {
-		if rec, err := schemas.UnmarshalRecord(r.Value); err == nil { // what cannot be read is as if it were gone
-			found = rec.Change
-		}
-		return nil
-	})
-	if errors.Is(err, stream.ErrRetention) {
-		return nil, nil
-	}
-	return found, err
-}
-
 // Echo is Log's. It reads the partition of the key from where it begins, which a
 // person who takes something back can wait for.
-func (l *StreamLog) Echo(ctx context.Context, c *schemas.Compensation) (found *schemas.Change, at schemas.RowPlace, err error) {
+func (l *StreamLog) Echo(ctx context.Context, c *schemas.Compensation) (found *schemas.Change, err error) {
 	e, ok := l.rules.Entity(c.Entity)
 	if !ok {
-		return nil, at, fmt.Errorf("the rules in force have no entity %q", c.Entity)
+		return nil, fmt.Errorf("the rules in force have no entity %q", c.Entity)
 	}
 	changes := l.log.Topics().Changes
 	info, _ := l.log.Topic(changes)
 	p := stream.Partition(e.PartitionKey(c.Key), info.Partitions)
-	if len(c.Rows) > 0 {
-		p = c.Rows[0].Partition // the key may be hidden
-	}
 	first, err := l.log.StartOffsets(ctx, changes)
 	if err != nil {
-		return nil, at, err
+		return nil, err
 	}
 	end, err := l.log.EndOffsets(ctx, changes)
 	if err != nil {
-		return nil, at, err
+		return nil, err
 	}
 	_, err = l.log.Read(ctx, changes, p, first[p], end[p], func(r stream.Record) error {
-		if rec, err := schemas.UnmarshalRecord(r.Value); err == nil && rec.Change != nil && isEcho(rec.Change, c, e) {
-			found, at = rec.Change, schemas.RowPlace{Side: c.Side, Partition: p, Offset: r.Offset}
+		if rec, err := schemas.UnmarshalRecord(r.Value); err == nil && rec.Change != nil && isEcho(rec.Change, c) {
+			found = rec.Change
 			return errFound
 		}
 		return nil
 	})
 	if found != nil {
-		return found, at, nil
+		return found, nil
 	}
-	return nil, at, err
+	return nil, err
 }
 
 // isEcho says whether a change is of the row that c wrote, in c's transaction.
-func isEcho(change *schemas.Change, c *schemas.Compensation, e *schemas.Entity) bool {
-	return change.Tag.CompensationID == c.ID && change.Side == c.Side && change.Entity == c.Entity && e.SameKey(change.Key, c.Key)
+func isEcho(change *schemas.Change, c *schemas.Compensation) bool {
+	return change.Tag.CompensationID == c.ID && change.Side == c.Side && change.Entity == c.Entity && slices.Equal(change.Key, c.Key)
 }
 
 func recordOf(r *stream.Record) Record {
@@ -202,14 +183,14 @@ func (l *StreamLog) record(e *schemas.Event) (stream.Record, error) {
 		r.Topic, entity, key = l.name(Outcomes), e.Outcome.Entity, e.Outcome.Key
 	case e.Decision != nil:
 		r.Topic, r.Key = l.name(Compensations), []byte(e.Decision.Scope) // in partition 0, as people's decisions are
-		for _, h := range schemas.CloudEventHeaders(l.rules.Migration, e) {
+		for _, h := range schemas.CloudEventHeaders(l.rules, e) {
 			r.Headers = append(r.Headers, stream.Header{Key: h.Key, Value: h.Value})
 		}
 		return r, nil
 	default:
 		return r, errors.New("publish: neither a compensation nor an outcome nor a decision")
 	}
-	for _, h := range schemas.CloudEventHeaders(l.rules.Migration, e) {
+	for _, h := range schemas.CloudEventHeaders(l.rules, e) {
 		r.Headers = append(r.Headers, stream.Header{Key: h.Key, Value: h.Value})
 	}
 	partitionKey := []byte(keyOf(entity, key))

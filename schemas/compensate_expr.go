@@ -1,7 +1,6 @@
 package schemas
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -70,10 +69,7 @@ func (x *policyExpression) decide(e *Entity, d *Divergence, stage string, age ti
 		vars["has_"+v.side.String()], vars[v.side.String()] = values != nil, row
 	}
 	result, _, err := x.program.Eval(vars)
-	switch {
-	case err != nil && e.Sensitive():
-		return "", errors.New("the expression has no value; why would say a sensitive one")
-	case err != nil:
+	if err != nil {
 		return "", fmt.Errorf("the expression has no value: %w", err)
 	}
 	name, ok := result.Value().(string)

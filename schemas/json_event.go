@@ -19,7 +19,7 @@ func AppendEventJSON(dst []byte, e *Event) []byte {
 }
 
 // ParseEventJSON reads an event of any kind, as a topic that holds several
-// needs. An error is a *DecodeError. It does not keep the line.
+// needs; also one in a Schema Registry's wire format. An error is a *DecodeError. It does not keep the line.
 func ParseEventJSON(line []byte) (*Event, error) {
 	e, err := parseEvent("", line)
 	if err != nil {
@@ -42,7 +42,7 @@ func parseEvent(want string, line []byte) (*Event, error) {
 	if len(line) > MaxRecordBytes {
 		return nil, fmt.Errorf("more than %d bytes", MaxRecordBytes)
 	}
-	r := jsonReader{src: string(line)}
+	r := jsonReader{src: string(Unframed(line))}
 	kind := r.kind()
 	if want != "" && kind != want {
 		r.fail("kind %q: want %s", kind, want)
@@ -68,4 +68,15 @@ func parseEvent(want string, line []byte) (*Event, error) {
 		return nil, fmt.Errorf("%s: %w", kind, err)
 	}
 	return &e, nil
+}
+
+// frameBytes is what a Schema Registry's wire format puts before a value: a zero byte, and the schema's number.
+const frameBytes = 5
+
+// Unframed returns the JSON of a message's value: without what a Schema Registry's wire format puts before it.
+func Unframed(value []byte) []byte {
+	if len(value) > frameBytes && value[0] == 0 {
+		return value[frameBytes:]
+	}
+	return value
 }

@@ -305,27 +305,107 @@ func TestCloudEventHeaders(t *testing.T) {
 	odd := *events[5].Outcome
 	odd.Key = []string{"a/b", "\xff", ""}
 	nameless := Outcome{CompensationID: "c-9", Result: Failed}
+	rules := mustRules(t, strings.NewReplacer("owner: team-orders", "owner: team a", "key: [id]", "key: [id]\n    owner: team-b\n    severity: {stale: info}").
+		Replace(contractMigration))
+	const common, end = "ce_specversion=1.0 ", " content-type=application/json"
 	for _, c := range []struct {
 		event *Event
 		want  string
 	}{
-		{events[0], "ce_specversion=1.0 ce_id=d-1/0 ce_type=io.trueup.divergence.opened.v1 ce_source=/trueup/orders ce_subject=order/42 ce_time=2026-11-23T10:00:02.996123Z content-type=application/json"},
-		{events[2], "ce_specversion=1.0 ce_id=d-1/2 ce_type=io.trueup.divergence.closed.v1 ce_source=/trueup/orders ce_subject=order/42 ce_time=2026-11-23T10:01:05Z content-type=application/json"},
-		{events[4], "ce_specversion=1.0 ce_id=c-2/1 ce_type=io.trueup.compensation.planned.v1 ce_source=/trueup/orders ce_subject=order/42 ce_time=2026-11-23T10:00:02.996123Z content-type=application/json"},
-		{&Event{Outcome: &odd}, "ce_specversion=1.0 ce_id=c-1/already_applied ce_type=io.trueup.compensation.already_applied.v1 ce_source=/trueup/orders ce_subject=order/a%2Fb/%FF/ ce_time=2026-11-23T10:00:03Z content-type=application/json"},
-		{&Event{Outcome: &nameless}, "ce_specversion=1.0 ce_id=c-9/failed ce_type=io.trueup.compensation.failed.v1 ce_source=/trueup/orders ce_time=1970-01-01T00:00:00Z content-type=application/json"},
-		{events[6], "ce_specversion=1.0 ce_id=approve/c-2/1795428004000000 ce_type=io.trueup.decision.approve.v1 ce_source=/trueup/orders ce_subject=c-2 ce_time=2026-11-23T10:00:04Z content-type=application/json"},
+		{events[0], "ce_id=d-1/0 ce_type=io.trueup.divergence.opened.v1 ce_source=/trueup/orders ce_subject=order/42 ce_time=2026-11-23T10:00:02.996123Z" +
+			" ce_dataschema=" + EventSchemaURI + "#/$defs/divergence ce_entity=order ce_verdict=stale ce_severity=info ce_owner=team-b"},
+		{events[2], "ce_id=d-1/2 ce_type=io.trueup.divergence.closed.v1 ce_source=/trueup/orders ce_subject=order/42 ce_time=2026-11-23T10:01:05Z" +
+			" ce_dataschema=" + EventSchemaURI + "#/$defs/divergence ce_entity=order ce_verdict=stale ce_severity=info ce_owner=team-b"},
+		{events[4], "ce_id=c-2/1 ce_type=io.trueup.compensation.planned.v1 ce_source=/trueup/orders ce_subject=order/42 ce_time=2026-11-23T10:00:02.996123Z" +
+			" ce_dataschema=" + EventSchemaURI + "#/$defs/compensation ce_entity=order ce_severity=info ce_owner=team-b"},
+		{&Event{Outcome: &odd}, "ce_id=c-1/already_applied ce_type=io.trueup.compensation.already_applied.v1 ce_source=/trueup/orders ce_subject=order/a%2Fb/%FF/ ce_time=2026-11-23T10:00:03Z" +
+			" ce_dataschema=" + EventSchemaURI + "#/$defs/outcome ce_entity=order ce_severity=info ce_owner=team-b"},
+		{&Event{Outcome: &nameless}, "ce_id=c-9/failed ce_type=io.trueup.compensation.failed.v1 ce_source=/trueup/orders ce_time=1970-01-01T00:00:00Z" +
+			" ce_dataschema=" + EventSchemaURI + "#/$defs/outcome ce_severity=warning ce_owner=team a"},
+		{events[6], "ce_id=approve/c-2/1795428004000000 ce_type=io.trueup.decision.approve.v1 ce_source=/trueup/orders ce_subject=c-2 ce_time=2026-11-23T10:00:04Z" +
+			" ce_dataschema=" + EventSchemaURI + "#/$defs/decision ce_severity=info ce_owner=team a"},
 	} {
 		var got []string
-		for _, h := range CloudEventHeaders("orders", c.event) {
+		back := CloudEvent{}
+		headers := CloudEventHeaders(rules, c.event)
+		for _, h := range headers {
 			got = append(got, h.Key+"="+string(h.Value))
+			if !back.SetHeader(h.Key, h.Value) {
+				t.Errorf("%s=%s is not read back", h.Key, h.Value)
+			}
 		}
-		if text := strings.Join(got, " "); text != c.want {
-			t.Errorf("headers are\n%s\nwant\n%s", text, c.want)
+		if text := strings.Join(got, " "); text != common+c.want+end {
+			t.Errorf("headers are\n%s\nwant\n%s", text, common+c.want+end)
+		}
+		if diff := cmp.Diff(CloudEventOf(rules, c.event), back); diff != "" {
+			t.Error(diff)
 		}
 	}
-	if h := CloudEventHeaders("a b", events[0])[3]; string(h.Value) != "/trueup/a%20b" {
+	if h := CloudEventHeaders(&Rules{Migration: "a b"}, events[0])[3]; string(h.Value) != "/trueup/a%20b" {
 		t.Errorf("the source is %s", h.Value)
+	}
+	if (&CloudEvent{}).SetHeader("ce_time", []byte("soon")) {
+		t.Error("a time that is none is read")
+	}
+}
+
+// An event in the structured mode is one line, says what the headers say, and
+// has the contract's line inside, byte for byte.
+func TestCloudEventInStructuredMode(t *testing.T) {
+	rules := mustRules(t, contractMigration)
+	for _, e := range exampleEvents() {
+		c := CloudEventOf(rules, e)
+		data := AppendEventJSON(nil, e)
+		line := c.AppendJSON(nil, data)
+		var got map[string]json.RawMessage
+		if err := json.Unmarshal(line, &got); err != nil || bytes.ContainsAny(line, "\r\n") {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if !bytes.Equal(got["data"], data) {
+			t.Errorf("the data is %s, want %s", got["data"], data)
+		}
+		delete(got, "data")
+		for _, h := range c.Headers() {
+			name := strings.TrimPrefix(strings.Replace(h.Key, "content-type", "datacontenttype", 1), "ce_")
+			var text string
+			if err := json.Unmarshal(got[name], &text); err != nil || text != string(h.Value) {
+				t.Errorf("%s is %s, want %s (%v)", name, got[name], h.Value, err)
+			}
+			delete(got, name)
+		}
+		if len(got) > 0 {
+			t.Errorf("attributes that are in no header: %v", got)
+		}
+	}
+}
+
+// What a filter takes; and what is no divergence has no kind.
+func TestEventFilter(t *testing.T) {
+	d := CloudEvent{Entity: "order", Verdict: Missing, Severity: Critical, Owner: "a"}
+	outcome := CloudEvent{Entity: "order", Severity: Info, Owner: "a"}
+	pause := CloudEvent{Severity: Info, Owner: "a"}
+	for _, c := range []struct {
+		filter                    EventFilter
+		divergence, result, pause bool
+	}{
+		{EventFilter{}, true, true, true},
+		{EventFilter{Entities: []string{"line", "order"}}, true, true, false},
+		{EventFilter{Entities: []string{"line"}}, false, false, false},
+		{EventFilter{Kinds: []Kind{Missing}}, true, true, true},
+		{EventFilter{Kinds: []Kind{Stale}}, false, true, true},
+		{EventFilter{Severities: []Severity{Critical}}, true, false, false},
+		{EventFilter{Owners: []string{"b"}}, false, false, false},
+		{EventFilter{Owners: []string{"a"}, Severities: []Severity{Info}}, false, true, true},
+	} {
+		if got := c.filter.Takes(&d); got != c.divergence {
+			t.Errorf("%+v takes the divergence: %t", c.filter, got)
+		}
+		if got := c.filter.Takes(&outcome); got != c.result {
+			t.Errorf("%+v takes the outcome: %t", c.filter, got)
+		}
+		if got := c.filter.Takes(&pause); got != c.pause {
+			t.Errorf("%+v takes the decision: %t", c.filter, got)
+		}
 	}
 }
 
@@ -333,7 +413,7 @@ func TestEventsThatAreNothingPanic(t *testing.T) {
 	for name, f := range map[string]func(){
 		"wire":    func() { AppendEvent(nil, &Event{}) },
 		"JSON":    func() { AppendEventJSON(nil, &Event{}) },
-		"headers": func() { CloudEventHeaders("orders", &Event{}) },
+		"headers": func() { CloudEventHeaders(nil, &Event{}) },
 	} {
 		func() {
 			defer func() {

@@ -9,6 +9,7 @@ import (
 // depends on. They never change; many goroutines may use them.
 type Rules struct {
 	Migration string // the migration's name
+	Owner     string // who reconciles where an entity names nobody; may be empty
 	Stage     string // at which stage of the migration it is, as its file says; may be empty
 	// Version is the name, a hyphen, and the first 8 hexadecimal digits of the SHA-256 of Definition.
 	Version string
@@ -18,7 +19,6 @@ type Rules struct {
 	entities []*Entity
 	byName   map[string]*Entity
 	byTable  [3]map[TableName]*Entity // by side
-	mask     Mask                     // nil: nobody has the key
 }
 
 // Entities lists the entities in the order of the file.
@@ -50,6 +50,8 @@ type Entity struct {
 	SettleWindow time.Duration
 	Authority    Side
 	Compensate   CompensateConfig
+	Owner        string            // who reconciles; empty: the migration's owner
+	Severity     map[Kind]Severity // of kinds that it says another one of than DefaultSeverity
 	// SettleWindowSet and AuthoritySet say that the file gives them; otherwise a log's own control record goes first.
 	SettleWindowSet, AuthoritySet bool
 
@@ -76,8 +78,6 @@ type Field struct {
 	Name   string
 	Type   string // as declared: decimal(2)
 	Ignore bool   // compared never
-	// Sensitive values stand in the changes topic and in the stores, and everywhere else as keyed digests.
-	Sensitive bool
 
 	canonical canonType
 	tolerance *tolerance
@@ -149,5 +149,4 @@ func (e *Entity) finish() {
 		}
 	}
 	e.shape = e.shapeOf()
-	e.share()
 }

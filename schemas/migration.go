@@ -17,7 +17,9 @@ type Migration struct {
 	Log   LogConfig
 	// Baseline says how fast the tables' rows are read.
 	Baseline BaselineConfig
-	DataDir  string // relative paths begin at the file's directory; never empty
+	// Subscribe says who is told of events, and how.
+	Subscribe SubscribeConfig
+	DataDir   string // relative paths begin at the file's directory; never empty
 
 	stores   [3]*Store // by side; nil where the file has none
 	entities []*Entity
@@ -27,6 +29,7 @@ type Migration struct {
 // LogConfig says where the log is.
 type LogConfig struct {
 	Brokers    []string      // host:port; empty: the embedded broker under the data directory
+	Port       int           // of the embedded broker on the loopback interface; 0: a free one
 	Partitions int           // of the changes topic
 	Retention  time.Duration // 0: not said
 }
@@ -103,7 +106,7 @@ func (m *Migration) RequireStores() error {
 func (m *Migration) Rules() (*Rules, error) {
 	r, err := newRules(m.Name, m.drivers(), m.entities)
 	if err == nil {
-		r.Stage = m.Stage
+		r.Stage, r.Owner = m.Stage, m.Owner
 	}
 	return r, err
 }

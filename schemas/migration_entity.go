@@ -28,7 +28,7 @@ type tablePlace struct {
 }
 
 func (e *entityReader) read(n *configNode) bool {
-	if !e.mapping(n, e.path, "name", "key", "legacy", "target", "fields", "settleWindow", "authority", "compensate", "partitionBy") {
+	if !e.mapping(n, e.path, "name", "key", "legacy", "target", "fields", "settleWindow", "authority", "compensate", "partitionBy", "owner", "severity") {
 		return false
 	}
 	name := e.required(n, e.path, "name", "a name")
@@ -51,7 +51,28 @@ func (e *entityReader) read(n *configNode) bool {
 		}
 	}
 	e.compensate(n.get("compensate"))
+	e.routing(n)
 	return true
+}
+
+// routing reads who is told, and how urgently.
+func (e *entityReader) routing(n *configNode) {
+	var ok bool
+	if owner := n.get("owner"); owner != nil {
+		if e.Owner, ok = e.text(owner, e.path+".owner", "the name of who reconciles"); ok && len(e.Owner) > maxOwner {
+			e.fail(owner, e.path+".owner", "want at most %d bytes, have %d", maxOwner, len(e.Owner))
+		}
+	}
+	severity, path := n.get("severity"), e.path+".severity"
+	if severity == nil || !e.mapping(severity, path, textsOf(Kinds)...) {
+		return
+	}
+	e.Severity = make(map[Kind]Severity, len(severity.entries))
+	for _, entry := range severity.entries {
+		if word, ok := e.oneOf(entry.value, within(path, entry.name), textsOf(Severities)...); ok {
+			e.Severity[Kind(entry.name)] = Severity(word)
+		}
+	}
 }
 
 // table reads where the entity lives on a side.

@@ -32,7 +32,7 @@ var (
 // migration reads the document.
 func (r *configReader) migration(root *configNode) *Migration {
 	m := &Migration{Path: r.file, DataDir: DefaultDataDir, Log: LogConfig{Partitions: DefaultPartitions}}
-	if !r.mapping(root, "", "apiVersion", "kind", "metadata", "stores", "stage", "log", "baseline", "dataDir", "entities") {
+	if !r.mapping(root, "", "apiVersion", "kind", "metadata", "stores", "stage", "log", "baseline", "subscribe", "dataDir", "entities") {
 		return m
 	}
 	r.oneOf(r.required(root, "", "apiVersion", apiVersion), "apiVersion", apiVersion)
@@ -41,6 +41,7 @@ func (r *configReader) migration(root *configNode) *Migration {
 	r.stores(m, root)
 	r.log(m, root.get("log"))
 	r.baseline(m, root.get("baseline"))
+	r.subscribe(m, root.get("subscribe"))
 	if n := root.get("stage"); n != nil {
 		m.Stage, _ = r.text(n, "stage", "the name of the stage that the migration is at")
 	}
@@ -49,6 +50,9 @@ func (r *configReader) migration(root *configNode) *Migration {
 	}
 	m.DataDir = m.resolve(m.DataDir)
 	r.entityList(m, r.required(root, "", "entities", "a list of entities"))
+	for _, check := range r.later {
+		check()
+	}
 	return m
 }
 
@@ -119,9 +123,10 @@ func (m *Migration) lack(r *configReader, n *configNode, path, why string) {
 }
 
 func (r *configReader) log(m *Migration, n *configNode) {
-	if n == nil || !r.mapping(n, "log", "brokers", "partitions", "retention") {
+	if n == nil || !r.mapping(n, "log", "brokers", "port", "partitions", "retention") {
 		return
 	}
+	m.Log.Port = r.whole(n.get("port"), "log.port", 1, 65535, 0)
 	m.Log.Partitions = r.whole(n.get("partitions"), "log.partitions", 1, maxPartitions, DefaultPartitions)
 	m.Log.Retention = r.duration(n.get("retention"), "log.retention", maxRetention, 0)
 	brokers := n.get("brokers")
@@ -131,6 +136,9 @@ func (r *configReader) log(m *Migration, n *configNode) {
 	if brokers.kind != kindList {
 		r.fail(brokers, "log.brokers", "want a list of host:port, have %s", brokers.describe())
 		return
+	}
+	if port := n.get("port"); port != nil && len(brokers.items) > 0 {
+		r.fail(port, "log.port", "it is the embedded broker's, and brokers are named: leave one of them out")
 	}
 	for i, b := range brokers.items {
 		path := "log.brokers[" + strconv.Itoa(i) + "]"

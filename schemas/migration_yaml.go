@@ -81,8 +81,9 @@ func (n *configNode) describe() string {
 
 // configReader reads the file and collects what is wrong.
 type configReader struct {
-	file string
-	errs ConfigErrors
+	file  string
+	errs  ConfigErrors
+	later []func() // checks that need what stands further down
 }
 
 func (r *configReader) failAt(line, column int, path, format string, args ...any) {

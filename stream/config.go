@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -44,6 +45,10 @@ type Config struct {
 	// more records; 0: DefaultMinFree.
 	MinFree int64
 
+	// Only names the migration's topics that Connect needs, such as those of events, for who has no right to the
+	// others; empty: all of them.
+	Only []string
+
 	// Partitions of each topic. 0: DefaultPartitions when topics are created, whatever
 	// is there when they exist.
 	Partitions int
@@ -72,6 +77,11 @@ func (c *Config) Validate() error {
 	}
 	if len(c.Brokers) == 0 && c.DataDir == "" {
 		errs = append(errs, errors.New("neither brokers nor a data directory is set: name the brokers, or a directory for the embedded broker"))
+	}
+	for _, topic := range c.Only {
+		if !slices.Contains(TopicsOf(c.Migration).All(), topic) {
+			errs = append(errs, fmt.Errorf("topic %q is none of migration %q", topic, c.Migration))
+		}
 	}
 	if c.Partitions < 0 || c.Partitions > 10_000 {
 		errs = append(errs, fmt.Errorf("%d partitions: use 1 to 10000", c.Partitions))

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,7 +31,7 @@ func (id TopicID) String() string { return hex.EncodeToString(id[:]) }
 
 // ensureTopics makes the topics that are missing, if it may, and verifies all.
 func (l *Log) ensureTopics(ctx context.Context, brokers int, create bool) error {
-	names := l.names.All()
+	names := l.wanted(create)
 	m, err := fetchMetadata(ctx, l.client, names...)
 	if err != nil {
 		return fmt.Errorf("ask %s for its topics: %w", l.Describe(), err)
@@ -49,7 +51,7 @@ func (l *Log) ensureTopics(ctx context.Context, brokers int, create bool) error 
 		if err != nil {
 			return fmt.Errorf("ask %s for its topics: %w", l.Describe(), err)
 		}
-		waitFor, err := l.verifyTopics(m, create)
+		waitFor, err := l.verifyTopics(m, names, create)
 		if err != nil {
 			return err
 		}
@@ -62,11 +64,19 @@ func (l *Log) ensureTopics(ctx context.Context, brokers int, create bool) error 
 	}
 }
 
+// wanted are the topics that are asked for: who creates topics needs all.
+func (l *Log) wanted(create bool) []string {
+	if create || len(l.cfg.Only) == 0 {
+		return l.names.All()
+	}
+	return l.cfg.Only
+}
+
 // verifyTopics compares what is there with what was wanted, and keeps it. It returns
 // the name of a topic that is not ready yet.
-func (l *Log) verifyTopics(m metadata, create bool) (waitFor string, err error) {
+func (l *Log) verifyTopics(m metadata, names []string, create bool) (waitFor string, err error) {
 	var errs []error
-	for _, name := range l.names.All() {
+	for _, name := range names {
 		t := m.topics[name]
 		switch {
 		case t.missing() && !create:
@@ -141,7 +151,7 @@ func (l *Log) readLimits(ctx context.Context) error {
 		info.MaxRecordBytes = defaultMessageBytes - batchOverhead
 		l.topics[name] = info
 	}
-	configs, err := l.admin.DescribeTopicConfigs(ctx, l.names.All()...)
+	configs, err := l.admin.DescribeTopicConfigs(ctx, slices.Sorted(maps.Keys(l.topics))...)
 	if err != nil {
 		l.cfg.Log.Warn("topic limits not read; assuming Kafka's defaults", "err", err)
 		return nil

@@ -143,3 +143,13 @@ func syncDirectory(dir string) error {
 	defer d.Close()
 	return d.Sync()
 }
+
+// Moved says that the embedded broker of another process, to which this log is connected, has stopped, or has started again at
+// another address: the log is then to be opened anew. It is false for Kafka, and for a broker of this process.
+func (l *Log) Moved() bool {
+	if l.embedded != nil || len(l.cfg.Brokers) > 0 {
+		return false
+	}
+	b, err := os.ReadFile(filepath.Join(l.cfg.DataDir, addrFile))
+	return err != nil || strings.TrimSpace(string(b)) != l.brokers[0]
+}

@@ -17,21 +17,30 @@ import (
 // If the log does not have a record that should come next, the error is an
 // *OffsetError.
 func (l *Log) Tail(ctx context.Context, topic string, from map[int32]int64, fn func(Record) error) error {
-	next, err := l.tailOffsets(ctx, topic, from)
-	if err != nil {
-		return err
-	}
-	at := make(map[int32]kgo.Offset, len(next))
-	for p, offset := range next {
-		at[p] = kgo.NewOffset().At(offset)
+	return l.TailTopics(ctx, map[string]map[int32]int64{topic: from}, fn)
+}
+
+// TailTopics is Tail of several topics at once, the keys of from.
+func (l *Log) TailTopics(ctx context.Context, from map[string]map[int32]int64, fn func(Record) error) error {
+	next := make(map[string]map[int32]int64, len(from))
+	at := make(map[string]map[int32]kgo.Offset, len(from))
+	for topic := range from {
+		offsets, err := l.tailOffsets(ctx, topic, from[topic])
+		if err != nil {
+			return err
+		}
+		next[topic], at[topic] = offsets, make(map[int32]kgo.Offset, len(offsets))
+		for p, offset := range offsets {
+			at[topic][p] = kgo.NewOffset().At(offset)
+		}
 	}
 	opts, err := l.cfg.clientOptions(l.brokers)
 	if err != nil {
 		return err
 	}
-	client, err := kgo.NewClient(append(opts, kgo.AlwaysRetryEOF(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: at}))...)
+	client, err := kgo.NewClient(append(opts, kgo.AlwaysRetryEOF(), kgo.ConsumePartitions(at))...)
 	if err != nil {
-		return fmt.Errorf("tail topic %q: %w", topic, err)
+		return fmt.Errorf("tail: %w", err)
 	}
 	defer client.Close()
 	alive, end := context.WithCancelCause(ctx)
@@ -43,7 +52,7 @@ func (l *Log) Tail(ctx context.Context, topic string, from map[int32]int64, fn f
 			return context.Cause(alive)
 		}
 		for _, fe := range fetches.Errors() {
-			if err := l.consumeError(ctx, fe, next[fe.Partition]); err != nil {
+			if err := l.consumeError(ctx, fe, next[fe.Topic][fe.Partition]); err != nil {
 				return fmt.Errorf("tail: %w", err)
 			}
 		}
@@ -51,7 +60,7 @@ func (l *Log) Tail(ctx context.Context, topic string, from map[int32]int64, fn f
 			if err := fn(fromClient(r)); err != nil {
 				return err
 			}
-			next[r.Partition] = r.Offset + 1
+			next[r.Topic][r.Partition] = r.Offset + 1
 		}
 	}
 }

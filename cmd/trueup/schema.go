@@ -7,13 +7,20 @@ import (
 )
 
 func newSchema() *cobra.Command {
-	return &cobra.Command{
+	var events bool
+	cmd := &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON Schema of migration.yaml",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := cmd.OutOrStdout().Write(schemas.SchemaJSON())
+			schema := schemas.SchemaJSON()
+			if events {
+				schema = schemas.EventsSchemaJSON()
+			}
+			_, err := cmd.OutOrStdout().Write(schema)
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&events, "events", false, "print that of the events on topics")
+	return cmd
 }
