@@ -142,7 +142,7 @@ func runningPipeline(t *testing.T, path string) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- runPipeline(ctx, pipelineConfig{migration: m, stages: stages{true, true, true}, newEpoch: map[schemas.Side]bool{}, log: slog.New(slog.NewJSONHandler(logWriter{t}, nil))})
+		ended <- runPipeline(ctx, pipelineConfig{migration: m, stages: stages{true, true, true, true}, newEpoch: map[schemas.Side]bool{}, log: slog.New(slog.NewJSONHandler(logWriter{t}, nil))})
 	}()
 	stopped := false
 	stop = func() {

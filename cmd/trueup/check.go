@@ -66,7 +66,7 @@ func checkAll(ctx context.Context, m *schemas.Migration) ([]finding, error) {
 	if err := m.RequireStores(); err != nil {
 		return nil, err
 	}
-	rules, err := rulesOf(m)
+	rules, err := m.Rules()
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os/user"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -104,7 +105,7 @@ func compensationID(ctx context.Context, log *stream.Log, prefix string) (string
 
 // decisionKey is what makes a decision one: who may read it may decide.
 func decisionKey(m *schemas.Migration) (*compensate.Key, error) {
-	path := keyPath(m)
+	path := filepath.Join(m.DataDir, keyName)
 	key, err := compensate.OpenKey(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("decisions are signed with the key of repairs, and %s is not there: decide where \"trueup run\" makes repairs, or copy the file from there", path)

@@ -87,7 +87,7 @@ func startForDemo(ctx context.Context, path string, l *slog.Logger) (demo.Pipeli
 	if err != nil {
 		return nil, err
 	}
-	p, err := openPipeline(ctx, pipelineConfig{migration: m, stages: stages{true, true, true}, log: l})
+	p, err := openPipeline(ctx, pipelineConfig{migration: m, stages: stages{true, true, true, true}, log: l})
 	if err != nil {
 		return nil, err
 	}

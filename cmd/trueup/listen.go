@@ -26,11 +26,13 @@ import (
 //	GET /status      what "trueup status --json" prints, without keys
 //	GET /healthz     200 while the process makes progress with its own affairs; else 503
 //	GET /readyz      200 while nothing needs an operator and no side is late; else 503, with the reasons
+//	GET /events      divergences and what follows from them, as they are published (package sse)
 //	GET /debug/pprof profiles, on a loopback address only
 type observer struct {
 	listener net.Listener
 	latest   *atomic.Pointer[statusFile]
 	registry *prometheus.Registry
+	events   http.Handler // nil: none are served
 }
 
 // observe opens the listener, so that an address in use is said before anything starts.
@@ -59,6 +61,9 @@ func (o *observer) handler() http.Handler {
 	mux.HandleFunc("GET /status", o.status)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { o.answer(w, o.unhealthy(time.Now())) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { o.answer(w, o.unready(time.Now())) })
+	if o.events != nil {
+		mux.Handle("GET /events", o.events)
+	}
 	if o.loopback() {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

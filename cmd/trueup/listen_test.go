@@ -28,6 +28,8 @@ func statusOf(now time.Time) *statusFile {
 			Oldest: []openDivergence{{ID: "d", Entity: "order", Key: []string{"secret-key"}}}},
 		State:         &stateStatus{Bytes: 400, Ingested: 100, Written: 250},
 		Records:       recordCounts{Consumed: 20, Applied: 15, Duplicate: 2, OutOfScope: 1, Quarantined: 1, Waiting: 1, Behind: 4},
+		Webhooks:      []webhookStatus{{Name: "pager", Taken: 5, Failed: 2, Dead: 1, Waiting: 1}},
+		Clients:       &clientsStatus{Connected: 2, Dropped: 1},
 		Compensations: compensationStatus{Running: true, Paused: true, Live: 3, Results: map[string]int64{"applied": 2}},
 		Problems:      []string{},
 	}

@@ -194,6 +194,36 @@ var metrics = []metric{
 				say(truth(s.Compensations.Paused))
 			}
 		}},
+
+	{"trueup_webhook_events_total", "Events for a webhook since the start: taken by its receiver, or given up as dead letters.", prometheus.CounterValue, []string{"webhook", "outcome"},
+		eachWebhook(func(h *webhookStatus, say func(float64, ...string)) {
+			say(float64(h.Taken), h.Name, "taken")
+			say(float64(h.Dead), h.Name, "dead")
+		})},
+	{"trueup_webhook_failures_total", "Attempts that a webhook's receiver did not take.", prometheus.CounterValue, []string{"webhook"},
+		eachWebhook(func(h *webhookStatus, say func(float64, ...string)) { say(float64(h.Failed), h.Name) })},
+	{"trueup_webhook_waiting", "Events that wait to be tried again; those behind them in their partitions wait, too.", prometheus.GaugeValue, []string{"webhook"},
+		eachWebhook(func(h *webhookStatus, say func(float64, ...string)) { say(float64(h.Waiting), h.Name) })},
+	{"trueup_event_clients", "Clients of /events at the moment.", prometheus.GaugeValue, nil,
+		func(s *statusFile, say func(float64, ...string)) {
+			if s.Clients != nil {
+				say(float64(s.Clients.Connected))
+			}
+		}},
+	{"trueup_event_clients_dropped_total", "Clients of /events that took nothing for too long.", prometheus.CounterValue, nil,
+		func(s *statusFile, say func(float64, ...string)) {
+			if s.Clients != nil {
+				say(float64(s.Clients.Dropped))
+			}
+		}},
+}
+
+func eachWebhook(value func(h *webhookStatus, say func(float64, ...string))) func(*statusFile, func(float64, ...string)) {
+	return func(s *statusFile, say func(float64, ...string)) {
+		for i := range s.Webhooks {
+			value(&s.Webhooks[i], say)
+		}
+	}
 }
 
 func eachSide(value func(side sideStatus, say func(float64))) func(*statusFile, func(float64, ...string)) {

@@ -24,7 +24,7 @@ import (
 )
 
 // stages says which stages a process runs.
-type stages struct{ capture, reconcile, compensate bool }
+type stages struct{ capture, reconcile, compensate, subscribe bool }
 
 // pipelineConfig says what a pipeline runs.
 type pipelineConfig struct {
@@ -48,6 +48,8 @@ type pipeline struct {
 	reconciler *runner.Runner
 	repairs    *compensate.Runner
 	events     *watch.Watcher // knows what is open; nil: this process does not compare
+
+	subscriptions *subscriptions // nil: nobody is told
 
 	latest   atomic.Pointer[statusFile] // written by the status loop, read by the observer
 	observer *observer                  // nil: nobody listens
@@ -95,14 +97,6 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 	if p.dir, err = datadir.Claim(m.DataDir, m.Name); err != nil {
 		return p, err
 	}
-	if hides(rules) {
-		key, err := compensate.LoadKey(keyPath(m))
-		if err != nil {
-			return p, err
-		}
-		rules = rules.Masked(key.Mask)
-		p.rules = rules
-	}
 	if p.log, err = stream.Open(ctx, logConfig(m, cfg.log)); err != nil {
 		return p, err
 	}
@@ -118,6 +112,11 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 	}
 	if cfg.stages.compensate {
 		if p.repairs, err = p.newRepairs(cfg.log); err != nil {
+			return p, err
+		}
+	}
+	if cfg.stages.subscribe {
+		if p.subscriptions, err = p.newSubscriptions(ctx); err != nil {
 			return p, err
 		}
 	}
@@ -346,7 +345,14 @@ func (p *pipeline) run(ctx context.Context) error {
 	if p.repairs != nil {
 		g.Go(func() error { return p.repairs.Run(ctx) })
 	}
+	if p.subscriptions != nil {
+		if p.subscriptions.events != nil {
+			p.subscriptions.events.Done = ctx
+		}
+		g.Go(func() error { return p.subscriptions.run(ctx) })
+	}
 	if p.observer != nil {
+		p.observer.events = p.serveEvents()
 		g.Go(func() error { return p.observer.run(ctx) })
 	}
 	g.Go(func() error { return p.writeStatus(ctx) })

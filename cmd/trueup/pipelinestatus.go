@@ -63,6 +63,9 @@ func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {
 			s.Problems = append(s.Problems, fmt.Sprintf("%d records could not be read and are quarantined; the log of this process names each", n.Quarantined))
 		}
 	}
+	if p.subscriptions != nil {
+		s.addSubscriptions(p.subscriptions, p.cfg.migration.DataDir)
+	}
 	if p.repairs != nil {
 		r := p.repairs.Status()
 		s.addRepairs(&r)

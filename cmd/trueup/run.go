@@ -45,9 +45,9 @@ be proven the side stops, and says what to do.`,
 		},
 	}
 	fileFlag(cmd, &file)
-	cmd.Flags().StringVar(&only, "only", "", "only these stages: capture, reconcile, compensate")
+	cmd.Flags().StringVar(&only, "only", "", "only these stages: capture, reconcile, compensate, subscribe")
 	cmd.Flags().StringVar(&listen, "listen", "",
-		"serve /metrics, /healthz, /readyz and /status here, such as 127.0.0.1:9464; on a loopback address also /debug/pprof")
+		"serve /metrics, /healthz, /readyz, /status and /events here, such as 127.0.0.1:9464; on a loopback address also /debug/pprof")
 	cmd.Flags().StringSliceVar(&newEpoch, "new-epoch", nil,
 		"accept a gap of this side (legacy, target): go on from its present position; what was known of it is unknown until it is read again")
 	cmd.Flags().StringSliceVar(&resume, "resume", nil,
@@ -57,7 +57,7 @@ be proven the side stops, and says what to do.`,
 
 func parseStages(only string) (stages, error) {
 	if only == "" {
-		return stages{true, true, true}, nil
+		return stages{true, true, true, true}, nil
 	}
 	var s stages
 	for _, name := range strings.Split(only, ",") {
@@ -68,8 +68,10 @@ func parseStages(only string) (stages, error) {
 			s.reconcile = true
 		case "compensate":
 			s.compensate = true
+		case "subscribe":
+			s.subscribe = true
 		default:
-			return s, fmt.Errorf("--only %q: want some of capture, reconcile, compensate", name)
+			return s, fmt.Errorf("--only %q: want some of capture, reconcile, compensate, subscribe", name)
 		}
 	}
 	return s, nil

@@ -29,7 +29,9 @@ type statusFile struct {
 	Records       recordCounts          `json:"records"`
 	State         *stateStatus          `json:"state,omitempty"`
 	Compensations compensationStatus    `json:"compensations"`
-	Problems      []string              `json:"problems"` // what an operator must look at; empty: nothing
+	Webhooks      []webhookStatus       `json:"webhooks,omitempty"`
+	Clients       *clientsStatus        `json:"event_clients,omitempty"` // of /events
+	Problems      []string              `json:"problems"`                // what an operator must look at; empty: nothing
 }
 
 type sideStatus struct {

@@ -37,11 +37,11 @@ func loadRules(path string) (*schemas.Rules, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rulesOf(m)
+	return m.Rules()
 }
 
 func logConfig(m *schemas.Migration, l *slog.Logger) stream.Config {
-	return stream.Config{Migration: m.Name, Brokers: m.Log.Brokers, DataDir: filepath.Join(m.DataDir, "broker"),
+	return stream.Config{Migration: m.Name, Brokers: m.Log.Brokers, DataDir: filepath.Join(m.DataDir, "broker"), Port: m.Log.Port,
 		Partitions: m.Log.Partitions, Retention: m.Log.Retention, Log: l}
 }
 
