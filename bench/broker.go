@@ -9,7 +9,10 @@ import (
 
 // brokerTask runs the embedded broker, which acknowledges what is synchronously
 // written, until it is stopped.
-type brokerTask struct{ Dir string }
+type brokerTask struct {
+	Dir        string
+	Partitions int // 0: as many as there are by default
+}
 
 // ready is the broker's answer when it takes records.
 type ready struct{ Brokers string }
@@ -17,7 +20,7 @@ type ready struct{ Brokers string }
 const logName = "bench"
 
 func (t brokerTask) run(ctx context.Context) error {
-	l, err := stream.Open(ctx, stream.Config{Migration: logName, DataDir: t.Dir})
+	l, err := stream.Open(ctx, stream.Config{Migration: logName, DataDir: t.Dir, Partitions: t.Partitions})
 	if err != nil {
 		return err
 	}
@@ -29,8 +32,8 @@ func (t brokerTask) run(ctx context.Context) error {
 }
 
 // startBroker starts the embedded broker in a process of its own.
-func startBroker(ctx context.Context, dir string) (*child, error) {
-	c, err := startChild(ctx, "broker", brokerTask{dir})
+func startBroker(ctx context.Context, dir string, partitions int) (*child, error) {
+	c, err := startChild(ctx, "broker", brokerTask{dir, partitions})
 	if err != nil {
 		return nil, err
 	}

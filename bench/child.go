@@ -93,6 +93,8 @@ func runChild(ctx context.Context, what string) error {
 	switch what {
 	case "broker":
 		return decoded(task, func(t brokerTask) error { return t.run(ctx) })
+	case "compare":
+		return decoded(task, func(t compareTask) error { return t.run(ctx) })
 	case "capture mysql":
 		return decoded(task, func(t mysqlTask) error { return t.run(ctx) })
 	case "parse mysql":

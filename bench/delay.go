@@ -97,7 +97,7 @@ func (s *session) live(ctx context.Context, start func(dir string) (*child, erro
 	if err != nil {
 		return nil, err
 	}
-	broker, err := startBroker(ctx, dir)
+	broker, err := startBroker(ctx, dir, 0)
 	if err != nil {
 		return nil, err
 	}

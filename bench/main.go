@@ -53,8 +53,13 @@ var entries = []entry{
 	{name: "capture.mysql.baseline", run: mysqlBaseline(standing)},
 	{name: "capture.mysql.discard.debezium-structs", run: besideEngineOfMariaDB(peers.Structs), asked: true},
 	{name: "capture.mysql.discard.debezium-json", run: besideEngineOfMariaDB(peers.JSON), asked: true},
-	{name: "reconcile.core", run: inProcess(reconcileCore)},
-	{name: "reconcile.kept", run: inProcess(reconcileKept)},
+	{name: "reconcile.core", run: reconcileCore(false)},
+	{name: "reconcile.core.written", run: reconcileCore(true)},
+	{name: "reconcile.kept", run: reconcileLog(comparing{partitions: 4, processes: 1})},
+	{name: "reconcile.kept.kafka", run: reconcileLog(comparing{kafka: true, partitions: 4, processes: 1})},
+	{name: "reconcile.kept.partitions1", run: reconcileLog(comparing{partitions: 1, processes: 1})},
+	{name: "reconcile.kept.partitions16", run: reconcileLog(comparing{partitions: 16, processes: 1})},
+	{name: "reconcile.kept.processes2", run: reconcileLog(comparing{partitions: 4, processes: 2})},
 	{name: "compensate.postgres", run: compensations(postgresRepairs)},
 	{name: "compensate.mariadb", run: compensations(mariadbRepairs)},
 	{name: "audit.replay", run: inProcess(auditReplay)},
@@ -90,6 +95,7 @@ const rounds = 3
 func main() {
 	prefix := flag.String("bench", "", "only benchmarks whose names begin so")
 	profile := flag.String("profile", "", "a `directory` for CPU profiles of the subjects' processes")
+	keyCount := flag.Int("keys", 200_000, "`how many` distinct keys reconcile compares")
 	child := flag.String("child", "", "of the program itself: what to do in a process of its own")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -98,7 +104,7 @@ func main() {
 	if *child != "" {
 		err = runChild(ctx, *child)
 	} else {
-		err = run(ctx, *prefix, *profile)
+		err = run(ctx, &session{prefix: *prefix, profile: *profile, keys: *keyCount})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -106,8 +112,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, prefix, profile string) (err error) {
-	s := &session{profile: profile, prefix: prefix}
+func run(ctx context.Context, s *session) (err error) {
 	defer func() { err = errors.Join(err, s.close()) }()
 	known := 0
 	for _, e := range entries {
@@ -126,7 +131,7 @@ func run(ctx context.Context, prefix, profile string) (err error) {
 		}
 	}
 	if known == 0 {
-		return fmt.Errorf("no benchmark begins with %q", prefix)
+		return fmt.Errorf("no benchmark begins with %q", s.prefix)
 	}
 	return nil
 }

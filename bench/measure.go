@@ -34,15 +34,19 @@ type comparison struct {
 	subject func(round int) (sample, error)
 	limit   string // what the limit is; empty: there is none
 	against func(round int) (sample, error)
+	rounds  int // 0: as many as ever
 }
 
 // measure runs both in turn and takes the best round of each. The memory is that
 // of the subject's worst round, and that of the limit
 // of its best.
 func (c comparison) measure(name string) (line, error) {
-	l := line{Bench: name, Unit: c.unit, Limit: c.limit, Rounds: rounds}
+	if c.rounds == 0 {
+		c.rounds = rounds
+	}
+	l := line{Bench: name, Unit: c.unit, Limit: c.limit, Rounds: c.rounds}
 	var best, limit sample
-	for round := range rounds {
+	for round := range c.rounds {
 		s, err := c.subject(round)
 		if err != nil {
 			return l, err

@@ -191,7 +191,7 @@ func (s *session) withBroker(ctx context.Context, t mysqlTask) (sample, error) {
 		return sample{}, err
 	}
 	t.DataDir = dir
-	broker, err := startBroker(ctx, dir)
+	broker, err := startBroker(ctx, dir, 0)
 	if err != nil {
 		return sample{}, err
 	}

@@ -1,220 +1,220 @@
 package main
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"time"
 
-	"github.com/cockroachdb/pebble/v2"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/trueup-io/trueup/reconcile"
-	"github.com/trueup-io/trueup/reconcile/replay"
-	"github.com/trueup-io/trueup/reconcile/state"
-	"github.com/trueup-io/trueup/schemas"
+	"github.com/trueup-io/trueup/internal/servers"
+	"github.com/trueup-io/trueup/stream"
 )
 
-// keys and changes of the log that is compared: every key changes twice on each side.
-const (
-	keys    = 100_000
-	changes = 4 * keys
-)
+// comparing says how a log is compared.
+type comparing struct {
+	dropped    bool // settled keys are forgotten
+	kafka      bool // one node of Apache Kafka carries the log, not the embedded broker
+	partitions int
+	processes  int
+}
 
-const migration = `
-apiVersion: trueup/v1
-kind: Migration
-metadata: {name: bench, owner: bench}
-entities:
-  - name: order
-    key: [id]
-    legacy: {table: public.orders}
-    target: {table: shop.orders}
-    fields:
-      id: {type: integer}
-      v:  {type: text}
-    settleWindow: 1s
-`
+// window is the settle window of what is compared: at 200,000 changes a second,
+// 100,000 keys are under way at a time.
+const window = "1s"
 
-func rules() (*schemas.Rules, error) {
-	m, err := schemas.ParseMigration([]byte(migration), "bench.yaml")
-	if err != nil {
+func (s *session) historyShape(dropped bool) historyShape {
+	h := historyShape{Keys: s.keys, Writes: 2 * s.keys, Before: dropped, Window: window, Apart: 2000}
+	if s.keys > 1_000_000 {
+		h.Writes = s.keys + s.keys/5
+	}
+	return h
+}
+
+// reconcileLog measures how fast a log that stands on a broker is compared,
+// transactions on and the state in Pebble, by processes of their own on the same
+// cores as the broker; beside Pebble alone, which does the same reads and writes.
+func reconcileLog(how comparing) func(context.Context, *session, string) ([]line, error) {
+	return func(ctx context.Context, s *session, name string) (_ []line, err error) {
+		shape := s.historyShape(how.dropped)
+		l, err := s.startLog(ctx, how)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, l.stop()) }()
+		if err := l.fill(ctx, shape); err != nil {
+			return nil, err
+		}
+		var trace *stateTrace
+		subject := func(round int) (sample, error) { return l.compare(ctx, s, name, round, shape, how.processes) }
+		against := func(int) (sample, error) {
+			if trace == nil {
+				if trace, err = traceState(shape); err != nil {
+					return sample{}, err
+				}
+			}
+			return trace.raw(s)
+		}
+		n := rounds
+		if s.keys > 1_000_000 {
+			n = 1
+		}
+		l2, err := comparison{unit: "events/s", subject: subject, limit: "pebble alone", against: against, rounds: n}.measure(name)
+		return []line{l2}, err
+	}
+}
+
+// benchLog is a log on a broker in a process of its own.
+type benchLog struct {
+	dir      string
+	config   stream.Config
+	embedded *child
+	kafka    *servers.Kafka
+}
+
+func (s *session) startLog(ctx context.Context, how comparing) (_ *benchLog, err error) {
+	l := &benchLog{config: stream.Config{Migration: logName, Partitions: how.partitions}}
+	if l.dir, err = s.directory("log"); err != nil {
 		return nil, err
 	}
-	return m.Rules()
-}
-
-// history is a log of two sides that agree: a change on one, then on the
-// other, and a progress of each after a hundred.
-func history(r *schemas.Rules) []schemas.Record {
-	out := []schemas.Record{{Control: &schemas.Control{Baseline: schemas.BaselineEmpty}}}
-	now := schemas.Micros(1_790_000_000_000_000)
-	e, _ := r.Entity("order")
-	for n := 1; n <= changes/2; n++ {
-		now += 10
-		key := fmt.Sprint(n % keys)
-		row := schemas.Row{{Name: "id", Text: key}, {Name: "v", Text: fmt.Sprint("value ", n)}}
-		digest := e.Image(schemas.Legacy, row).Digest
-		for _, s := range schemas.Sides {
-			out = append(out, schemas.Record{Change: &schemas.Change{
-				EventID: schemas.EventID{Source: s.String(), Epoch: 1, Pos: fmt.Sprintf("%016X", n)}, Side: s, Entity: "order",
-				Key: []string{key}, Op: schemas.OpUpdate, CommitTS: now, After: row, Digest: digest, Mapping: r.Version}})
-		}
-		if n%100 == 0 {
-			for _, s := range schemas.Sides {
-				out = append(out, schemas.Record{Progress: &schemas.Progress{Side: s, Source: s.String(), Epoch: 1,
-					Pos: fmt.Sprintf("%016X", n), TS: now}})
-			}
-		}
+	if !how.kafka {
+		l.config.DataDir = l.dir
+		l.embedded, err = startBroker(ctx, l.dir, how.partitions)
+		return l, err
 	}
-	return out
-}
-
-func step(core *reconcile.Core, log []schemas.Record, batch int, commit func() error) (int, error) {
-	var out reconcile.Effects
-	for i := range log {
-		if err := core.Step(int64(i), &log[i], &out); err != nil {
-			return 0, err
-		}
-		if (i+1)%batch == 0 {
-			if err := errors.Join(core.Flush(), commit()); err != nil {
-				return 0, err
-			}
-		}
+	if l.kafka, err = servers.StartKafka(ctx, servers.KafkaOptions{Dir: l.dir, JVM: []string{"-Xmx512m"}}); err != nil {
+		return nil, err
 	}
-	if len(out.Verdicts) > 0 {
-		return 0, fmt.Errorf("%d verdicts on two equal histories", len(out.Verdicts))
-	}
-	return len(log), errors.Join(core.Flush(), commit())
-}
-
-// batch is what the consumer group delivers at most.
-const batch = 20_000
-
-// reconcileCore is the core with its state in memory.
-func reconcileCore() (local, error) {
-	r, err := rules()
+	l.config.Brokers = l.kafka.Brokers
+	open, err := stream.Open(ctx, l.config) // makes the topics
 	if err != nil {
-		return local{}, err
+		return nil, errors.Join(err, l.kafka.Stop())
 	}
-	log := history(r)
-	return local{unit: "records/s", subject: func() (int, error) {
-		core, err := reconcile.NewCore(reconcile.Config{Rules: r}, reconcile.NewMemoryState())
+	return l, open.Close()
+}
+
+func (l *benchLog) stop() error {
+	var err error
+	if l.kafka != nil {
+		err = l.kafka.Stop()
+	} else {
+		err = l.embedded.stop()
+	}
+	return errors.Join(err, os.RemoveAll(l.dir))
+}
+
+// fill writes a whole history.
+func (l *benchLog) fill(ctx context.Context, shape historyShape) (err error) {
+	log, err := stream.Connect(ctx, l.config)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	p, err := log.Producer(stream.ProducerConfig{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	h, err := newHistory(shape, nil)
+	if err != nil {
+		return err
+	}
+	h.emit = toLogOf(ctx, log, p, h.entity)
+	if err := h.all(); err != nil {
+		return err
+	}
+	return p.Flush(ctx)
+}
+
+// compare has the log compared from its beginning, with new state.
+func (l *benchLog) compare(ctx context.Context, s *session, name string, round int, shape historyShape, processes int) (sample, error) {
+	all, err := l.start(ctx, s, name, round, shape, processes)
+	if err != nil {
+		return sample{}, err
+	}
+	var result sample
+	var began, ended time.Time
+	equal := int64(0)
+	for _, c := range all {
+		var got compared
+		if err := c.read(&got); err != nil {
+			return sample{}, err
+		}
+		result.Units += int(got.Records)
+		result.RSS = max(result.RSS, got.RSS)
+		result.CPU += got.CPU
+		if began.IsZero() || got.Began.Before(began) {
+			began = got.Began
+		}
+		if got.Ended.After(ended) {
+			ended = got.Ended
+		}
+		if equal += got.Equal; got.Diverged > 0 {
+			return sample{}, fmt.Errorf("%d keys diverged in two equal histories", got.Diverged)
+		}
+	}
+	for _, c := range all {
+		err = errors.Join(err, c.stop())
+	}
+	result.Elapsed = ended.Sub(began)
+	if equal < int64(shape.Keys) {
+		err = errors.Join(err, fmt.Errorf("%d keys are equal, of %d", equal, shape.Keys))
+	}
+	return result, errors.Join(err, l.forgetGroup(ctx, processes))
+}
+
+func instance(n int) string { return fmt.Sprintf("bench-%d", n) }
+
+func (l *benchLog) start(ctx context.Context, s *session, name string, round int, shape historyShape, processes int) ([]*child, error) {
+	var all []*child
+	for n := range processes {
+		dir, err := s.directory("state")
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		return step(core, log, batch, func() error { return nil })
-	}}, nil
-}
-
-// reconcileKept is the core with its state in Pebble, beside as many raw
-// writes of 48 bytes to Pebble, each after a read of its key.
-func reconcileKept() (local, error) {
-	r, err := rules()
-	if err != nil {
-		return local{}, err
-	}
-	log := history(r)
-	return local{unit: "records/s", limit: "pebble get+set 48 bytes", subject: func() (int, error) {
-		return inDirectory(func(dir string) (n int, err error) {
-			db, err := state.Open(state.Config{Dir: dir, Identity: state.Identity{Migration: "bench", Partitions: 1}})
-			if err != nil {
-				return 0, err
-			}
-			defer func() { err = errors.Join(err, db.Close()) }()
-			p := db.Partition(0)
-			core, err := reconcile.NewCore(reconcile.Config{Rules: r}, p)
-			if err != nil {
-				return 0, err
-			}
-			return step(core, log, batch, p.Commit)
-		})
-	}, against: func() (int, error) {
-		return inDirectory(func(dir string) (int, error) { return rawPebble(dir, len(log)) })
-	}}, nil
-}
-
-func inDirectory(fn func(dir string) (int, error)) (n int, err error) {
-	dir, err := os.MkdirTemp("", "trueup-bench-*")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	return fn(dir)
-}
-
-func rawPebble(dir string, n int) (_ int, err error) {
-	db, err := pebble.Open(dir, &pebble.Options{FormatMajorVersion: pebble.FormatNewest, MemTableSize: 16 << 20})
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	value := make([]byte, 48)
-	b := db.NewBatch()
-	for i := range n {
-		key := fmt.Appendf(nil, "key%d", i%keys)
-		switch _, closer, err := db.Get(key); {
-		case err == nil:
-			if err := closer.Close(); err != nil {
-				return 0, err
-			}
-		case !errors.Is(err, pebble.ErrNotFound):
-			return 0, err
+		t := compareTask{Shape: shape, DataDir: l.config.DataDir, Brokers: l.config.Brokers, StateDir: dir, Instance: instance(n),
+			Share: l.config.Partitions / processes}
+		if n == 0 {
+			t.Profile = s.profilePath(name, round)
 		}
-		if err := b.Set(key, value, nil); err != nil {
-			return 0, err
-		}
-		if (i+1)%batch == 0 {
-			if err := b.Commit(pebble.NoSync); err != nil {
-				return 0, err
-			}
-			b = db.NewBatch()
-		}
-	}
-	return n, b.Commit(pebble.NoSync)
-}
-
-// auditReplay is a replay of an export, beside only reading its lines.
-func auditReplay() (local, error) {
-	r, err := rules()
-	if err != nil {
-		return local{}, err
-	}
-	var file bytes.Buffer
-	w := schemas.NewLineWriter(&file, 1)
-	for _, rec := range history(r) {
-		if err := w.Write(&rec); err != nil {
-			return local{}, err
-		}
-	}
-	if err := w.End(); err != nil {
-		return local{}, err
-	}
-	read := func(fn func(*schemas.Record) error) (int, error) {
-		lines := schemas.NewLineReader(bytes.NewReader(file.Bytes()), 0)
-		for n := 0; ; n++ {
-			rec, err := lines.Next()
-			if errors.Is(err, io.EOF) {
-				return n, nil
-			}
-			if err == nil {
-				err = fn(rec)
-			}
-			if err != nil {
-				return n, err
-			}
-		}
-	}
-	return local{unit: "records/s", limit: "parsing the lines", subject: func() (n int, err error) {
-		re, err := replay.New(r)
+		c, err := startChild(ctx, "compare", t)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		defer func() { err = errors.Join(err, re.Close()) }()
-		if n, err = read(re.Step); err != nil {
-			return n, err
-		}
-		_, _, err = re.Finish()
-		return n, err
-	}, against: func() (int, error) { return read(func(*schemas.Record) error { return nil }) }}, nil
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// forgetGroup has the next comparison begin as the first one did.
+func (l *benchLog) forgetGroup(ctx context.Context, processes int) error {
+	log, err := stream.Connect(ctx, l.config)
+	if err != nil {
+		return err
+	}
+	brokers := log.Brokers()
+	if err := log.Close(); err != nil {
+		return err
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	group := "trueup." + logName + ".reconcile"
+	leave := kadm.LeaveGroup(group)
+	for n := range processes {
+		leave = leave.InstanceIDs(instance(n))
+	}
+	admin := kadm.NewClient(client)
+	if _, err := admin.LeaveGroup(ctx, leave); err != nil {
+		return fmt.Errorf("leave group: %w", err)
+	}
+	if _, err := admin.DeleteGroup(ctx, group); err != nil {
+		return fmt.Errorf("delete group: %w", err)
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/pprof"
 
 	"github.com/trueup-io/trueup/internal/servers"
 )
@@ -12,6 +13,7 @@ import (
 // session is what benchmarks of one run share. It is used by one goroutine.
 type session struct {
 	prefix  string // of the benchmarks that were asked for
+	keys    int    // distinct ones of what is compared
 	profile string // directory for profiles; empty: none are taken
 
 	dir       string // temporary; empty: nothing has needed it yet
@@ -48,6 +50,25 @@ func (s *session) server(ctx context.Context) (*servers.Postgres, error) {
 		return nil, fmt.Errorf("a server to capture from: %w", err)
 	}
 	return s.postgres, nil
+}
+
+// profiled takes a profile of this process, if any are asked for, until stop.
+func (s *session) profiled(name string, round int) (stop func(error) error, err error) {
+	path := s.profilePath(name, round)
+	if path == "" {
+		return func(err error) error { return err }, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func(err error) error {
+		pprof.StopCPUProfile()
+		return errors.Join(err, f.Close())
+	}, nil
 }
 
 func (s *session) close() error {

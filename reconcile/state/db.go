@@ -88,7 +88,7 @@ func Open(cfg Config) (*DB, error) {
 		cfg.FS = vfs.Default
 	}
 	if cfg.CacheSize == 0 {
-		cfg.CacheSize = 64 << 20
+		cfg.CacheSize = DefaultCacheSize
 	}
 	if cfg.SyncEvery == 0 {
 		cfg.SyncEvery = time.Second
@@ -103,7 +103,9 @@ func Open(cfg Config) (*DB, error) {
 		return nil, err
 	}
 	cache := pebble.NewCache(cfg.CacheSize)
-	db, err := pebble.Open(filepath.Join(cfg.Dir, "pebble"), options(cfg, cache))
+	o := Options(cache)
+	o.FS, o.Logger = cfg.FS, logger{cfg.Logger}
+	db, err := pebble.Open(filepath.Join(cfg.Dir, "pebble"), o)
 	if err != nil {
 		cache.Unref()
 		if pebble.IsCorruptionError(err) {
@@ -114,16 +116,19 @@ func Open(cfg Config) (*DB, error) {
 	return &DB{db: db, cache: cache, every: cfg.SyncEvery}, nil
 }
 
-func options(cfg Config, cache *pebble.Cache) *pebble.Options {
+// DefaultCacheSize is what Config.CacheSize is where it is 0.
+const DefaultCacheSize = 64 << 20
+
+// Options are Pebble's for small records of which most are read once more, and
+// those under way soon again.
+func Options(cache *pebble.Cache) *pebble.Options {
 	o := &pebble.Options{
-		FS:                          cfg.FS,
 		Cache:                       cache,
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                16 << 20,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       2,
 		L0StopWritesThreshold:       1000,
-		Logger:                      logger{cfg.Logger},
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
