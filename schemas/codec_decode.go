@@ -71,29 +71,44 @@ func changeFromWire(m *pb.Change) (*Record, string) {
 		record Record
 		change Change
 	}
-	c := &both.change
-	both.record.Change = c
+	both.record.Change = &both.change
+	if reason := fillChange(&both.change, m); reason != "" {
+		return nil, reason
+	}
+	var ok bool
+	if both.change.Before, ok = rowFromWire(m.Before); !ok {
+		return nil, badBefore
+	}
+	if both.change.After, ok = rowFromWire(m.After); !ok {
+		return nil, badAfter
+	}
+	return &both.record, ""
+}
+
+const (
+	badBefore = "before: a column with a presence that is not known"
+	badAfter  = "after: a column with a presence that is not known"
+)
+
+// fillChange converts everything but the rows; c.Key is used again.
+func fillChange(c *Change, m *pb.Change) (reason string) {
 	c.EventID = EventID{Source: m.Source, Epoch: m.Epoch, Pos: m.Pos, Ordinal: m.Ordinal}
 	c.Side, c.Entity, c.Op = sideFromWire(m.Side), m.Entity, opFromWire(m.Op)
-	c.Key = textsFromWire(m.Key)
+	c.Key = slices.Grow(c.Key[:0], len(m.Key))
+	for _, b := range m.Key {
+		c.Key = append(c.Key, textOf(b))
+	}
 	c.Txn, c.TxnRows = m.Txn, m.TxnRows
 	c.CommitTS, c.CommitTSMin, c.Stamp = Micros(m.CommitTs), Micros(m.CommitTsMin), Micros(m.Stamp)
 	c.Mapping = m.Mapping
-	var ok bool
-	if c.Before, ok = rowFromWire(m.Before); !ok {
-		return nil, "before: a column with a presence that is not known"
-	}
-	if c.After, ok = rowFromWire(m.After); !ok {
-		return nil, "after: a column with a presence that is not known"
-	}
 	if m.Tag != nil {
 		c.Tag = tagFromWire(m.Tag)
 	}
 	if n := len(m.Digest); n != 0 && n != len(c.Digest) {
-		return nil, "a digest that is not of 16 bytes"
+		return "a digest that is not of 16 bytes"
 	}
 	copy(c.Digest[:], m.Digest)
-	return &both.record, ""
+	return ""
 }
 
 func gapFromWire(m *pb.Gap) *Gap {

@@ -28,6 +28,7 @@ func FuzzUnmarshalRecord(f *testing.F) {
 		if !bytes.Equal(b, before) {
 			t.Fatal("reading changed the bytes")
 		}
+		checkDecoder(t, b, r, err)
 		if err != nil {
 			if bad := new(DecodeError); r != nil || !errors.As(err, &bad) {
 				t.Fatalf("got %v and %v: want a *DecodeError alone", r, err)

@@ -22,6 +22,7 @@ type part struct {
 	state  *state.Partition
 	core   *reconcile.Core
 	out    reconcile.Effects
+	decode schemas.Decoder
 	seen   func(messageKey []byte, r *schemas.Record) // nil: nobody is told
 	recent recent                                     // the newest changes, so that most evidence needs no reading back
 
@@ -68,7 +69,7 @@ func eventID(d *schemas.Divergence) string { return fmt.Sprintf("%s/%d", d.ID, d
 // openPart opens a partition on its state. State of other rules or of a format
 // gone by is dropped: the log has everything, and it is compared anew.
 func openPart(number int32, rules *schemas.Rules, log *stream.Log, db *state.DB) (p *part, rebuilt bool, err error) {
-	p = &part{number: number, rules: rules, log: log, state: db.Partition(number), recent: recent{values: map[int64][]byte{}}}
+	p = &part{number: number, rules: rules, log: log, state: db.Partition(number), decode: schemas.Decoder{Mapping: rules.Version}}
 	err = p.reopen()
 	if errors.Is(err, reconcile.ErrForeignState) {
 		if err := p.state.Drop(); err != nil {
@@ -122,7 +123,7 @@ func (p *part) take(ctx context.Context, records []stream.Record) ([]stream.Reco
 }
 
 func (p *part) step(r *stream.Record) error {
-	rec, err := schemas.UnmarshalRecord(r.Value)
+	rec, err := p.decode.Unmarshal(r.Value)
 	if err != nil {
 		entity, key := messageKey(r.Key)
 		sum := sha256.Sum256(r.Value)
@@ -176,7 +177,7 @@ type rows struct {
 
 // Change implements reconcile.Rows.
 func (r rows) Change(offset int64) (*schemas.Change, error) {
-	if value, ok := r.p.recent.values[offset]; ok {
+	if value, ok := r.p.recent.find(offset); ok {
 		rec, err := schemas.UnmarshalRecord(value)
 		if err != nil {
 			return nil, err // it was read before

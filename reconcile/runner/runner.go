@@ -15,8 +15,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/trueup-io/trueup/reconcile"
 	"github.com/trueup-io/trueup/reconcile/replay"
@@ -34,8 +37,9 @@ type Config struct {
 	Instance string
 	// MaxBatch bounds the records of a batch; 0: the group's default.
 	MaxBatch int
-	// Seen is told of each record as it is taken, with its message's key, from one goroutine; nil: nobody is. It must not
-	// keep either. After a restart it may be told of some again.
+	// Seen is told of each record as it is taken, with its message's key, one at a time; nil: nobody is. It must not
+	// keep either, and finds no columns in rows of which a digest stands for the values. After a restart it may be told
+	// of some again.
 	Seen   func(messageKey []byte, r *schemas.Record)
 	Logger *slog.Logger
 }
@@ -85,6 +89,14 @@ func New(cfg Config) (*Runner, error) {
 	}
 	if cfg.Instance == "" {
 		cfg.Instance = "reconcile-1"
+	}
+	if seen := cfg.Seen; seen != nil {
+		var one sync.Mutex // partitions are taken side by side
+		cfg.Seen = func(messageKey []byte, r *schemas.Record) {
+			one.Lock()
+			defer one.Unlock()
+			seen(messageKey, r)
+		}
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -154,21 +166,26 @@ func (r *Runner) Assigned(ctx context.Context, number int32, committed stream.Po
 
 // Process implements stream.Handler.
 func (r *Runner) Process(ctx context.Context, batch *stream.Batch) error {
+	work, ctx := errgroup.WithContext(ctx)
+	work.SetLimit(max(1, runtime.GOMAXPROCS(0))) // a partition has no more than one processor
 	for _, b := range batch.Parts {
 		p := r.parts[b.Partition]
 		if p == nil {
-			return fmt.Errorf("partition %d is not assigned", b.Partition)
+			return errors.Join(fmt.Errorf("partition %d is not assigned", b.Partition), work.Wait())
 		}
-		outputs, alarms, err := p.take(ctx, b.Records)
-		if err != nil {
-			return err
-		}
-		b.Emit(outputs...)
-		if !b.Replay {
-			r.raise(b.Partition, alarms)
-		}
+		work.Go(func() error {
+			outputs, alarms, err := p.take(ctx, b.Records)
+			if err != nil {
+				return err
+			}
+			b.Emit(outputs...)
+			if !b.Replay {
+				r.raise(b.Partition, alarms)
+			}
+			return nil
+		})
 	}
-	return nil
+	return work.Wait()
 }
 
 // maxAlarmsLogged bounds what one batch may write to the log of the process.
