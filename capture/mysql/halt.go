@@ -65,7 +65,7 @@ func readable(f *schemas.Field, typ byte) bool {
 // readRows reads the rows of an event. One that cannot be decoded is
 // quarantined; where the next one begins is not known then, so that the table
 // halts too.
-func (s *stream) readRows(t *table, k rowsKind, body []byte, f func(before, after schemas.Row) error) (scratch []byte, err error) {
+func (s *stream) readRows(t *table, k rowsKind, body []byte, f func(before, after schemas.Row) error) (err error) {
 	reading := true // not within f, whose panics are not of the row
 	defer func() {
 		if !reading || t.entity == nil || s.run.refuser() == nil {
@@ -73,13 +73,12 @@ func (s *stream) readRows(t *table, k rowsKind, body []byte, f func(before, afte
 		}
 		if r := recover(); r != nil {
 			sum := sha256.Sum256(body)
-			scratch = nil
 			if err = s.refuse(t, nil, schemas.Digest(sum[:16]), fmt.Errorf("a row cannot be decoded: %v", r)); err == nil {
 				s.halt(t.entity, "a row of it could not be decoded, and with it those that follow in its event", "make sure that its rows are what they should be")
 			}
 		}
 	}()
-	return t.readRows(k, body, s.scratch, func(before, after schemas.Row) error {
+	return t.readRows(k, body, &s.memory, func(before, after schemas.Row) error {
 		reading = false
 		err := f(before, after)
 		reading = true

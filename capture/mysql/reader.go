@@ -17,7 +17,7 @@ import (
 const (
 	// queueBytes is what may wait between the connection and the decoder: a few milliseconds of a full stream, so that
 	// neither waits for the other's small pauses. As much again is being decoded.
-	queueBytes = 8 << 20
+	queueBytes = 2 << 20
 	// heartbeatEvery makes an idle server speak; silenceMax is how long a connection may say nothing at all.
 	heartbeatEvery = time.Second
 	silenceMax     = 20 * time.Second

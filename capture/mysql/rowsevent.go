@@ -60,8 +60,9 @@ func endsStatement(body []byte) bool {
 const maxInflated = 1 << 30
 
 // readRows calls f with each row of a rows event of t, in order: the image
-// before it for all but an insert, the image after it for all but a delete.
-func (t *table) readRows(k rowsKind, body, scratch []byte, f func(before, after schemas.Row) error) ([]byte, error) {
+// before it for all but an insert, the image after it for all but a delete. They
+// are made in m.
+func (t *table) readRows(k rowsKind, body []byte, m *memory, f func(before, after schemas.Row) error) error {
 	at := 8 // 6 bytes of table id, 2 of flags
 	if k.version == 2 {
 		at += int(binary.LittleEndian.Uint16(body[at:])) // extra data, its own length included
@@ -69,7 +70,7 @@ func (t *table) readRows(k rowsKind, body, scratch []byte, f func(before, after 
 	columns, _, n := binlog.LengthEncodedInt(body[at:])
 	at += n
 	if columns != uint64(len(t.cols)) {
-		return scratch, malformed("rows of %d columns for table %s of %d", columns, t.name, len(t.cols))
+		return malformed("rows of %d columns for table %s of %d", columns, t.name, len(t.cols))
 	}
 	bitmap := (len(t.cols) + 7) / 8
 	present := body[at : at+bitmap]
@@ -83,14 +84,14 @@ func (t *table) readRows(k rowsKind, body, scratch []byte, f func(before, after 
 	if k.compressed {
 		var err error
 		if data, err = inflate(data); err != nil {
-			return scratch, &malformedError{err}
+			return &malformedError{err}
 		}
 	}
 	for len(data) > 0 {
 		var before, after schemas.Row
 		size := 0
 		if k.op != schemas.OpInsert {
-			before, scratch, n = t.image(scratch, data, present, nil)
+			before, n = t.image(m, data, present, nil)
 			size += n
 		}
 		if k.op != schemas.OpDelete {
@@ -98,21 +99,21 @@ func (t *table) readRows(k rowsKind, body, scratch []byte, f func(before, after 
 			if k.partial {
 				whole = before
 			}
-			after, scratch, n = t.image(scratch, data[size:], presentAfter, whole)
+			after, n = t.image(m, data[size:], presentAfter, whole)
 			size += n
 		}
 		if size == 0 {
-			return scratch, malformed("a row of no bytes")
+			return malformed("a row of no bytes")
 		}
 		data = data[size:]
 		if before != nil && after != nil {
 			fill(after, before, presentAfter)
 		}
 		if err := f(before, after); err != nil {
-			return scratch, err
+			return err
 		}
 	}
-	return scratch, nil
+	return nil
 }
 
 // fill gives columns that are not in the after image the values of the before

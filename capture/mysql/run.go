@@ -250,11 +250,13 @@ func (r *run) handOver(ctx context.Context, t *transaction, received time.Time) 
 	if t.rows.spilled > 0 {
 		r.source.counters.setAside.Add(1)
 	}
-	ordinal := uint32(0)
+	ordinal, marked := uint32(0), t.marker != (schemas.Tag{})
 	return t.each(func(c *schemas.Change) error {
 		c.Pos, c.Ordinal, c.Txn, c.TxnRows = pos, ordinal, txn, count
 		c.CommitTS, c.CommitTSMin, c.Stamp = commit, earliest, t.stamp
-		c.Tag = merge(c.Tag, t.marker)
+		if marked {
+			c.Tag = merge(c.Tag, t.marker)
+		}
 		ordinal++
 		r.follow(c)
 		if err := r.sink.Change(ctx, c); err != nil {

@@ -26,11 +26,11 @@ type stream struct {
 	file    tracker
 	sums    bool // events end with a checksum
 
-	txn     *transaction // nil between transactions
-	tables  map[uint64]*table
-	known   map[schemas.TableName]*table // as last described
-	scratch []byte
-	noted   map[string]bool // what was logged already
+	txn    *transaction // nil between transactions
+	tables map[uint64]*table
+	known  map[schemas.TableName]*table // as last described
+	memory memory                       // of rows
+	noted  map[string]bool              // what was logged already
 }
 
 // checksumBytes is what stands behind an event in a log with checksums.

@@ -79,8 +79,7 @@ func (s *stream) rows(ctx context.Context, kind rowsKind, body []byte) error {
 	t, described := s.tables[id]
 	switch {
 	case t != nil:
-		var err error
-		s.scratch, err = s.readRows(t, kind, body, func(before, after schemas.Row) error {
+		err := s.readRows(t, kind, body, func(before, after schemas.Row) error {
 			if t.marker && kind.op == schemas.OpInsert {
 				s.txn.mark(after)
 			}
@@ -155,7 +154,9 @@ func (s *stream) change(t *table, op schemas.Op, before, after, keyed schemas.Ro
 	if err != nil {
 		return s.reject(t, nil, keyed, err)
 	}
-	c := &schemas.Change{EventID: id, Side: cfg.Side, Entity: t.entity.Name, Key: key, Op: op, Before: before, After: after, Tag: s.txn.tag()}
+	c := s.memory.change()
+	c.EventID, c.Side, c.Entity, c.Key, c.Op = id, cfg.Side, t.entity.Name, key, op
+	c.Before, c.After, c.Tag = before, after, s.txn.tag()
 	if after != nil {
 		if img := t.entity.Image(cfg.Side, after); img.Exact() {
 			c.Digest, c.Mapping = img.Digest, cfg.Rules.Version

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"slices"
 
 	binlog "github.com/go-mysql-org/go-mysql/mysql"
 	"github.com/go-mysql-org/go-mysql/replication"
@@ -117,7 +118,7 @@ const binaryCollation = 63
 // are unavailable. Before is given for the after image of a partial update: what
 // changed in a JSON column is applied to its value there, and where that is not
 // known or another one, the column is unavailable.
-func (t *table) image(scratch, b, present []byte, before schemas.Row) (row schemas.Row, text []byte, n int) {
+func (t *table) image(m *memory, b, present []byte, before schemas.Row) (row schemas.Row, n int) {
 	var diffs []byte // one bit for each JSON column
 	if before != nil {
 		options, _, size := binlog.LengthEncodedInt(b)
@@ -134,10 +135,10 @@ func (t *table) image(scratch, b, present []byte, before schemas.Row) (row schem
 	nulls := b[n : n+(count+7)/8]
 	n += len(nulls)
 
-	row = make(schemas.Row, len(t.cols))
-	ends := append(t.ends[:0], make([]int, len(t.cols))...)
+	row = m.row(len(t.cols))
+	ends := slices.Grow(t.ends[:0], len(t.cols))[:len(t.cols)]
 	t.ends = ends
-	text = scratch[:0]
+	text := m.room()
 	seen, jsons := 0, 0
 	for i := range t.cols {
 		c := &t.cols[i]
@@ -175,14 +176,14 @@ func (t *table) image(scratch, b, present []byte, before schemas.Row) (row schem
 		n += size
 		ends[i] = len(text)
 	}
-	all, start := string(text), 0
+	all, start := m.keep(text), 0
 	for i, end := range ends {
 		if row[i].Presence == schemas.Value && end > start {
 			row[i].Text = all[start:end]
 		}
 		start = end
 	}
-	return row, text, n
+	return row, n
 }
 
 func bit(set []byte, i int) int { return int(set[i/8]>>(i%8)) & 1 }
