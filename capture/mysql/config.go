@@ -34,6 +34,9 @@ type Config struct {
 	// 0: a random one in [1000, 2^32).
 	ServerID uint32
 	Rules    *schemas.Rules
+	// Repairs says that the same user writes repairs, so that Check finds nothing
+	// in its rights to write to the tables.
+	Repairs bool
 
 	// MarkerTables are tables, as name or schema.name, whose columns write_id,
 	// traceparent, flag_epoch, compensation_id and service give the tag of the
@@ -43,11 +46,14 @@ type Config struct {
 	// outcome; the rest waits in a file. 0: 4 MiB.
 	TxnMemory int
 	// SpillDir is where that file is; it never has a name for longer than its
-	// creation takes. Empty: the system's directory for temporary files.
+	// creation takes. It is made if it is not there. Empty: the system's directory
+	// for temporary files.
 	SpillDir string
 	// ProgressEvery is how often at least progress is said while nothing
 	// happens; 0: 200 ms.
 	ProgressEvery time.Duration
+
+	silence time.Duration // how long a connection may say nothing at all; 0: silenceMax. Tests are less patient
 
 	Logger *slog.Logger     // nil: nothing is logged
 	Clock  func() time.Time // nil: time.Now
@@ -96,6 +102,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ProgressEvery == 0 {
 		c.ProgressEvery = 200 * time.Millisecond
+	}
+	if c.silence == 0 {
+		c.silence = silenceMax
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

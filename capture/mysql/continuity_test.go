@@ -64,6 +64,7 @@ func TestI2_I6_I7_ServersThatFail(t *testing.T) {
 				name string
 				test func(*testing.T, *lab, ownServer)
 			}{
+				{"another server takes over", testFailover},
 				{"no loss when it is killed", testNoLossWhenKilled},
 				{"gap while running", testGapWhileRunning},
 				{"XA transactions outlive restarts", testXAOutlivesRestarts},
@@ -71,7 +72,11 @@ func TestI2_I6_I7_ServersThatFail(t *testing.T) {
 			} {
 				name := fmt.Sprintf("test%d", i)
 				createDatabase(t, v.driver, dsn, name)
-				t.Run(c.name, func(t *testing.T) { c.test(t, newLab(t, v.driver, dsn+name, name), server) })
+				t.Run(c.name, func(t *testing.T) {
+					l := newLab(t, v.driver, dsn+name, name)
+					l.server = v.name
+					c.test(t, l, server)
+				})
 			}
 		})
 	}

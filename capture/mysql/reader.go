@@ -93,7 +93,7 @@ func (s *Source) syncerConfig(ctx context.Context) (replication.BinlogSyncerConf
 	cfg := replication.BinlogSyncerConfig{
 		ServerID: s.cfg.ServerID, Flavor: s.cfg.Driver, User: s.dsn.User, Password: s.dsn.Passwd,
 		// Checksums are verified where events are decoded: an event that is damaged twice stops capture.
-		RawModeEnabled: true, VerifyChecksum: false, HeartbeatPeriod: heartbeatEvery, ReadTimeout: silenceMax,
+		RawModeEnabled: true, VerifyChecksum: false, HeartbeatPeriod: heartbeatEvery, ReadTimeout: s.cfg.silence,
 		DisableRetrySync: true, DiscardGTIDSet: true, Logger: silent, Dialer: dialerOf(ctx),
 		Option: func(c *client.Conn) error {
 			_, err := c.Execute("SET SESSION net_write_timeout = " + patience)

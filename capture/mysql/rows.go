@@ -67,7 +67,7 @@ func sizeOf(c *schemas.Change) int {
 
 func (b *rowBuffer) spill(c *schemas.Change) error {
 	if b.file == nil {
-		file, err := os.CreateTemp(b.dir, "trueup-transaction-*")
+		file, err := b.create()
 		if err != nil {
 			return fmt.Errorf("set rows of a large transaction aside: %w", err)
 		}
@@ -89,6 +89,15 @@ func (b *rowBuffer) spill(c *schemas.Change) error {
 	b.written += int64(len(length) + len(b.scratch))
 	b.spilled++
 	return nil
+}
+
+func (b *rowBuffer) create() (*os.File, error) {
+	if b.dir != "" {
+		if err := os.MkdirAll(b.dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	return os.CreateTemp(b.dir, "trueup-transaction-*")
 }
 
 // setAside moves everything to the file.

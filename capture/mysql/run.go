@@ -81,6 +81,10 @@ func (r *run) connections(ctx context.Context) error {
 	for {
 		before := r.at.clone()
 		err := r.source.judge(r.connection(ctx))
+		r.source.counters.streams("the stream ended")
+		if err != nil {
+			r.source.counters.streams(err.Error())
+		}
 		switch {
 		case lasting(err):
 			return err
@@ -130,7 +134,7 @@ func (s *Source) judge(err error) error {
 // done.
 func (r *run) connection(ctx context.Context) error {
 	s := r.source
-	srv, err := readServer(ctx, s.db, s.cfg.Driver)
+	srv, err := s.readServer(ctx)
 	if err != nil {
 		return err
 	}
@@ -150,10 +154,19 @@ func (r *run) connection(ctx context.Context) error {
 	}
 	defer reader.close()
 	s.counters.connections.Add(1)
+	s.counters.streams("")
 	s.log.Info("streaming", "gtids", r.at.set.String(), "from", r.at.pos.String())
 	stream := newStream(r, c)
 	defer stream.close()
 	return r.stream(ctx, reader.queue, stream)
+}
+
+// readServer reads the settings, on a connection that answers: one that the
+// pool has kept may lead nowhere since the network was away.
+func (s *Source) readServer(ctx context.Context) (server, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.silence)
+	defer cancel()
+	return readServer(ctx, s.db, s.cfg.Driver)
 }
 
 // stream takes packets, and says progress between them.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -123,9 +125,12 @@ func (s *sampler) inspect(ctx context.Context) error {
 		return err
 	}
 	wrong := ""
-	if err := unusable(srv.settings()); err != nil {
+	findings := srv.settings()
+	if err := unusable(findings); err != nil {
 		wrong = err.Error()
 	}
+	findings = slices.DeleteFunc(findings, func(f capture.Finding) bool { return f.Severity != capture.Fail })
+	source.counters.warnings.Store(&findings)
 	if wrong != s.warned && wrong != "" {
 		source.log.Error("the server's settings were changed; new sessions write what cannot be captured", "err", wrong)
 	}

@@ -3,6 +3,7 @@ package mysql
 import (
 	"sync/atomic"
 
+	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -17,15 +18,28 @@ type Stats struct {
 	Unknown      int64 // events of a type that this version does not know, marked as ignorable
 	SetAside     int64 // transactions whose rows did not fit in memory
 	Connections  int64 // streams started
-	Progress     schemas.Progress
+	// Streaming says that a connection streams now; where none does, Broken says
+	// why, and everything committed meanwhile waits at the server. Of a
+	// connection that hangs this is found after a minute at the latest; the age
+	// of Progress shows it at once.
+	Streaming bool
+	Broken    string
+	Progress  schemas.Progress
+	// Warnings are what an operator should look at now: settings with which new
+	// sessions write what cannot be captured.
+	Warnings []capture.Finding
 }
 
 // counters are written by the run's goroutines and read by Stats.
 type counters struct {
 	transactions, changes, rolledBack, refused, prepared, statements, unknown, setAside, connections atomic.Int64
 
+	broken   atomic.Pointer[string] // why nothing streams, "" while something does; written by the delivering goroutine
 	progress atomic.Pointer[schemas.Progress]
+	warnings atomic.Pointer[[]capture.Finding] // written by the sampler
 }
+
+func (c *counters) streams(broken string) { c.broken.Store(&broken) }
 
 // Stats returns the counters; it may be called at any time.
 func (s *Source) Stats() Stats {
@@ -33,8 +47,14 @@ func (s *Source) Stats() Stats {
 	stats := Stats{Transactions: c.transactions.Load(), Changes: c.changes.Load(), RolledBack: c.rolledBack.Load(),
 		Refused: c.refused.Load(), Prepared: c.prepared.Load(), Statements: c.statements.Load(), Unknown: c.unknown.Load(),
 		SetAside: c.setAside.Load(), Connections: c.connections.Load()}
+	if broken := c.broken.Load(); broken != nil {
+		stats.Streaming, stats.Broken = *broken == "", *broken
+	}
 	if p := c.progress.Load(); p != nil {
 		stats.Progress = *p
+	}
+	if w := c.warnings.Load(); w != nil {
+		stats.Warnings = *w
 	}
 	return stats
 }

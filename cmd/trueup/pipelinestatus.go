@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/trueup-io/trueup/capture/mysql"
 	"github.com/trueup-io/trueup/capture/postgres"
 	"github.com/trueup-io/trueup/compensate"
 	"github.com/trueup-io/trueup/internal/watch"
@@ -164,12 +165,17 @@ func (s *statusFile) addSide(c *captured, now time.Time) {
 	case r.Frontier != 0 && lag > maxFrontierAge:
 		s.Problems = append(s.Problems, fmt.Sprintf("%s is %s behind", c.side, lag.Round(time.Second)))
 	}
-	if pg, ok := c.source.(*postgres.Source); ok {
-		stats := pg.Stats()
-		side.Slot, side.Warnings = stats.Slot, stats.Warnings
-		if stats.Broken != "" && r.Gap == "" {
-			s.Problems = append(s.Problems, fmt.Sprintf("%s does not stream, and goes on where it was once it can: %s", c.side, stats.Broken))
-		}
+	broken := ""
+	switch source := c.source.(type) {
+	case *postgres.Source:
+		stats := source.Stats()
+		side.Slot, side.Warnings, broken = stats.Slot, stats.Warnings, stats.Broken
+	case *mysql.Source:
+		stats := source.Stats()
+		side.Warnings, broken = stats.Warnings, stats.Broken
+	}
+	if broken != "" && r.Gap == "" {
+		s.Problems = append(s.Problems, fmt.Sprintf("%s does not stream, and goes on where it was once it can: %s", c.side, broken))
 	}
 	if c.rows != nil {
 		side.Baseline = baselinesOf(c.rows)

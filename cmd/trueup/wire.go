@@ -95,8 +95,9 @@ func postgresConfig(m *schemas.Migration, rules *schemas.Rules, side schemas.Sid
 		SpillDir: filepath.Join(m.DataDir, "spill", slotName(m, side, suffix))}
 }
 
-func mysqlConfig(m *schemas.Migration, rules *schemas.Rules, side schemas.Side, dsn string, l *slog.Logger) mysql.Config {
-	return mysql.Config{Side: side, Source: sourceName(m, side), Driver: string(m.Store(side).Driver), DSN: dsn, Rules: rules, Logger: l}
+func mysqlConfig(m *schemas.Migration, rules *schemas.Rules, side schemas.Side, dsn, suffix string, l *slog.Logger) mysql.Config {
+	return mysql.Config{Side: side, Source: sourceName(m, side), Driver: string(m.Store(side).Driver), DSN: dsn, Rules: rules, Repairs: repaired(rules, side),
+		Logger: l, SpillDir: filepath.Join(m.DataDir, "spill", slotName(m, side, suffix))}
 }
 
 // source is what capture needs of a store's adapter.
@@ -114,7 +115,7 @@ func newSource(m *schemas.Migration, rules *schemas.Rules, side schemas.Side, su
 	if store.Driver == schemas.Postgres {
 		return postgres.New(postgresConfig(m, rules, side, dsn, suffix, l)), nil
 	}
-	return mysql.New(mysqlConfig(m, rules, side, dsn, l)), nil
+	return mysql.New(mysqlConfig(m, rules, side, dsn, suffix, l)), nil
 }
 
 // checkStore says what a store lacks.
@@ -127,5 +128,5 @@ func checkStore(ctx context.Context, m *schemas.Migration, rules *schemas.Rules,
 	if store.Driver == schemas.Postgres {
 		return postgres.Check(ctx, postgresConfig(m, rules, side, dsn, "", nil)), nil
 	}
-	return mysql.Check(ctx, mysqlConfig(m, rules, side, dsn, nil)), nil
+	return mysql.Check(ctx, mysqlConfig(m, rules, side, dsn, "", nil)), nil
 }
