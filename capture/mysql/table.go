@@ -108,6 +108,9 @@ func (t *table) describe(ctx context.Context, e *replication.TableMapEvent, c *c
 		}
 		t.cols = append(t.cols, col)
 	}
+	if zooZ11 {
+		return t.columnsOfToday(ctx, c)
+	}
 	return nil
 }
 
