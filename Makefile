@@ -68,7 +68,7 @@ bench:
 
 crash:
 	@scripts/setup test
-	TRUEUP_CRASH_ALL=1 $(GO) test -count=1 -timeout 60m -v -run 'KilledAtEverySite' ./capture/postgres
+	TRUEUP_CRASH_ALL=1 $(GO) test -count=1 -timeout 60m -v -p 1 -run 'KilledAtEverySite' ./capture/postgres ./capture/mysql
 
 huge:
 	@scripts/setup test

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -88,6 +89,7 @@ func (b *rowBuffer) spill(c *schemas.Change) error {
 	}
 	b.written += int64(len(length) + len(b.scratch))
 	b.spilled++
+	crash.Site("capture.mysql.spilled")
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -242,6 +243,7 @@ func (r *run) commit(ctx context.Context, t *transaction, end position, received
 			return err
 		}
 	}
+	crash.Site("capture.mysql.handed_over")
 	for _, h := range t.halts {
 		h.Pos = t.at
 		if err := r.refuser().Halt(ctx, h); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-mysql-org/go-mysql/replication"
 
+	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -165,6 +166,7 @@ func (s *stream) change(t *table, op schemas.Op, before, after, keyed schemas.Ro
 	if err := s.txn.rows.add(c); err != nil {
 		return &lastingError{err}
 	}
+	crash.Site("capture.mysql.in_transaction")
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"time"
+
+	"github.com/trueup-io/trueup/internal/crash"
 )
 
 // The rows of an XA transaction stand in the log when it is prepared; its
@@ -55,6 +57,7 @@ func (r *run) park(name string, t *transaction, end position) error {
 	}
 	r.prepared = append(r.prepared, &preparedXA{name: name, before: r.at.clone(), txn: t})
 	r.source.counters.prepared.Store(int64(len(r.prepared)))
+	crash.Site("capture.mysql.prepared")
 	return r.pass(t.id, end)
 }
 

@@ -40,6 +40,11 @@ var Sites = map[string]string{
 
 	"stream.acked_out_of_order": "a later record is durable, an earlier one perhaps not: nothing after the earlier one is confirmed",
 
+	"capture.mysql.in_transaction": "rows of a transaction whose outcome was not read: the transaction comes again whole",
+	"capture.mysql.spilled":        "a part of a transaction in a file that has no name: the file is gone, the transaction comes again whole",
+	"capture.mysql.prepared":       "an XA transaction waits for its outcome: its rows are read again, until that was read",
+	"capture.mysql.handed_over":    "handed over, not said: it comes again with the same event ids",
+
 	"capture.postgres.spilled":              "a part of a transaction in a file: the file goes, the transaction comes again whole",
 	"capture.postgres.spill_handed_over":    "all of a file handed over, the file still there: it comes again with the same event ids",
 	"capture.postgres.in_transaction":       "rows of a transaction whose end was not read: the transaction comes again whole",

@@ -1,4 +1,4 @@
-// Command capturer captures one PostgreSQL database into a log that brokers
+// Command capturer captures one database of PostgreSQL or MariaDB into a log that brokers
 // carry, up to a position, and ends. It is made to be killed: tests build it
 // with the tag crashsites, start it again after each kill, and look at what it
 // has left.
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/capture/mysql"
 	"github.com/trueup-io/trueup/capture/postgres"
 	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/schemas"
@@ -22,10 +23,11 @@ import (
 
 // spec is what the first argument says.
 type spec struct {
-	Migration string   // the name under which the log is
-	Rules     string   // path of a migration.yaml
-	Brokers   []string // that carry the log
-	DSN, Slot string
+	Migration string        // the name under which the log is
+	Rules     string        // path of a migration.yaml
+	Brokers   []string      // that carry the log
+	Driver    string        // mariadb; "": postgres
+	DSN, Slot string        // the slot is PostgreSQL's
 	State     string        // path of the state file
 	Spill     string        // directory in which large transactions wait
 	Until     string        // the position at which to end; "": go on until killed
@@ -67,17 +69,15 @@ func run(ctx context.Context) error {
 	}
 	defer log.Close()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	cfg := postgres.Config{Side: schemas.Legacy, Source: "pg-crash", DSN: s.DSN, Slot: s.Slot, Publication: "trueup", Rules: rules, Logger: logger,
-		SpillDir: s.Spill, SpillBytes: spillBytes}
-	if err := cfg.Validate(); err != nil {
+	src, err := s.source(rules, logger)
+	if err != nil {
 		return err
 	}
-	runner, err := capture.NewRunner(capture.RunnerConfig{Side: schemas.Legacy, Source: cfg.Source, Rules: rules, StatePath: s.State,
+	runner, err := capture.NewRunner(capture.RunnerConfig{Side: schemas.Legacy, Source: sourceName, Rules: rules, StatePath: s.State,
 		SaveEvery: time.Millisecond, Log: logger}, log)
 	if err != nil {
 		return err
 	}
-	src := paced{postgres.New(cfg), s.Pause}
 	start, err := runner.Prepare(ctx, src)
 	if err != nil {
 		return err
@@ -86,6 +86,26 @@ func run(ctx context.Context) error {
 	defer cancel()
 	go s.endAt(ctx, runner, cancel)
 	return runner.Run(ctx, src, start)
+}
+
+// sourceName stands in event ids.
+const sourceName = "crash"
+
+// source makes what is captured.
+func (s *spec) source(rules *schemas.Rules, logger *slog.Logger) (paced, error) {
+	if s.Driver != "" {
+		cfg := mysql.Config{Side: schemas.Legacy, Source: sourceName, Driver: s.Driver, DSN: s.DSN, Rules: rules, Logger: logger, SpillDir: s.Spill, TxnMemory: spillBytes}
+		if err := cfg.Validate(); err != nil {
+			return paced{}, err
+		}
+		return paced{mysql.New(cfg), s.Pause}, nil
+	}
+	cfg := postgres.Config{Side: schemas.Legacy, Source: sourceName, DSN: s.DSN, Slot: s.Slot, Publication: "trueup", Rules: rules, Logger: logger,
+		SpillDir: s.Spill, SpillBytes: spillBytes}
+	if err := cfg.Validate(); err != nil {
+		return paced{}, err
+	}
+	return paced{postgres.New(cfg), s.Pause}, nil
 }
 
 // endAt stops the capture once everything up to the position is durable.
