@@ -154,7 +154,8 @@ func (c *Core) Quarantine(offset int64, entity string, key []string, detail stri
 	}
 	for _, s := range schemas.Sides {
 		c.renew(k, s)
-		k.side[s].gen = c.gen(e, s)
+		// Where it stood nobody can say: a covered range may be one of which it was a row.
+		k.side[s].gen, k.side[s].known = c.gen(e, s), false
 		c.block(k, s, schemas.Quarantined)
 	}
 	c.touch(k)
@@ -208,7 +209,7 @@ func (c *Core) takeProgress(p *schemas.Progress, out *Effects) error {
 	}
 	c.counters.Applied++
 	s := &c.sides[p.Side]
-	s.offset, s.errorMax = p.ClockOffset, p.ClockError
+	s.measured(p)
 	earliest, latest := s.ours(p.TS)
 	s.latest = max(s.latest, latest)
 	if err := c.complete(p.Side, p.Pos, out); err != nil {

@@ -149,14 +149,16 @@ func (k *keyState) judgeWaiting(w *view, out *Effects) {
 	u := k.oldestOpen()
 	follower := w.authority.Other()
 	due := u.at.Add(w.window)
-	if !k.wait(w, follower, due) {
+	// A bound that the authority's own frontier has not reached may be a very late one: what the authority had next is then
+	// not read, however long ago it was.
+	if !k.wait(w, follower, due) || u.at > always && !k.wait(w, w.authority, u.at-1) {
 		return
 	}
 	// While the authority is far behind, what it had next is not read: it may have come back to what the follower has.
 	if due < w.behind[w.authority] && !k.wait(w, w.authority, due) {
 		return
 	}
-	if at, needs := k.restsOnFollower(u, due, w.window); needs && !k.wait(w, w.authority, at) {
+	if at, needs := k.restsOnFollower(u, due, w); needs && !k.wait(w, w.authority, at) {
 		return
 	}
 	kind := schemas.Stale
@@ -181,12 +183,14 @@ func (k *keyState) judgeWaiting(w *view, out *Effects) {
 // overdue, where the follower has written after u what is not u: the authority
 // may have written that, too, in time. In time is by u's deadline, unless the
 // follower came to it only later: then it may have been right until then.
-func (k *keyState) restsOnFollower(u *version, due schemas.Micros, window time.Duration) (at schemas.Micros, needs bool) {
-	if !k.hasFollow || k.follower.has(virtual) || k.follower.at <= u.at {
+func (k *keyState) restsOnFollower(u *version, due schemas.Micros, w *view) (at schemas.Micros, needs bool) {
+	f := &k.follower
+	// An absence counts where there was a row before: it was deleted meanwhile.
+	if !k.hasFollow || f.at <= u.at || f.has(virtual) && !k.side[w.authority.Other()].ever {
 		return 0, false
 	}
-	if k.run > due {
-		return k.run.Add(window), true
+	if k.max < 0 || k.run > due {
+		return max(due, k.run.Add(w.window)), true
 	}
 	return due, true
 }

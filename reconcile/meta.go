@@ -12,10 +12,10 @@ import (
 // errPage ends a scan early.
 var errPage = errors.New("page is full")
 
-// stateFormat is the format of everything a core keeps in State. 4 says how far
-// a side had fallen behind, and since when a follower has what it has; what 1 to
-// 3 wrote is made anew from the log.
-const stateFormat = 4
+// stateFormat is the format of everything a core keeps in State. 5 says how far
+// a side had fallen behind, whether its clock was set, and since when a follower
+// has what it has; what 1 to 4 wrote is made anew from the log.
+const stateFormat = 5
 
 // ErrForeignState says that a state was made under other rules or by a newer
 // format; it must be rebuilt from the log.
@@ -65,6 +65,9 @@ func (c *Core) encodeMeta() []byte {
 		e.time(w.errorMax)
 		e.time(w.latest)
 		e.time(w.behind)
+		e.time(w.offsetLow)
+		e.time(w.offsetHigh)
+		e.time(w.stepped)
 	}
 	for _, n := range []int64{c.counters.Consumed, c.counters.Applied, c.counters.Duplicate, c.counters.OutOfScope, c.counters.Quarantined} {
 		e.int(n)
@@ -166,7 +169,8 @@ func (c *Core) decodeMeta(b []byte) (touched []string, err error) {
 	c.next = d.int()
 	for _, s := range schemas.Sides {
 		c.sides[s] = sideState{started: d.bool(), source: d.text(), epoch: uint32(d.uint()), gen: uint32(d.uint()), pos: d.text(),
-			frontier: d.time(), offset: d.time(), errorMax: d.time(), latest: d.time(), behind: d.time()}
+			frontier: d.time(), offset: d.time(), errorMax: d.time(), latest: d.time(), behind: d.time(),
+			offsetLow: d.time(), offsetHigh: d.time(), stepped: d.time()}
 	}
 	c.counters = Counters{Consumed: d.int(), Applied: d.int(), Duplicate: d.int(), OutOfScope: d.int(), Quarantined: d.int()}
 	for i := range c.keys.totals {

@@ -14,9 +14,13 @@ type sideState struct {
 	gen      uint32         // rises with every gap: what was known under an older one is void
 	pos      string         // the latest progress's position
 	frontier schemas.Micros // on our clock; only rises within a generation
-	offset   schemas.Micros // source's clock minus ours
+	offset   schemas.Micros // source's clock minus ours, as measured last
 	errorMax schemas.Micros // bound on the error of offset
-	latest   schemas.Micros // the largest time seen on this side, on our clock
+	// Bounds on the offset at any time that a stamp of the source can be of: those measured last, and while stepped lies
+	// ahead also those from before the clock was set.
+	offsetLow, offsetHigh schemas.Micros
+	stepped               schemas.Micros // by the source's clock; 0: it was not set lately
+	latest                schemas.Micros // the largest time seen on this side, on our clock
 	// behind is the other side's frontier when this one was last further behind it than the lag limit; beforeAll: never.
 	behind schemas.Micros
 }
@@ -24,9 +28,34 @@ type sideState struct {
 // beforeAll is the frontier of a side without progress.
 const beforeAll = 2 * always
 
-// ours converts a side's clock to the latest and earliest time it can mean on ours.
+// stepMemory is for how long, by the source's clock, stamps may be of the time
+// before the clock was set: a side that is further behind than that when its
+// clock is set is not guarded.
+const stepMemory = schemas.Micros(600_000_000)
+
+// measured takes a progress's word of the source's clock. Bounds that contradict
+// the last ones say that a clock was set in between. What is read next may have
+// been stamped before, and what was stamped last may still be what is said: a
+// frontier that never goes back stands still while a clock that was set back
+// catches up.
+func (s *sideState) measured(p *schemas.Progress) {
+	low, high := p.ClockOffset-p.ClockError, p.ClockOffset+p.ClockError
+	first := s.frontier == beforeAll
+	set := !first && (high < s.offset-s.errorMax || low > s.offset+s.errorMax)
+	s.offset, s.errorMax = p.ClockOffset, p.ClockError
+	if set {
+		s.stepped = max(s.stepped, p.TS) + stepMemory
+	}
+	if first || p.TS >= s.stepped {
+		s.offsetLow, s.offsetHigh, s.stepped = low, high, 0
+		return
+	}
+	s.offsetLow, s.offsetHigh = min(s.offsetLow, low), max(s.offsetHigh, high)
+}
+
+// ours converts a side's clock to the earliest and latest time it can mean on ours.
 func (s *sideState) ours(t schemas.Micros) (earliest, latest schemas.Micros) {
-	return t - s.offset - s.errorMax, t - s.offset + s.errorMax
+	return t - s.offsetHigh, t - s.offsetLow
 }
 
 // lagLimitLeast bounds from below how far a side may be behind before verdicts

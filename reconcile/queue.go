@@ -248,7 +248,7 @@ func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) bool {
 	}
 	c.know(k)
 	c.touch(k)
-	first := !n.known
+	first, unread := !n.known, !n.known || n.blocked != ""
 	n.seen, n.lastPos, n.lastOrd = true, q.v.pos, q.v.ord
 	n.known, n.ever, n.gen = true, true, c.gen(k.entity, q.side)
 	if first {
@@ -279,18 +279,37 @@ func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) bool {
 		if q.v.has(shared) {
 			q.v.flags &^= shared
 		}
-		a := &k.side[authority]
-		ordered := a.known && a.blocked == "" && a.gen == c.gen(k.entity, authority) &&
-			a.since <= q.v.at.Add(-c.force.windowOf(k.entity))
-		if q.op == schemas.OpRead && k.hasFollow && len(k.parked) == 0 && same(k.entity, &k.follower, &q.v) {
+		ordered := c.ordered(k, authority, q)
+		if q.op == schemas.OpRead && k.hasFollow && len(k.parked) == 0 && same(k.entity, &k.follower, &q.v) && !unread {
 			return true
 		}
 		k.takeFollower(q.v, ordered, c.txns)
+		if unread && len(k.parked) == 0 {
+			k.run = q.v.at // what it had in between is not known
+		}
 	}
 	if len(k.authority)+len(k.parked) > c.cfg.MaxVersions {
 		c.overflow(k, out)
 	}
 	return true
+}
+
+// ordered says whether the authority's history was known for a window before the
+// follower's version. Its time is a bound that can be much too late, and that of
+// a row that was read says when, not of when: what was read before tells more.
+func (c *Core) ordered(k *keyState, authority schemas.Side, q *waiting) bool {
+	a := &k.side[authority]
+	if !a.known || a.blocked != "" || a.gen != c.gen(k.entity, authority) {
+		return false
+	}
+	if a.since == always {
+		return true
+	}
+	least := q.v.at
+	if f := c.sides[q.side].frontier; f != beforeAll || q.op == schemas.OpRead {
+		least = min(least, f) // not of the progress that completes it, of the one before
+	}
+	return a.since <= least.Add(-c.force.windowOf(k.entity))
 }
 
 func (c *Core) overflow(k *keyState, out *Effects) {
@@ -316,10 +335,9 @@ func (c *Core) forget(k *keyState, side schemas.Side) {
 		k.restart(c.txns)
 		return
 	}
-	k.hasFollow, k.parked = false, nil
-	if len(k.authority) > 0 {
-		k.keepLast(c.txns)
-	}
+	// Where it stood last it stands still, or it has gone on from there: the authority's history from then on is what its
+	// next version is placed in.
+	k.parked = nil
 }
 
 // renew forgets what a gap has voided.
@@ -346,11 +364,7 @@ func (c *Core) know(k *keyState) {
 		}
 		c.renew(k, side)
 		n.known, n.gen, n.since = true, gen, since
-		if side == authority {
-			k.appendAuthority(absentSince(since), c.txns)
-		} else {
-			k.takeFollower(absentSince(since), false, c.txns)
-		}
+		c.absent(k, side, since)
 	}
 }
 
@@ -370,9 +384,34 @@ func (c *Core) applyCovered(q *waiting) error {
 	}
 	return c.keys.eachIn(e, n.from, n.to, func(k *keyState) error {
 		c.know(k)
+		c.unblock(k, q, n)
 		c.touch(k)
 		return nil
 	})
+}
+
+// unblock meets a covered range that a key lies in of which the latest event
+// could not be used. Had the row been there, it would have been read.
+func (c *Core) unblock(k *keyState, q *waiting, covered span) {
+	n := &k.side[q.side]
+	if n.blocked == "" || !n.known || n.gen != covered.gen || q.v.pos < n.lastPos ||
+		q.v.pos == n.lastPos && n.blocked == schemas.UnavailableReason { // it may be the row that was read
+		return
+	}
+	n.blocked, n.since = "", covered.since
+	c.absent(k, q.side, covered.since)
+}
+
+// absent gives a key the version that coverage says of a side.
+func (c *Core) absent(k *keyState, side schemas.Side, since schemas.Micros) {
+	if side == c.force.authorityOf(k.entity) {
+		k.appendAuthority(absentSince(since), c.txns)
+	} else {
+		k.takeFollower(absentSince(since), false, c.txns)
+		if len(k.parked) == 0 {
+			k.run = since
+		}
+	}
 }
 
 // applyTruncate deletes every known row of an entity on a side.
@@ -383,7 +422,7 @@ func (c *Core) applyTruncate(q *waiting, out *Effects) error {
 	gen := c.gen(q.entity, q.side)
 	c.forgetUnkeyed(q)
 	err := c.keys.eachIn(q.entity, nil, nil, func(k *keyState) error {
-		if n := &k.side[q.side]; n.known && n.gen == gen && c.holds(k, q.side) {
+		if n := &k.side[q.side]; (n.known || n.blocked != "") && n.gen == gen && c.holds(k, q.side) {
 			one := *q
 			one.id = k.id
 			c.applyVersion(k, &one, out)

@@ -133,7 +133,7 @@ func (m *model) judge() bool {
 	}
 	if largest < end {
 		u := &m.l[largest+1]
-		if !passed(schemas.Target, u.at+m.window) {
+		if !passed(schemas.Target, u.at+m.window) || !passed(schemas.Legacy, u.at-1) {
 			return false
 		}
 		if !fol.initial && fol.at > u.at { // the authority may have had what the follower came to

@@ -333,17 +333,15 @@ func (c *capture) loseEntity(entity string) {
 	c.saved.todo = append(slices.Clip(c.saved.todo), chunks(entity, end, c.r.IntN(c.dials.keys+1))...)
 }
 
-// spoil makes a row of the next transaction unreadable. Not a delete: its key
-// would stay quarantined until it is written again, whatever a baseline covers.
+// spoil makes a row of the next transaction unreadable.
 func (c *capture) spoil() {
 	if c.high == len(c.s.wal) || c.plan[c.high] != nil {
 		return
 	}
 	ord := c.r.IntN(len(c.s.wal[c.high].writes))
-	if c.s.wal[c.high].writes[ord].after == gone {
-		return
-	}
-	c.mishap(c.high).quarantine[ord] = c.r.IntN(4) == 0
+	unkeyed := c.r.IntN(4) == 0
+	c.mishap(c.high).quarantine[ord] = unkeyed
+	c.oracle.unkeyed = c.oracle.unkeyed || unkeyed
 	c.note(c.s.wal[c.high].writes[ord].key, "%s ordinal %d of %s cannot be read", pos(c.high), ord, c.s.side)
 	c.reread()
 }

@@ -17,7 +17,8 @@ type oracle struct {
 	refused map[rowKey]string       // repairs that have no plan, with the reason
 	effects map[string]int          // by compensation
 	opened  map[schemas.Kind]int
-	broke   bool // history was lost or could not be read: what the core then knows of order is not what happened
+	lost    bool // history of a side was lost, or begins with what tables had already
+	unkeyed bool // of some version nobody can say which key it was of: what the core then knows of order is not what happened
 	closed  int
 }
 
@@ -46,7 +47,7 @@ func (o *oracle) hear(v *verdict) {
 	case schemas.Opened:
 		o.opened[d.Verdict]++
 		// Write ids pair versions only where both were read in time, so both readings have to find it lawful.
-		if !o.broke && !o.early(k, v) && !o.apart(k, v.seen) && o.lawful(k, v.seen, false, false) && o.lawful(k, v.seen, true, false) {
+		if !o.unkeyed && !o.early(k, v) && !o.apart(k, v.seen) && o.lawful(k, v.seen, false, false) && o.lawful(k, v.seen, true, false) {
 			o.broken("I12", "%s: %s is opened, and the follower was never late or wrong (since %d, window %s, read %+v)", k, d.Verdict, d.Since-start, o.dials.window, v.seen)
 		}
 		o.open[k] = d
@@ -104,13 +105,23 @@ func (o *oracle) index(k rowKey, e *schemas.Evidence, v *verdict) int {
 	return o.store[side].index(k, v.seen[side].complete)
 }
 
-// early says whether a verdict is the truth as far as the authority was read:
-// decision 4 asks the follower's frontier alone whether a version is overdue, so
-// that the authority may have come back, unread, to what the follower has.
+// early says whether a verdict on an overdue version is the truth as far as the
+// authority was read. Decision 4 asks the follower's frontier whether a version
+// is overdue, so that the authority may have come back, unread, to what the
+// follower has. Where history was lost it may also be about to, within a window
+// of the follower's write; and what came after what is not told from bounds that
+// are late.
 func (o *oracle) early(k rowKey, v *verdict) bool {
 	switch v.d.Verdict {
 	case schemas.Missing, schemas.Stale, schemas.Torn:
-		return !o.lawful(k, v.seen, false, true) || !o.lawful(k, v.seen, true, true)
+		if !o.lawful(k, v.seen, false, true) || !o.lawful(k, v.seen, true, true) {
+			return true
+		}
+		n := o.store[o.follower()].past(k)
+		last := n[o.store[o.follower()].index(k, v.seen[o.follower()].complete)]
+		return o.lost && v.seen[o.authority].frontier <= last.at.Add(o.dials.window)
+	case schemas.Reordered:
+		return o.lost
 	}
 	return false
 }

@@ -115,8 +115,8 @@ func newWorld(seed uint64, set func(*dials)) (*world, error) {
 	if w.dials.empty {
 		control.Baseline = schemas.BaselineEmpty
 	} else {
+		w.oracle.lost = true
 		w.writers.fill()
-		w.oracle.broke = true
 		for _, side := range schemas.Sides {
 			w.capture[side].reread()
 		}
@@ -199,13 +199,13 @@ func (w *world) trouble() {
 		c.paused = w.clock + schemas.Micros(w.r.Int64N(int64(w.dials.lagMost)))
 		w.note(rowKey{}, "capture of %s lags until %.3fs", c.s.side, float64(c.paused-start)/1e6)
 	case w.chance(w.dials.gap):
-		w.oracle.broke = true
+		w.oracle.lost = true
 		c.loseSide()
 	case w.chance(w.dials.entityGap):
-		w.oracle.broke = true
+		w.oracle.lost = true
 		c.loseEntity([]string{orderEntity, lineEntity}[w.r.IntN(2)])
 	case w.chance(w.dials.unreadable):
-		w.oracle.broke = true
+		w.oracle.lost = true
 		c.spoil()
 	case w.chance(w.dials.clockStep):
 		by := schemas.Micros(w.r.Int64N(int64(20*second))) - 10*second

@@ -1,0 +1,158 @@
+package reconcile
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// says runs a log in the short form of transcripts, and returns what the core
+// says of it.
+func says(t *testing.T, log string) string {
+	t.Helper()
+	s := &script{history: newHistory(t, "2s"), epoch: [3]uint32{0, 1, 1}, said: map[string]schemas.Record{}}
+	var out strings.Builder
+	for line := range strings.SplitSeq(strings.TrimSpace(log), "\n") {
+		if err := s.line(strings.Fields(line)); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		s.say(&out)
+	}
+	s.end(&out)
+	return out.String()
+}
+
+// quiet demands that all keys of a log end equal, and that nothing was opened.
+func quiet(t *testing.T, log string, keys string) {
+	t.Helper()
+	got := says(t, log)
+	if strings.Contains(got, "opened") || !strings.Contains(got, "equal "+keys+", diverged 0;") {
+		t.Errorf("want %s keys equal and nothing opened:\n%s", keys, got)
+	}
+}
+
+// I12: "no false positive once both settle": a follower that is read again where
+// it stands behind the authority, as it may, is not accused of what it has.
+func TestI12_FollowerIsReadAgainAfterAGap(t *testing.T) {
+	quiet(t, `
+control baseline=empty
+L 1=a @0
+T 1=a @0.1
+L progress @9
+T progress @9
+T gap slot lost
+L 1=b @10
+L 1=c @10.5
+L progress @11
+T read:1=b @10.8
+T progress @10.9
+T 1=c @11.9
+T progress @20
+L progress @20
+`, "1")
+}
+
+// The same where one row could not be read.
+func TestI12_FollowerGoesOnAfterAnUnreadableRow(t *testing.T) {
+	quiet(t, `
+control baseline=empty
+L 1=a @0
+T 1=a @0.1
+L 1=b @10
+L 1=c @10.1
+L 1=d @10.2
+L progress @11
+T poison 1 bad bytes
+T progress @10.3
+T 1=c @10.9
+T progress @11
+T 1=d @11.9
+T progress @20
+L progress @20
+`, "1")
+}
+
+// I23: an event that could not be read blocks its key until somebody says where
+// its row stands. A baseline says so of rows that are not there, too.
+func TestI23_UnreadableDeleteIsAbsentOnceItsRangeIsCovered(t *testing.T) {
+	quiet(t, `
+control baseline=empty
+L 1=a 2=a @0
+T 1=a 2=a @0.1
+L progress @9
+T progress @9
+L 1=- @10
+L progress @11
+T poison 1 bad bytes
+T progress @11
+T read:2=a @12
+T covered
+T progress @20
+L progress @20
+`, "2")
+	// Not one that says where rows stood before.
+	if got := says(t, `
+control baseline=empty
+L 1=a @0
+T 1=a @0.1
+L progress @9
+T progress @9
+T poison 1 bad bytes
+T progress @20
+L progress @20
+`); !strings.Contains(got, "quarantined 1") {
+		t.Errorf("an unreadable event is forgotten:\n%s", got)
+	}
+}
+
+// I18: a store's clock that is set, by more than the window, makes neither a
+// frontier run ahead nor a deadline fall early.
+func TestI18_ClockThatIsSet(t *testing.T) {
+	t.Run("back", func(t *testing.T) { // what capture said does not go back: it stands still until the clock has caught up
+		quiet(t, `
+control baseline=empty
+L 1=a @0
+T 1=a @0.1
+L progress @20
+T progress @20 offset=0s error=1ms
+L 1=b @20.5
+L progress @21
+T progress @20 offset=-10s error=1ms
+reopen
+T 1=b @20
+T progress @20.1 offset=-10s error=1ms
+L progress @60
+T progress @60 offset=-10s error=1ms
+`, "1")
+	})
+	t.Run("forward", func(t *testing.T) { // what is read next was stamped before
+		quiet(t, `
+control baseline=empty
+L 1=a @0
+T 1=a @0.1
+L progress @20
+T progress @20 offset=0s error=1ms
+T 1=b @20.2
+T progress @20.2 offset=10s error=1ms
+L progress @20.4
+L 1=b @20.5
+L progress @30
+T progress @45 offset=10s error=1ms
+`, "1")
+	})
+	// It is no reason to see nothing any more.
+	if got := says(t, `
+control baseline=empty
+L 1=a @0
+T 1=a @0.1
+L progress @20
+T progress @20 offset=0s error=1ms
+T progress @20 offset=-10s error=1ms
+L 1=b @30
+L progress @60
+T progress @40 offset=-10s error=1ms
+`); !strings.Contains(got, "opened stale [1]") {
+		t.Errorf("what is missing is not found:\n%s", got)
+	}
+}
