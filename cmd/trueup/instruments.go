@@ -104,9 +104,9 @@ func observe1(to prometheus.Observer, d time.Duration, traceID string) {
 }
 
 // Divergence implements watch.Observer.
-func (m *instruments) Divergence(d *schemas.Divergence, published time.Time) {
+func (m *instruments) Divergence(d *schemas.Divergence, published time.Time, live bool) {
 	e, ok := m.rules.Entity(d.Entity)
-	if !ok {
+	if !live || !ok {
 		return // of rules gone by: labels are those of the migration as it is
 	}
 	switch d.Stage {
@@ -131,13 +131,16 @@ func (m *instruments) Divergence(d *schemas.Divergence, published time.Time) {
 }
 
 // Compensation implements watch.Observer.
-func (m *instruments) Compensation(*schemas.Compensation, time.Time) {}
+func (m *instruments) Compensation(*schemas.Compensation, time.Time, bool) {}
 
 // maxApplied bounds the repairs whose confirmation is waited for.
 const maxApplied = 100_000
 
 // Outcome implements watch.Observer.
-func (m *instruments) Outcome(o *schemas.Outcome, published time.Time) {
+func (m *instruments) Outcome(o *schemas.Outcome, published time.Time, live bool) {
+	if !live {
+		return
+	}
 	switch o.Result {
 	case schemas.Applied:
 		if len(m.applied) >= maxApplied {

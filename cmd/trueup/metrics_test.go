@@ -38,16 +38,16 @@ func measured(t *testing.T) *observer {
 	o.measure(i)
 	since := schemas.MicrosOf(now.Add(-10 * time.Second))
 	d := schemas.Divergence{Stage: schemas.Opened, Verdict: schemas.Stale, Entity: "order", Since: since, Cause: &schemas.Evidence{Tag: schemas.Tag{Traceparent: anyTrace}}}
-	i.Divergence(&d, since.Add(2*time.Second+300*time.Millisecond).Time())
+	i.Divergence(&d, since.Add(2*time.Second+300*time.Millisecond).Time(), true)
 	d.Entity = "an entity of other rules"
-	i.Divergence(&d, now)
+	i.Divergence(&d, now, true)
 	d.Entity, d.Stage, d.ClosedAt = "order", schemas.Closed, since.Add(4*time.Second)
 	d.ClosedBy = &schemas.Evidence{Tag: schemas.Tag{CompensationID: "c"}}
-	i.Divergence(&d, now)
+	i.Divergence(&d, now, true)
 	o1 := schemas.Outcome{CompensationID: "c", Entity: "order", Result: schemas.Applied}
-	i.Outcome(&o1, now)
+	i.Outcome(&o1, now, true)
 	o1.Result = schemas.Confirmed
-	i.Outcome(&o1, now.Add(700*time.Millisecond))
+	i.Outcome(&o1, now.Add(700*time.Millisecond), true)
 	for n := range 64 { // some key of these is looked at
 		key := []byte{'k', byte(n)}
 		for _, side := range schemas.Sides {

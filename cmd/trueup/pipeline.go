@@ -17,6 +17,7 @@ import (
 	"github.com/trueup-io/trueup/capture/baseline"
 	"github.com/trueup-io/trueup/compensate"
 	"github.com/trueup-io/trueup/internal/datadir"
+	"github.com/trueup-io/trueup/internal/spans"
 	"github.com/trueup-io/trueup/internal/watch"
 	"github.com/trueup-io/trueup/reconcile/runner"
 	"github.com/trueup-io/trueup/schemas"
@@ -32,6 +33,7 @@ type pipelineConfig struct {
 	stages    stages
 	newEpoch  map[schemas.Side]bool
 	listen    string   // where metrics and health are served; empty: nowhere
+	otlp      string   // where spans are sent; empty: nowhere
 	resume    []string // halted entities to take up again
 	log       *slog.Logger
 }
@@ -48,6 +50,7 @@ type pipeline struct {
 	reconciler *runner.Runner
 	repairs    *compensate.Runner
 	events     *watch.Watcher // knows what is open; nil: this process does not compare
+	spans      *spans.Spans   // nil: nobody asked for them
 
 	subscriptions *subscriptions // nil: nobody is told
 
@@ -106,7 +109,7 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 		}
 	}
 	if cfg.stages.reconcile {
-		if err := p.openComparison(); err != nil {
+		if err := p.openComparison(ctx); err != nil {
 			return p, err
 		}
 	}
@@ -123,15 +126,33 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 	return p, nil
 }
 
-// openComparison opens the comparison, and what looks at it. Without somebody who
-// listens nothing is measured.
-func (p *pipeline) openComparison() (err error) {
+// openComparison opens the comparison, and what looks at it. What nobody asked for
+// is not measured.
+func (p *pipeline) openComparison(ctx context.Context) (err error) {
 	cfg := runner.Config{Rules: p.rules, Log: p.log, StateDir: p.dir.Path("state"), Logger: p.cfg.log}
-	events := watch.Config{Log: p.log, Logger: p.cfg.log}
+	events := watch.Config{Log: p.log, Logger: p.cfg.log, Observers: []watch.Observer{&journal{log: p.cfg.log}}}
+	var m *instruments
 	if p.observer != nil {
-		m := newInstruments(p.rules)
+		m = newInstruments(p.rules)
 		p.observer.measure(m)
-		cfg.Seen, events.Observer = m.sample.Record, m
+		events.Observers = append(events.Observers, m)
+	}
+	if p.cfg.otlp != "" {
+		if p.spans, err = spans.Open(ctx, spans.Config{Endpoint: p.cfg.otlp, Rules: p.rules, Migration: p.cfg.migration.Name, Version: version,
+			Logger: p.cfg.log}); err != nil {
+			return err
+		}
+		events.Observers = append(events.Observers, p.spans)
+	}
+	if m != nil || p.spans != nil {
+		cfg.Seen = func(r *stream.Record, rec *schemas.Record) {
+			if m != nil {
+				m.sample.Record(r.Key, rec)
+			}
+			if p.spans != nil {
+				p.spans.Seen(rec, r.Time)
+			}
+		}
 	}
 	p.events = watch.New(events)
 	p.reconciler, err = runner.New(cfg)
@@ -377,6 +398,13 @@ func (p *pipeline) close() error {
 	}
 	if p.repairs != nil {
 		errs = append(errs, p.repairs.Close())
+	}
+	if p.spans != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		if err := p.spans.Close(ctx); err != nil {
+			p.cfg.log.Warn("the last spans were not sent", "stage", "spans", "err", err)
+		}
+		cancel()
 	}
 	for _, c := range p.captures {
 		errs = append(errs, c.source.Close(context.Background()))

@@ -12,7 +12,7 @@ import (
 )
 
 func newRun() *cobra.Command {
-	var file, only, listen string
+	var file, only, listen, otlp, logFormat, logLevel string
 	var newEpoch, resume []string
 	cmd := &cobra.Command{
 		Use:   "run -f migration.yaml",
@@ -30,7 +30,11 @@ be proven the side stops, and says what to do.`,
 			if err != nil {
 				return err
 			}
-			cfg := pipelineConfig{migration: m, newEpoch: map[schemas.Side]bool{}, resume: resume, listen: listen, log: newLogger(cmd.ErrOrStderr())}
+			log, err := newLoggerAs(cmd.ErrOrStderr(), logFormat, logLevel)
+			if err != nil {
+				return err
+			}
+			cfg := pipelineConfig{migration: m, newEpoch: map[schemas.Side]bool{}, resume: resume, listen: listen, otlp: otlp, log: log}
 			if cfg.stages, err = parseStages(only); err != nil {
 				return err
 			}
@@ -48,6 +52,10 @@ be proven the side stops, and says what to do.`,
 	cmd.Flags().StringVar(&only, "only", "", "only these stages: capture, reconcile, compensate, subscribe")
 	cmd.Flags().StringVar(&listen, "listen", "",
 		"serve /metrics, /healthz, /readyz, /status and /events here, such as 127.0.0.1:9464; on a loopback address also /debug/pprof")
+	cmd.Flags().StringVar(&otlp, "otlp", "",
+		"send spans of divergences and repairs to this OTLP/HTTP receiver, such as http://127.0.0.1:4318")
+	cmd.Flags().StringVar(&logFormat, "log-format", "json", "how the log of the process is written, on standard error: json or text")
+	cmd.Flags().StringVar(&logLevel, "log-level", "info", "the least that is logged: debug, info, warn or error")
 	cmd.Flags().StringSliceVar(&newEpoch, "new-epoch", nil,
 		"accept a gap of this side (legacy, target): go on from its present position; what was known of it is unknown until it is read again")
 	cmd.Flags().StringSliceVar(&resume, "resume", nil,

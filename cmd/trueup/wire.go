@@ -29,6 +29,22 @@ func fileFlag(cmd *cobra.Command, to *string) {
 
 func newLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(w, nil)) }
 
+// newLoggerAs returns the logger that somebody asks for.
+func newLoggerAs(w io.Writer, format, level string) (*slog.Logger, error) {
+	var least slog.Level
+	if err := least.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", level)
+	}
+	o := &slog.HandlerOptions{Level: least}
+	switch format {
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	case "text":
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	}
+	return nil, fmt.Errorf("--log-format %q: want json or text", format)
+}
+
 func loadMigration(path string) (*schemas.Migration, error) { return schemas.LoadMigration(path) }
 
 // loadRules reads only what verdicts need: a file without stores will do.

@@ -7,7 +7,7 @@
 // divergence it keeps some bytes, of the Detailed oldest everything that a list
 // shows.
 //
-//	divergences, compensations, outcomes → Watcher → Snapshot, and an Observer's calls
+//	divergences, compensations, outcomes → Watcher → Snapshot, and Observers' calls
 package watch
 
 import (
@@ -24,22 +24,24 @@ import (
 	"github.com/trueup-io/trueup/stream"
 )
 
-// Observer is told of events that were published after the Watcher began, in the
-// order of their partition. Its calls come one at a time, and must not block.
+// Observer is told of events in the order of their partition; the three topics
+// are followed beside one another. Live ones were published after the Watcher
+// began; the others are told again at each start, and after what could not be
+// followed. Calls come one at a time, and must not block.
 type Observer interface {
 	// Divergence is an event of a divergence, and when it was published.
-	Divergence(d *schemas.Divergence, published time.Time)
+	Divergence(d *schemas.Divergence, published time.Time, live bool)
 	// Compensation is a planned repair.
-	Compensation(c *schemas.Compensation, published time.Time)
+	Compensation(c *schemas.Compensation, published time.Time, live bool)
 	// Outcome is what became of a repair.
-	Outcome(o *schemas.Outcome, published time.Time)
+	Outcome(o *schemas.Outcome, published time.Time, live bool)
 }
 
 // Config says what is followed.
 type Config struct {
-	Log      *stream.Log
-	Observer Observer // nil: nobody is told
-	Logger   *slog.Logger
+	Log       *stream.Log
+	Observers []Observer
+	Logger    *slog.Logger
 }
 
 // Watcher follows the events.
@@ -116,24 +118,24 @@ func (w *Watcher) take(r *stream.Record) {
 	if err != nil {
 		return // the listings name it
 	}
-	live := w.cfg.Observer != nil && !r.Time.Before(w.began)
+	live := !r.Time.Before(w.began)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
 	case e.Divergence != nil:
 		w.book.divergence(e.Divergence, r.Partition)
-		if live {
-			w.cfg.Observer.Divergence(e.Divergence, r.Time)
+		for _, o := range w.cfg.Observers {
+			o.Divergence(e.Divergence, r.Time, live)
 		}
 	case e.Compensation != nil:
 		w.book.compensation(e.Compensation)
-		if live {
-			w.cfg.Observer.Compensation(e.Compensation, r.Time)
+		for _, o := range w.cfg.Observers {
+			o.Compensation(e.Compensation, r.Time, live)
 		}
 	case e.Outcome != nil:
 		w.book.outcome(e.Outcome)
-		if live {
-			w.cfg.Observer.Outcome(e.Outcome, r.Time)
+		for _, o := range w.cfg.Observers {
+			o.Outcome(e.Outcome, r.Time, live)
 		}
 	}
 }

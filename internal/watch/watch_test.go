@@ -32,12 +32,20 @@ type told struct {
 	heard chan string
 }
 
-func (t *told) Divergence(d *schemas.Divergence, _ time.Time) {
-	t.heard <- string(d.Stage) + " " + d.Key[0]
+func (t *told) say(live bool, text string) {
+	if live {
+		t.heard <- text
+	}
 }
-func (t *told) Compensation(c *schemas.Compensation, _ time.Time) { t.heard <- "planned " + c.ID }
-func (t *told) Outcome(o *schemas.Outcome, _ time.Time) {
-	t.heard <- string(o.Result) + " " + o.CompensationID
+
+func (t *told) Divergence(d *schemas.Divergence, _ time.Time, live bool) {
+	t.say(live, string(d.Stage)+" "+d.Key[0])
+}
+func (t *told) Compensation(c *schemas.Compensation, _ time.Time, live bool) {
+	t.say(live, "planned "+c.ID)
+}
+func (t *told) Outcome(o *schemas.Outcome, _ time.Time, live bool) {
+	t.say(live, string(o.Result)+" "+o.CompensationID)
 }
 
 // What was published before is counted, and only what is published since is told.
@@ -68,7 +76,7 @@ func TestWhatIsOpen(t *testing.T) {
 	put(topics.Divergences, 0, schemas.Event{Divergence: divergence(3, schemas.Closed, schemas.Stale)})
 
 	heard := &told{make(chan string, 10)}
-	watcher := New(Config{Log: log, Observer: heard})
+	watcher := New(Config{Log: log, Observers: []Observer{heard}})
 	watcher.began = time.Now().Add(2 * time.Millisecond) // record times are whole milliseconds
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

@@ -23,8 +23,8 @@ type part struct {
 	core   *reconcile.Core
 	out    reconcile.Effects
 	decode schemas.Decoder
-	seen   func(messageKey []byte, r *schemas.Record) // nil: nobody is told
-	recent recent                                     // the newest changes, so that most evidence needs no reading back
+	seen   func(*stream.Record, *schemas.Record) // nil: nobody is told
+	recent recent                                // the newest changes, so that most evidence needs no reading back
 
 	// said holds the events that stood at the end of the divergences topic when the partition was opened, until the
 	// records that were there then have been taken: a broker that is killed in the middle of a commit can keep the
@@ -134,7 +134,7 @@ func (p *part) step(r *stream.Record) error {
 		p.recent.add(r.Offset, r.Value)
 	}
 	if p.seen != nil {
-		p.seen(r.Key, rec)
+		p.seen(r, rec)
 	}
 	return p.core.Step(r.Offset, rec, &p.out)
 }

@@ -37,10 +37,10 @@ type Config struct {
 	Instance string
 	// MaxBatch bounds the records of a batch; 0: the group's default.
 	MaxBatch int
-	// Seen is told of each record as it is taken, with its message's key, one at a time; nil: nobody is. It must not
-	// keep either, and finds no columns in rows of which a digest stands for the values. After a restart it may be told
-	// of some again.
-	Seen   func(messageKey []byte, r *schemas.Record)
+	// Seen is told of each record as it is taken, with its message, one at a time; nil: nobody is. It must not keep
+	// either, and finds no columns in rows of which a digest stands for the values. After a restart it may be told of some
+	// again.
+	Seen   func(m *stream.Record, r *schemas.Record)
 	Logger *slog.Logger
 }
 
@@ -92,10 +92,10 @@ func New(cfg Config) (*Runner, error) {
 	}
 	if seen := cfg.Seen; seen != nil {
 		var one sync.Mutex // partitions are taken side by side
-		cfg.Seen = func(messageKey []byte, r *schemas.Record) {
+		cfg.Seen = func(m *stream.Record, r *schemas.Record) {
 			one.Lock()
 			defer one.Unlock()
-			seen(messageKey, r)
+			seen(m, r)
 		}
 	}
 	if cfg.Logger == nil {
