@@ -47,6 +47,7 @@ const (
 	DefaultPartitions   = 8
 	DefaultDataDir      = "./trueup-data"
 	DefaultSettleWindow = 2 * time.Second
+	DefaultStreaming    = "auto"
 	DefaultMode         = "report"
 	DefaultPolicy       = PolicyAuthorityWins
 )

@@ -16,6 +16,8 @@ type Store struct {
 	Driver Driver
 	// DSN says where the connection string is: env:NAME or file:PATH. It is never the string itself.
 	DSN string
+	// Streaming says whether PostgreSQL may send a large transaction before it has ended: auto, on or off.
+	Streaming string
 
 	migration    *Migration
 	line, column int

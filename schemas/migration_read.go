@@ -89,17 +89,25 @@ func (r *configReader) stores(m *Migration, root *configNode) {
 			m.lack(r, n, path, "a run needs both stores")
 			continue
 		}
-		if r.mapping(s, path, "driver", "dsn") {
+		if r.mapping(s, path, "driver", "dsn", "streaming") {
 			m.stores[side] = r.store(m, side, s, path)
 		}
 	}
 }
 
 func (r *configReader) store(m *Migration, side Side, n *configNode, path string) *Store {
-	s := &Store{Side: side, migration: m}
+	s := &Store{Side: side, migration: m, Streaming: DefaultStreaming}
 	driver := r.required(n, path, "driver", "postgres, mysql or mariadb")
 	if name, ok := r.oneOf(driver, path+".driver", string(Postgres), string(MySQL), string(MariaDB)); ok {
 		s.Driver = Driver(name)
+	}
+	if n := n.get("streaming"); n != nil {
+		if word, ok := r.oneOf(n, path+".streaming", "auto", "on", "off"); ok {
+			s.Streaming = word
+		}
+		if s.Driver != "" && s.Driver != Postgres {
+			r.fail(n, path+".streaming", "is for postgres: %s has a transaction in its log only when it has ended", s.Driver)
+		}
 	}
 	dsn := r.required(n, path, "dsn", "env:NAME or file:PATH")
 	if dsn == nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,6 +68,8 @@ type Streaming string
 const (
 	// StreamingAuto streams wherever the server can, which all supported ones can.
 	StreamingAuto Streaming = "auto"
+	// StreamingOn says so; a server that cannot is refused with every setting.
+	StreamingOn Streaming = "on"
 	// StreamingOff leaves it to the server to hold transactions until they commit.
 	StreamingOff Streaming = "off"
 )
@@ -103,8 +106,8 @@ func (c *Config) Validate() error {
 	} else if len(c.tables()) == 0 {
 		bad("the rules map no table of the %s side", c.Side)
 	}
-	if c.Streaming != "" && c.Streaming != StreamingAuto && c.Streaming != StreamingOff {
-		bad("streaming %q: want auto or off", c.Streaming)
+	if !slices.Contains([]Streaming{"", StreamingAuto, StreamingOn, StreamingOff}, c.Streaming) {
+		bad("streaming %q: want auto, on or off", c.Streaming)
 	}
 	if c.ProgressEvery < 0 || c.SlotWait < 0 || c.SpillBytes < 0 {
 		bad("negative durations or sizes")

@@ -108,6 +108,7 @@ func slotName(m *schemas.Migration, side schemas.Side, suffix string) string {
 func postgresConfig(m *schemas.Migration, rules *schemas.Rules, side schemas.Side, dsn, suffix string, l *slog.Logger) postgres.Config {
 	return postgres.Config{Side: side, Source: sourceName(m, side), DSN: dsn, Slot: slotName(m, side, suffix),
 		Publication: slotName(m, side, ""), Rules: rules, Repairs: repaired(rules, side), Logger: l,
+		Streaming: postgres.Streaming(m.Store(side).Streaming),
 		SpillDir: filepath.Join(m.DataDir, "spill", slotName(m, side, suffix))}
 }
 
