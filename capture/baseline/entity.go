@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -242,9 +243,11 @@ func (x *reading) save(ctx context.Context) error {
 		x.mu.Lock()
 		now := x.durable
 		x.mu.Unlock()
+		crash.Site("capture.baseline.durable")
 		if err := x.runner.state.set(x.table.Entity.Name, now); err != nil {
 			return err
 		}
+		crash.Site("capture.baseline.remembered")
 		x.runner.tell(x.table.Entity, func(p *progress) { p.after = now.After })
 		if now.Done {
 			return nil

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/internal/crash"
 )
 
 // leaseOrdinals is how many ordinals are reserved in the state file at once: a
@@ -74,6 +75,7 @@ func (s *State) Reserve(n int) (uint32, error) {
 			s.now.Ordinals = was
 			return 0, err
 		}
+		crash.Site("capture.baseline.ordinals_reserved")
 	}
 	s.next = first + uint64(n)
 	return uint32(first), nil

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -206,6 +207,7 @@ func (w *Window) Fill(r *Rows) error {
 	}
 	w.stale = nil
 	w.all.wake()
+	crash.Site("capture.baseline.chunk_read")
 	return nil
 }
 
@@ -375,6 +377,7 @@ func (w *Window) hand(ctx context.Context, at Place, to Sink) error {
 			return fmt.Errorf("hand over a row that was read, at %s: %w", pos, err)
 		}
 	}
+	crash.Site("capture.baseline.rows_handed_over")
 	if w.chunk.Handed != nil {
 		covered, durable := w.chunk.Handed()
 		for _, c := range covered {
@@ -383,6 +386,7 @@ func (w *Window) hand(ctx context.Context, at Place, to Sink) error {
 				return fmt.Errorf("hand over a covered range at %s: %w", pos, err)
 			}
 		}
+		crash.Site("capture.baseline.range_covered")
 		if durable != nil {
 			to.Durable(durable)
 		}

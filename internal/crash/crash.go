@@ -38,6 +38,13 @@ var Sites = map[string]string{
 	"capture.state_file_before_confirm": "the source keeps more of its log than it has to",
 	"capture.stop_before_flush":         "what was not acknowledged comes again",
 
+	"capture.baseline.ordinals_reserved": "reserved, and never used: they are left out",
+	"capture.baseline.chunk_read":        "read, not handed over: the chunk is read again",
+	"capture.baseline.rows_handed_over":  "written, perhaps, and not said to be covered: the chunk is read again, at a later position",
+	"capture.baseline.range_covered":     "said to be covered, and not remembered: the chunk is read again, at a later position",
+	"capture.baseline.durable":           "durable, and not remembered: the same",
+	"capture.baseline.remembered":        "what is read and durable is not read again",
+
 	"stream.acked_out_of_order": "a later record is durable, an earlier one perhaps not: nothing after the earlier one is confirmed",
 
 	"capture.mysql.in_transaction": "rows of a transaction whose outcome was not read: the transaction comes again whole",

@@ -11,9 +11,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/capture/baseline"
 	"github.com/trueup-io/trueup/capture/mysql"
 	"github.com/trueup-io/trueup/capture/postgres"
 	"github.com/trueup-io/trueup/internal/crash"
@@ -31,6 +33,7 @@ type spec struct {
 	State     string        // path of the state file
 	Spill     string        // directory in which large transactions wait
 	Until     string        // the position at which to end; "": go on until killed
+	Baseline  string        // path of a baseline's state file: what tables hold is read too, and to the end; "": it is not
 	Pause     time.Duration // between changes, so that a moment's workload has many progress records
 }
 
@@ -84,7 +87,21 @@ func run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go s.endAt(ctx, runner, cancel)
+	var rows *baseline.Runner
+	if s.Baseline != "" {
+		rows, err = baseline.New(baseline.Config{Side: schemas.Legacy, Source: sourceName, Epoch: 1, Rules: rules, Store: src.Baseline(),
+			StatePath: s.Baseline, Parallel: 2, ChunkRows: chunkRows, Log: logger})
+		if err != nil {
+			return err
+		}
+		var names []string
+		for _, e := range rules.Entities() {
+			names = append(names, e.Name)
+		}
+		rows.Want(names)
+		go func() { _ = rows.Run(ctx) }() // it ends only with its context
+	}
+	go s.endAt(ctx, runner, rows, cancel)
 	return runner.Run(ctx, src, start)
 }
 
@@ -108,14 +125,18 @@ func (s *spec) source(rules *schemas.Rules, logger *slog.Logger) (paced, error) 
 	return paced{postgres.New(cfg), s.Pause}, nil
 }
 
-// endAt stops the capture once everything up to the position is durable.
-func (s *spec) endAt(ctx context.Context, runner *capture.Runner, stop func()) {
+// chunkRows makes a small table have many chunks.
+const chunkRows = 40
+
+// endAt stops the capture once everything up to the position is durable, and
+// what is to be read, where rows is not nil, is.
+func (s *spec) endAt(ctx context.Context, runner *capture.Runner, rows *baseline.Runner, stop func()) {
 	if s.Until == "" {
 		return
 	}
 	look := time.NewTicker(2 * time.Millisecond)
 	defer look.Stop()
-	for runner.Status().AckedPos < s.Until {
+	for runner.Status().AckedPos < s.Until || rows != nil && !covered(rows) {
 		select {
 		case <-ctx.Done():
 			return
@@ -125,16 +146,44 @@ func (s *spec) endAt(ctx context.Context, runner *capture.Runner, stop func()) {
 	stop()
 }
 
+func covered(rows *baseline.Runner) bool {
+	return !slices.ContainsFunc(rows.Status(), func(s baseline.EntityStatus) bool { return !s.Covered })
+}
+
+// readable is a source of which the rows can be read that were there before.
+type readable interface {
+	capture.Source
+	Baseline() baseline.Store
+}
+
 // paced is a source that takes its time.
 type paced struct {
-	capture.Source
+	readable
 	pause time.Duration
 }
 
 // Run implements capture.Source.
 func (p paced) Run(ctx context.Context, start capture.Start, epoch uint32, sink capture.Sink, acked func() (capture.Resume, bool)) error {
-	return p.Source.Run(ctx, start, epoch, slow{sink, p.pause}, acked)
+	to := slow{sink, p.pause}
+	if rows, ok := sink.(baseline.Sink); ok {
+		return p.readable.Run(ctx, start, epoch, slowRows{to, rows}, acked)
+	}
+	return p.readable.Run(ctx, start, epoch, to, acked)
 }
+
+// slowRows passes on what only a baseline says.
+type slowRows struct {
+	slow
+	rows baseline.Sink
+}
+
+// Covered implements baseline.Sink.
+func (s slowRows) Covered(ctx context.Context, c *schemas.Covered) error {
+	return s.rows.Covered(ctx, c)
+}
+
+// Durable implements baseline.Sink.
+func (s slowRows) Durable(fn func()) { s.rows.Durable(fn) }
 
 type slow struct {
 	capture.Sink
