@@ -109,7 +109,7 @@ func postgresConfig(m *schemas.Migration, rules *schemas.Rules, side schemas.Sid
 	return postgres.Config{Side: side, Source: sourceName(m, side), DSN: dsn, Slot: slotName(m, side, suffix),
 		Publication: slotName(m, side, ""), Rules: rules, Repairs: repaired(rules, side), Logger: l,
 		Streaming: postgres.Streaming(m.Store(side).Streaming),
-		SpillDir: filepath.Join(m.DataDir, "spill", slotName(m, side, suffix))}
+		SpillDir:  filepath.Join(m.DataDir, "spill", slotName(m, side, suffix))}
 }
 
 func mysqlConfig(m *schemas.Migration, rules *schemas.Rules, side schemas.Side, dsn, suffix string, l *slog.Logger) mysql.Config {
