@@ -21,6 +21,7 @@ func newAudit() *cobra.Command {
 		migration   string
 		from, to    string
 		state       string
+		report      string
 		json        bool
 	}
 	cmd := &cobra.Command{
@@ -49,6 +50,10 @@ would have changed: divergences gone, new, and changed. Authority and settle
 window are the log's own where both files agree, and the other file's where they
 do not.
 
+With --report a report is written that can be handed on: what was read and by
+which rules, what was found, as JSON and as a page, both signed with the key in
+dataDir/audit.key. "trueup audit verify" checks one.
+
 The exit code is 1 if keys diverge, or if something was published that was not
 found, or the other way round. With other rules it is that of their verdicts.`,
 		Args: cobra.NoArgs,
@@ -60,22 +65,26 @@ found, or the other way round. With other rules it is that of their verdicts.`,
 				if o.rules == "" {
 					return errors.New("audit: --file needs --rules: the migration.yaml whose entities the log is judged by")
 				}
-				if o.from != "" || o.to != "" || o.state != "" {
-					return errors.New("audit: --from, --to and --state go with -f: a file is replayed whole")
+				if o.from != "" || o.to != "" || o.state != "" || o.report != "" {
+					return errors.New("audit: --from, --to, --state and --report go with -f: a file is replayed whole")
 				}
 				if o.whatIf != "" {
 					return whatIfFile(cmd, o.file, o.rules, o.whatIf, o.json)
 				}
 				return auditFile(cmd, o.file, o.rules, o.json)
 			case o.migration != "":
+				if o.report != "" && cmp.Or(o.rules, o.whatIf) != "" {
+					return errors.New("audit: --report is of the rules that are in force: leave --rules and --what-if out")
+				}
 				if o.rules != "" && o.whatIf != "" {
 					return errors.New("audit: with -f, --rules and --what-if are the same: name other rules once")
 				}
-				return auditTopic(cmd, topicAudit{migration: o.migration, other: cmp.Or(o.rules, o.whatIf), from: o.from, to: o.to, state: o.state, json: o.json})
+				return auditTopic(cmd, topicAudit{migration: o.migration, other: cmp.Or(o.rules, o.whatIf), from: o.from, to: o.to, state: o.state, report: o.report, json: o.json})
 			}
 			return errors.New("audit: name a log: --file log.jsonl --rules migration.yaml, or -f migration.yaml")
 		},
 	}
+	cmd.AddCommand(newAuditVerify())
 	f := cmd.Flags()
 	f.StringVar(&o.file, "file", "", "replay this file of JSON Lines; - is standard input")
 	f.StringVar(&o.rules, "rules", "", "judge by the entities of this migration.yaml; with -f: say what it would change")
@@ -84,6 +93,7 @@ found, or the other way round. With other rules it is that of their verdicts.`,
 	f.StringVar(&o.from, "from", "", "compare verdicts from this offset, time, or so long ago (2h)")
 	f.StringVar(&o.to, "to", "", "compare verdicts up to this offset, time, or so long ago")
 	f.StringVar(&o.state, "state", "", "keep what the audit knows in this directory (dataDir/audit)")
+	f.StringVar(&o.report, "report", "", "write a signed report, as JSON and as a page, into this directory")
 	f.BoolVar(&o.json, "json", false, "print JSON Lines")
 	return cmd
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trueup-io/trueup/reconcile/audit"
+	"github.com/trueup-io/trueup/reconcile/audit/report"
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/stream"
 )
@@ -22,6 +23,7 @@ import (
 type topicAudit struct {
 	migration, from, to, state string
 	other                      string // a file of other rules; empty: the verdicts are compared with what was published
+	report                     string // directory to write a signed report to; empty: none
 	json                       bool
 }
 
@@ -63,6 +65,12 @@ func auditTopic(cmd *cobra.Command, o topicAudit) error {
 		a, err := judgeTopic(cmd, cfg)
 		if err != nil {
 			return err
+		}
+		if o.report != "" {
+			about := report.About{Rules: rules, Owner: m.Owner, LogID: cfg.LogID, Changes: cfg.Topics.Changes, Program: "trueup " + version, MadeAt: time.Now()}
+			if err := writeReport(cmd.ErrOrStderr(), a, about, o.report, filepath.Join(m.DataDir, "audit.key")); err != nil {
+				return errors.Join(err, a.Close())
+			}
 		}
 		return errors.Join(printAudit(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr(), a, o.json), a.Close())
 	})
