@@ -380,7 +380,7 @@ func (r *Runner) Change(ctx context.Context, c *schemas.Change) error {
 	value := r.encode(&rec)
 	if len(value) > r.maxValue {
 		r.cfg.Log.Warn("row is too large for the log; only its digest goes there", "stage", "capture",
-			"side", r.cfg.Side.String(), "entity", c.Entity, "key", c.Key, "pos", c.Pos, "bytes", len(value), "limit", r.maxValue)
+			"side", r.cfg.Side.String(), "entity", c.Entity, "key", r.cfg.Rules.HideKey(e, c.Key), "pos", c.Pos, "bytes", len(value), "limit", r.maxValue)
 		small := digestOnly(c)
 		value = r.encode(&schemas.Record{Change: &small})
 	}
@@ -470,8 +470,9 @@ func (r *Runner) Quarantine(ctx context.Context, q *schemas.Quarantine) error {
 	if err := r.producer.Append(ctx, rec); err != nil {
 		return err
 	}
-	refused := Refused{Entity: q.Entity, Key: q.Key, Pos: q.Pos, Ordinal: q.Ordinal, Digest: hex.EncodeToString(q.Digest[:]), Reason: q.Reason}
-	r.cfg.Log.Error("event quarantined", "stage", "capture", "side", r.cfg.Side.String(), "entity", q.Entity, "key", q.Key,
+	refused := Refused{Entity: q.Entity, Key: r.cfg.Rules.HideKey(e, q.Key), Pos: q.Pos, Ordinal: q.Ordinal,
+		Digest: r.cfg.Rules.HideID(q.Entity, hex.EncodeToString(q.Digest[:])), Reason: q.Reason}
+	r.cfg.Log.Error("event quarantined", "stage", "capture", "side", r.cfg.Side.String(), "entity", q.Entity, "key", refused.Key,
 		"pos", q.Pos, "ordinal", q.Ordinal, "digest", refused.Digest, "err", q.Reason)
 	r.troubles = r.troubles.withRefused(refused)
 	r.showTroubles(r.troubles)

@@ -53,11 +53,20 @@ type book struct {
 // id, and it lives until it is published.
 type entry struct {
 	c       schemas.Compensation
+	said    *schemas.Compensation // what is published of c; nil: c itself, nothing of it is sensitive
 	refusal *schemas.Outcome
 	key     string
 	state   state
 	tries   int    // after foreign keys, by the clock
 	revoked string // why it may not be written any more, if the ledger does not have it
+}
+
+// published is what stands on the topic, or will.
+func (en *entry) published() *schemas.Compensation {
+	if en.said != nil {
+		return en.said
+	}
+	return &en.c
 }
 
 // older says that an event is newer than the one that the entry answers. Events
@@ -158,50 +167,52 @@ func (b *book) divergence(d *schemas.Divergence, partition int32, offset int64) 
 
 // answer plans for an event.
 func (b *book) answer(d *schemas.Divergence, key string) (out []schemas.Event) {
-	c, out, err := b.plan(d)
+	c, said, out, err := b.plan(d)
 	if err != nil {
 		refusal := Refusal(d, err.Error())
 		if _, done := b.final.get(refusal.CompensationID); !done {
-			en := b.add(schemas.Compensation{DivergenceID: d.ID, Sequence: d.Sequence, CreatedAt: d.At}, key)
+			en := b.add(schemas.Compensation{DivergenceID: d.ID, Sequence: d.Sequence, CreatedAt: d.At}, nil, key)
 			en.refusal = &refusal
 		}
 		return out
 	}
 	if _, done := b.final.get(c.ID); !done {
-		b.add(c, key)
+		b.add(c, said, key)
 	}
 	return out
 }
 
 // plan is Plan with what the book knows, and the breakers that it opens.
-func (b *book) plan(d *schemas.Divergence) (c schemas.Compensation, out []schemas.Event, err error) {
+func (b *book) plan(d *schemas.Divergence) (c schemas.Compensation, said *schemas.Compensation, out []schemas.Event, err error) {
 	e, ok := b.rules.Entity(d.Entity)
 	if !ok {
-		return c, nil, fmt.Errorf("the rules in force have no entity %q", d.Entity)
+		return c, nil, nil, fmt.Errorf("the rules in force have no entity %q", d.Entity)
 	}
 	rule, _ := e.Compensate.Choose(d.Verdict, b.rules.Stage, d.At.Sub(d.Since))
 	b.hits[ruleKey(e.Name, rule)]++
-	c, err = Plan(*d, e, rule, b.rules.Stage)
+	if c, err = Plan(*d, e, rule, b.rules.Stage); err == nil {
+		said, err = hide(b.rules, &c)
+	}
 	var no *NotPlannable
 	switch {
 	case errors.As(err, &no):
-		return c, nil, errors.New(no.Reason)
+		return c, nil, nil, errors.New(no.Reason)
 	case err != nil:
-		return c, nil, err
+		return c, nil, nil, err
 	case len(schemas.AppendCompensationJSON(nil, &c)) > b.limit:
-		return c, nil, fmt.Errorf("with its rows it is larger than the %d bytes that the topic takes", b.limit)
+		return c, nil, nil, fmt.Errorf("with its rows it is larger than the %d bytes that the topic takes", b.limit)
 	}
 	if err := b.repeated(d, &c); err != nil {
 		key := keyOf(d.Entity, d.Key)
 		if b.written[d.ID].times >= writesMax { // this key's trouble, not the rule's
-			return c, b.trip(keyBreaker(breakerFlips, c.Entity, key), "%s %s: %v", d.Entity, strings.Join(d.Key, "/"), err), err
+			return c, nil, b.trip(keyBreaker(breakerFlips, c.Entity, key), "%s %s: %v", d.Entity, strings.Join(d.Key, "/"), err), err
 		}
 		if _, said := b.breakers[ruleBreaker(breakerOtherImage, &c)]; said {
-			return c, nil, err
+			return c, nil, nil, err
 		}
-		return c, b.trip(ruleBreaker(breakerNotConverged, &c), "%s %s: %v", d.Entity, strings.Join(d.Key, "/"), err), err
+		return c, nil, b.trip(ruleBreaker(breakerNotConverged, &c), "%s %s: %v", d.Entity, strings.Join(d.Key, "/"), err), err
 	}
-	return c, b.flipped(&c, keyOf(d.Entity, d.Key)), nil
+	return c, said, b.flipped(&c, keyOf(d.Entity, d.Key)), nil
 }
 
 // ruleKey names a rule among those of all entities, in the version that it has.
@@ -224,8 +235,8 @@ func (b *book) flush() []schemas.Event {
 			out = append(out, b.say(*en.refusal)...)
 			continue
 		}
-		b.key.Sign(&en.c)
-		out = append(out, schemas.Event{Compensation: &en.c})
+		b.key.Sign(en.published())
+		out = append(out, schemas.Event{Compensation: en.published()})
 		switch en.c.Mode {
 		case ModeApply:
 			if left := b.toApprove(&en.c); left > 0 {
@@ -247,8 +258,8 @@ func (b *book) flush() []schemas.Event {
 }
 
 // add makes c the live compensation of its key.
-func (b *book) add(c schemas.Compensation, key string) *entry {
-	en := &entry{c: c, key: key}
+func (b *book) add(c schemas.Compensation, said *schemas.Compensation, key string) *entry {
+	en := &entry{c: c, said: said, key: key}
 	b.live[key] = en
 	if c.ID != "" {
 		b.byID[c.ID] = en

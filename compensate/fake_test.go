@@ -22,6 +22,8 @@ type world struct {
 	rows   map[string]string    // the follower's: entity/key to value
 	ledger map[string]string
 	echoes map[string]*schemas.Change // the changes that writes made, by compensation
+	// changes are those that hidden values are read from.
+	changes map[schemas.RowPlace]*schemas.Change
 	// effects counts the writes of each compensation.
 	effects map[string]int
 	writes  []string // compensations in the order in which they were begun
@@ -132,10 +134,16 @@ func (l fakeLog) ID() string   { return "fake" }
 func (l fakeLog) Limit() int   { return 1 << 20 }
 func (l fakeLog) Close() error { return nil }
 
-func (l fakeLog) Echo(_ context.Context, c *schemas.Compensation) (*schemas.Change, error) {
+func (l fakeLog) Echo(_ context.Context, c *schemas.Compensation) (*schemas.Change, schemas.RowPlace, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.echoes[c.ID], l.step()
+	return l.echoes[c.ID], schemas.RowPlace{}, l.step()
+}
+
+func (l fakeLog) Change(_ context.Context, at schemas.RowPlace) (*schemas.Change, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.changes[at], l.step()
 }
 
 func (l fakeLog) Bounds(_ context.Context, t Topic) (first, end []int64, err error) {

@@ -570,7 +570,7 @@ func TestBadInput27_Forged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := r.warranted(&spoiled); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := r.warranted(&entry{c: spoiled}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
@@ -580,7 +580,7 @@ func TestBadInput27_Forged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.warranted(&good); err != nil {
+	if err := r.warranted(&entry{c: good}); err != nil {
 		t.Errorf("a genuine one: %v", err)
 	}
 	read, err := schemas.ParseCompensationJSON(schemas.AppendCompensationJSON(nil, &good))

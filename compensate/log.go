@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/stream"
@@ -34,8 +33,11 @@ type Log interface {
 	// Publish writes compensations, outcomes and breakers' decisions, each to its topic, and returns when all are durable. After an error
 	// some may be in the log.
 	Publish(ctx context.Context, events []schemas.Event) error
-	// Echo returns the change that a compensation's write made, as capture put it into the log; nil if it is not there.
-	Echo(ctx context.Context, c *schemas.Compensation) (*schemas.Change, error)
+	// Change returns the change that stands at a place of the changes topic; nil if there is none any more.
+	Change(ctx context.Context, at schemas.RowPlace) (*schemas.Change, error)
+	// Echo returns the change that a compensation's write made, as capture put it into the log, and where it stands; nil if it
+	// is not there.
+	Echo(ctx context.Context, c *schemas.Compensation) (*schemas.Change, schemas.RowPlace, error)
 	Close() error
 }
 
@@ -115,40 +117,57 @@ func (l *StreamLog) Tail(ctx context.Context, t Topic, from []int64, fn func(Rec
 	return l.log.Tail(ctx, l.name(t), at, func(r stream.Record) error { return fn(recordOf(&r)) })
 }
 
+// Change is Log's.
+func (l *StreamLog) Change(ctx context.Context, at schemas.RowPlace) (found *schemas.Change, err error) {
+	_, err = l.log.Read(ctx, l.log.Topics().Changes, at.Partition, at.Offset, at.Offset+1, func(r stream.Record) error {
+		if rec, err := schemas.UnmarshalRecord(r.Value); err == nil { // what cannot be read is as if it were gone
+			found = rec.Change
+		}
+		return nil
+	})
+	if errors.Is(err, stream.ErrRetention) {
+		return nil, nil
+	}
+	return found, err
+}
+
 // Echo is Log's. It reads the partition of the key from where it begins, which a
 // person who takes something back can wait for.
-func (l *StreamLog) Echo(ctx context.Context, c *schemas.Compensation) (found *schemas.Change, err error) {
+func (l *StreamLog) Echo(ctx context.Context, c *schemas.Compensation) (found *schemas.Change, at schemas.RowPlace, err error) {
 	e, ok := l.rules.Entity(c.Entity)
 	if !ok {
-		return nil, fmt.Errorf("the rules in force have no entity %q", c.Entity)
+		return nil, at, fmt.Errorf("the rules in force have no entity %q", c.Entity)
 	}
 	changes := l.log.Topics().Changes
 	info, _ := l.log.Topic(changes)
 	p := stream.Partition(e.PartitionKey(c.Key), info.Partitions)
+	if len(c.Rows) > 0 {
+		p = c.Rows[0].Partition // the key may be hidden
+	}
 	first, err := l.log.StartOffsets(ctx, changes)
 	if err != nil {
-		return nil, err
+		return nil, at, err
 	}
 	end, err := l.log.EndOffsets(ctx, changes)
 	if err != nil {
-		return nil, err
+		return nil, at, err
 	}
 	_, err = l.log.Read(ctx, changes, p, first[p], end[p], func(r stream.Record) error {
-		if rec, err := schemas.UnmarshalRecord(r.Value); err == nil && rec.Change != nil && isEcho(rec.Change, c) {
-			found = rec.Change
+		if rec, err := schemas.UnmarshalRecord(r.Value); err == nil && rec.Change != nil && isEcho(rec.Change, c, e) {
+			found, at = rec.Change, schemas.RowPlace{Side: c.Side, Partition: p, Offset: r.Offset}
 			return errFound
 		}
 		return nil
 	})
 	if found != nil {
-		return found, nil
+		return found, at, nil
 	}
-	return nil, err
+	return nil, at, err
 }
 
 // isEcho says whether a change is of the row that c wrote, in c's transaction.
-func isEcho(change *schemas.Change, c *schemas.Compensation) bool {
-	return change.Tag.CompensationID == c.ID && change.Side == c.Side && change.Entity == c.Entity && slices.Equal(change.Key, c.Key)
+func isEcho(change *schemas.Change, c *schemas.Compensation, e *schemas.Entity) bool {
+	return change.Tag.CompensationID == c.ID && change.Side == c.Side && change.Entity == c.Entity && e.SameKey(change.Key, c.Key)
 }
 
 func recordOf(r *stream.Record) Record {

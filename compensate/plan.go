@@ -66,6 +66,7 @@ func Plan(d schemas.Divergence, e *schemas.Entity, r *schemas.CompensateRule, st
 		Sources:      w.sources,
 		Rules:        d.Rules,
 		CreatedAt:    d.At,
+		Rows:         places(&d),
 	}
 	if of := p.of(w.side.Other()); of != nil {
 		c.DerivedOf = of.EventID
@@ -121,6 +122,8 @@ func sound(v *schemas.Evidence, side schemas.Side) error {
 	}
 	absent := v.Op == schemas.OpDelete || v.Op == schemas.OpTruncate
 	switch {
+	case masked(v.Row):
+		return not("the values of the %s row that are hidden here are not in the log any more", side)
 	case v.Side != side:
 		return not("the evidence of the %s is of the %s", side, v.Side)
 	case absent != (v.Row == nil):
@@ -221,7 +224,7 @@ func values(v *schemas.Evidence, d *schemas.Divergence, e *schemas.Entity) (map[
 	switch {
 	case err != nil:
 		return nil, not("%v", err)
-	case !slices.Equal(key, d.Key):
+	case !e.SameKey(key, d.Key):
 		return nil, not("the %s row has another key", v.Side)
 	}
 	read := e.Values(v.Side, v.Row)

@@ -48,6 +48,9 @@ func modesOf(rules *schemas.Rules) map[string]string {
 				modes[e.Name] += "," + rules.Stage
 			}
 		}
+		if e.Sensitive() { // what was published with other values hidden is answered anew
+			modes[e.Name] += "/" + rules.Hiding()
+		}
 	}
 	return modes
 }

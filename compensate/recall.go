@@ -12,6 +12,8 @@ import (
 // no outcome is live again; what may have been written is doubted.
 type recall struct {
 	book *book
+	// reveal returns a compensation as it is written.
+	reveal func(*schemas.Compensation) (schemas.Compensation, error)
 
 	results   map[string]schemas.Outcome // the final one of each compensation
 	proposed  map[string]bool            // said to be proposed
@@ -23,8 +25,8 @@ type recall struct {
 	pause     schemas.Decision // the latest pause or resume
 }
 
-func newRecall(b *book) *recall {
-	return &recall{book: b, results: make(map[string]schemas.Outcome), proposed: make(map[string]bool), approved: make(map[string]bool), undone: make(map[string]bool)}
+func newRecall(b *book, reveal func(*schemas.Compensation) (schemas.Compensation, error)) *recall {
+	return &recall{book: b, reveal: reveal, results: make(map[string]schemas.Outcome), proposed: make(map[string]bool), approved: make(map[string]bool), undone: make(map[string]bool)}
 }
 
 // outcome takes one of the outcomes' topic.
@@ -45,7 +47,7 @@ func (r *recall) outcome(o *schemas.Outcome) {
 
 // compensation takes one of the compensations' topic that is genuine, after all
 // outcomes.
-func (r *recall) compensation(c *schemas.Compensation) {
+func (r *recall) compensation(c *schemas.Compensation) error {
 	if c.Undoes != "" {
 		r.undone[c.Undoes] = true
 	}
@@ -54,11 +56,16 @@ func (r *recall) compensation(c *schemas.Compensation) {
 	case result == schemas.Confirmed:
 		r.book.spent(c, o.At)
 	case result == schemas.Applied || result == schemas.AlreadyApplied:
-		r.book.wrote(c)
+		bare, err := r.reveal(c)
+		if err != nil {
+			return err
+		}
+		r.book.wrote(&bare)
 		r.book.spent(c, o.At)
 	case !done && c.Mode != ModeReport:
 		r.order = append(r.order, *c)
 	}
+	return nil
 }
 
 // decision takes one of the compensations' topic.
@@ -77,10 +84,14 @@ func (r *recall) decision(d *schemas.Decision) {
 }
 
 // finish makes the book whole and returns what had been left unsaid.
-func (r *recall) finish() []schemas.Event {
+func (r *recall) finish() ([]schemas.Event, error) {
 	var out []schemas.Event
 	for _, c := range r.order {
-		out = append(out, r.revive(c)...)
+		said, err := r.revive(c)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, said...)
 	}
 	slices.SortStableFunc(r.decisions, func(x, y schemas.Decision) int { return int(x.At - y.At) })
 	for i := range r.decisions {
@@ -90,7 +101,7 @@ func (r *recall) finish() []schemas.Event {
 		}
 	}
 	r.book.paused = r.pause.Action == schemas.Pause
-	return out
+	return out, nil
 }
 
 // unheard are the undos that were asked for and never answered.
@@ -99,29 +110,37 @@ func (r *recall) unheard() []schemas.Decision {
 }
 
 // revive makes c live again.
-func (r *recall) revive(c schemas.Compensation) []schemas.Event {
+func (r *recall) revive(c schemas.Compensation) ([]schemas.Event, error) {
 	b := r.book
 	key := keyOf(c.Entity, c.Key)
 	var out []schemas.Event
 	if old := b.live[key]; old != nil {
 		if old.c.ID == c.ID {
-			return nil // published twice
+			return nil, nil // published twice
 		}
 		// The one after it was published, so it was superseded, and cannot have been written.
 		b.drop(old)
 		out = b.say(Conclude(&old.c, schemas.Superseded, "compensation "+c.ID+" came after it"))
 	}
-	en := b.add(c, key)
+	bare, err := r.reveal(&c)
+	if err != nil {
+		return nil, err
+	}
+	var said *schemas.Compensation
+	if e, ok := b.rules.Entity(c.Entity); ok && e.Sensitive() {
+		said = &c
+	}
+	en := b.add(bare, said, key)
 	en.state, en.revoked = waiting, b.revoked(&c)
 	switch {
 	case c.Mode == ModeApply && !r.proposed[c.ID], r.approved[c.ID]:
 		en.state = doubted
 	case en.revoked != "":
-		return append(out, b.outcome(en, Conclude(&c, schemas.Refused, en.revoked))...)
+		return append(out, b.outcome(en, Conclude(&c, schemas.Refused, en.revoked))...), nil
 	case !r.proposed[c.ID]:
 		out = append(out, b.say(Conclude(&c, schemas.Proposed, ""))...)
 	}
-	return out
+	return out, nil
 }
 
 // revoked says why what was planned once would not be planned today (bad input 26:

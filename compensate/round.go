@@ -48,7 +48,11 @@ func (r *Runner) take(ctx context.Context) (said []schemas.Event, err error) {
 		}
 		select { // what has come goes first
 		case rec := <-in:
-			said = append(said, r.divergence(rec)...)
+			events, err := r.divergence(ctx, rec)
+			if err != nil {
+				return said, err
+			}
+			said = append(said, events...)
 			continue
 		case rec := <-r.decisions:
 			said = append(said, r.decision(ctx, rec)...)
@@ -57,7 +61,11 @@ func (r *Runner) take(ctx context.Context) (said []schemas.Event, err error) {
 		}
 		select {
 		case rec := <-in:
-			said = append(said, r.divergence(rec)...)
+			events, err := r.divergence(ctx, rec)
+			if err != nil {
+				return said, err
+			}
+			said = append(said, events...)
 		case rec := <-r.decisions:
 			said = append(said, r.decision(ctx, rec)...)
 		case <-r.tick:
@@ -81,18 +89,23 @@ func (r *Runner) answer(ctx context.Context, said []schemas.Event) error {
 }
 
 // divergence takes one record of the divergences topic.
-func (r *Runner) divergence(rec Record) []schemas.Event {
-	r.pos.Divergences[rec.Partition] = rec.Offset + 1
-	r.pos.changed = true
+func (r *Runner) divergence(ctx context.Context, rec Record) ([]schemas.Event, error) {
 	switch {
 	case rec.Err != nil:
 		r.quarantine("divergences", rec, rec.Err)
-		return nil
 	case rec.Event.Divergence == nil:
 		r.quarantine("divergences", rec, errors.New("not a divergence"))
-		return nil
+	default:
+		if err := r.reveal(ctx, rec.Event.Divergence); err != nil {
+			return nil, err
+		}
 	}
-	return r.book.divergence(rec.Event.Divergence, rec.Partition, rec.Offset)
+	r.pos.Divergences[rec.Partition] = rec.Offset + 1
+	r.pos.changed = true
+	if rec.Err != nil || rec.Event.Divergence == nil {
+		return nil, nil
+	}
+	return r.book.divergence(rec.Event.Divergence, rec.Partition, rec.Offset), nil
 }
 
 // decision takes one record of the compensations topic that holds a decision.

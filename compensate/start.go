@@ -65,7 +65,7 @@ func (r *Runner) bounds(ctx context.Context, t Topic, position []int64) (from, t
 
 // recall reads compensations and outcomes from where some of them may matter.
 func (r *Runner) recall(ctx context.Context) error {
-	past := newRecall(r.book)
+	past := newRecall(r.book, func(c *schemas.Compensation) (schemas.Compensation, error) { return r.revealed(ctx, c) })
 	from, to, err := r.bounds(ctx, Outcomes, r.pos.Outcomes)
 	if err != nil {
 		return err
@@ -103,17 +103,19 @@ func (r *Runner) recall(ctx context.Context) error {
 		case rec.Event.Compensation != nil:
 			err := r.genuine(rec.Event.Compensation)
 			if err == nil {
-				past.compensation(rec.Event.Compensation)
-			} else {
-				r.quarantine("compensations", rec, err)
+				return past.compensation(rec.Event.Compensation)
 			}
+			r.quarantine("compensations", rec, err)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	said := past.finish()
+	said, err := past.finish()
+	if err != nil {
+		return err
+	}
 	r.paused.Store(r.book.paused)
 	r.log.Info("compensations recalled", "live", len(r.book.live), "unconfirmed", len(r.book.written), "paused", r.book.paused)
 	for _, d := range past.unheard() {
@@ -135,7 +137,11 @@ func (r *Runner) catchUp(ctx context.Context) error {
 	r.pos.Divergences = append([]int64(nil), from...)
 	var said []schemas.Event
 	err = r.cfg.Log.Read(ctx, Divergences, from, to, func(rec Record) error {
-		said = append(said, r.divergence(rec)...)
+		events, err := r.divergence(ctx, rec)
+		if err != nil {
+			return err
+		}
+		said = append(said, events...)
 		if len(r.book.live) >= r.cfg.MaxLive {
 			return errFull
 		}

@@ -16,6 +16,8 @@ type Table struct {
 	Name    string   //
 	Key     []string // the columns of the entity's key
 	Columns []string // the mapped columns, those of the key included: all that may be written
+	// Sensitive says that the store's own words about a row may not be repeated.
+	Sensitive bool
 }
 
 // Tables is an allow-list.
@@ -31,7 +33,7 @@ func TablesOf(rules *schemas.Rules, side schemas.Side) Tables {
 		if name == (schemas.TableName{}) {
 			continue
 		}
-		t := Table{Entity: e.Name, Schema: name.Schema, Name: name.Name}
+		t := Table{Entity: e.Name, Schema: name.Schema, Name: name.Name, Sensitive: e.Sensitive()}
 		whole := true
 		for i := range e.Fields {
 			f := &e.Fields[i]
@@ -77,6 +79,19 @@ func (ts Tables) Find(schema, name string) (Table, bool) {
 // it may. What it lets pass names only allowed tables and columns, states a whole
 // precondition, and writes nothing that its key does not identify.
 func (ts Tables) Check(side schemas.Side, c *schemas.Compensation) error {
+	for _, row := range []schemas.Row{c.KeyColumns, c.Expect, c.Set, c.Add} {
+		for _, col := range row {
+			if col.Presence == schemas.Masked {
+				return fmt.Errorf("column %q is hidden: its value is not in the log any more", col.Name)
+			}
+		}
+	}
+	return ts.CheckShown(side, c)
+}
+
+// CheckShown is Check for a compensation as it is published, which is shown and
+// never written: of sensitive columns it has digests.
+func (ts Tables) CheckShown(side schemas.Side, c *schemas.Compensation) error {
 	t, ok := ts.Find(c.Schema, c.Table)
 	switch {
 	case !compensationID.MatchString(c.ID):
@@ -124,7 +139,7 @@ func (t *Table) checkRows(c *schemas.Compensation) error {
 		case expected || written:
 			return fmt.Errorf("column %q is added to, and stands in another row as well", col.Name)
 		case col.Presence != schemas.Value || !addend.MatchString(col.Text):
-			return fmt.Errorf("column %q: %.40q cannot be added", col.Name, col.Text)
+			return fmt.Errorf("what is to be added to column %q is no number", col.Name)
 		}
 	}
 	for _, col := range slices.Concat(c.Set, c.Add) {
@@ -145,8 +160,6 @@ func checkRow(row schemas.Row) error {
 		switch {
 		case col.Presence == schemas.Unavailable:
 			return fmt.Errorf("column %q is not available", col.Name)
-		case col.Presence == schemas.Masked:
-			return fmt.Errorf("column %q is masked: its value has to be read from the log first", col.Name)
 		case seen[col.Name]:
 			return fmt.Errorf("column %q stands there twice", col.Name)
 		}
@@ -166,11 +179,11 @@ func (t *Table) checkKey(c *schemas.Compensation) error {
 	}
 	for _, name := range t.Key {
 		key, ok := c.KeyColumns.Get(name)
-		if !ok || key.Presence != schemas.Value {
+		if !ok || key.Presence != schemas.Value && key.Presence != schemas.Masked {
 			return fmt.Errorf("key column %q has no value", name)
 		}
 		if col, ok := row.Get(name); !ok || col != key {
-			return fmt.Errorf("key column %q is %q in the key and another in the row", name, key.Text)
+			return fmt.Errorf("key column %q is one in the key and another in the row", name)
 		}
 	}
 	return nil

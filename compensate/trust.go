@@ -48,9 +48,16 @@ const futureTolerance = 5 * time.Minute
 
 // warranted is what is asked of every compensation right before it is written,
 // whatever was asked before: bad input 27.
-func (r *Runner) warranted(c *schemas.Compensation) error {
+func (r *Runner) warranted(en *entry) error {
+	c := en.published()
 	if err := r.genuine(c); err != nil {
 		return err
+	}
+	if en.said != nil { // what is written is what was signed, and perhaps approved
+		bare := en.c
+		if again, err := hide(r.cfg.Rules, &bare); err != nil || again == nil || again.ID != c.ID {
+			return forged{fmt.Sprintf("what compensation %.64q hides is not what would be written", c.ID)}
+		}
 	}
 	e, ok := r.cfg.Rules.Entity(c.Entity)
 	if !ok {

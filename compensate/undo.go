@@ -89,18 +89,25 @@ func (r *Runner) undo(ctx context.Context, d *schemas.Decision) ([]schemas.Event
 	if !ok {
 		return nil, fmt.Errorf("table %s.%s is not mapped any more", c.Schema, c.Table)
 	}
-	echo, err := r.cfg.Log.Echo(ctx, c)
+	echo, place, err := r.cfg.Log.Echo(ctx, c)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("look for the echo of %s: %w", c.ID, err)
 	case echo == nil:
 		return nil, fmt.Errorf("the echo of %s is not in the log: it has not come yet, or the log no longer has it", c.ID)
 	}
-	inverse, err := Invert(c, echo, t)
+	bare, err := r.revealed(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	inverse, err := Invert(&bare, echo, t)
 	if err != nil {
 		return nil, err
 	}
 	inverse.CreatedAt = d.At
+	if inverse.Rows != nil {
+		inverse.Rows = append(slices.Clone(inverse.Rows), place)
+	}
 	return r.book.undo(inverse, d)
 }
 
@@ -133,6 +140,10 @@ func (r *Runner) find(ctx context.Context, id string) (found *schemas.Compensati
 // what was taken back would be planned again at once.
 func (b *book) undo(inverse schemas.Compensation, d *schemas.Decision) ([]schemas.Event, error) {
 	key := keyOf(inverse.Entity, inverse.Key)
+	said, err := hide(b.rules, &inverse)
+	if err != nil {
+		return nil, err
+	}
 	if result, done := b.final.get(inverse.ID); done {
 		return nil, fmt.Errorf("compensation %s was to be taken back before: %s", inverse.Undoes, result)
 	}
@@ -145,11 +156,11 @@ func (b *book) undo(inverse schemas.Compensation, d *schemas.Decision) ([]schema
 		out = b.say(Conclude(&en.c, schemas.Superseded, "an earlier compensation of the row is taken back"))
 	}
 	out = append(out, b.trip(keyBreaker(breakerUndone, inverse.Entity, key), "%s took compensation %s back: %s", d.By, inverse.Undoes, d.Why)...)
-	b.key.Sign(&inverse)
-	en := &entry{c: inverse, key: key}
+	en := &entry{c: inverse, said: said, key: key}
+	b.key.Sign(en.published())
 	b.live[key], b.byID[inverse.ID] = en, en
 	b.enqueue(en)
 	o := Conclude(&en.c, schemas.Approved, d.Why)
 	o.By, o.At = d.By, d.At
-	return append(append(out, schemas.Event{Compensation: &en.c}), b.say(o)...), nil
+	return append(append(out, schemas.Event{Compensation: en.published()}), b.say(o)...), nil
 }

@@ -87,7 +87,7 @@ func (r *Runner) attempt(ctx context.Context, todo []*attempted) {
 					t.out = Conclude(&t.entry.c, schemas.Refused, fmt.Sprintf("nothing is there to write the %s store", t.entry.c.Side))
 					continue
 				}
-				if err := r.warranted(&t.entry.c); err != nil {
+				if err := r.warranted(t.entry); err != nil {
 					t.out = Conclude(&t.entry.c, schemas.Refused, err.Error())
 					continue
 				}

@@ -75,7 +75,7 @@ func (b *book) otherImage(d *schemas.Divergence, _ string) []schemas.Event {
 	wrote, has := e.Values(side, w.last.Set), e.Values(side, v.Row)
 	for _, f := range e.Fields {
 		value, written := wrote[f.Name]
-		if got, there := has[f.Name]; written && (!there || !equalText(got, value)) {
+		if got, there := has[f.Name]; written && (!there && !masked(v.Row) || there && !equalText(got, value)) {
 			return b.trip(ruleBreaker(breakerOtherImage, &w.last),
 				"field %s of %s %s is not what compensation %s wrote, and stands there under its tag", f.Name, d.Entity, strings.Join(d.Key, "/"), w.last.ID)
 		}
@@ -142,8 +142,8 @@ func (b *book) closed(d *schemas.Divergence, key string) []schemas.Event {
 		o.At = d.At
 		if en != nil && en.c.ID == tag {
 			if en.state == fresh {
-				b.key.Sign(&en.c)
-				out = append(out, schemas.Event{Compensation: &en.c})
+				b.key.Sign(en.published())
+				out = append(out, schemas.Event{Compensation: en.published()})
 			}
 			b.drop(en)
 		}

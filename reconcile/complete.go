@@ -12,9 +12,22 @@ type Rows interface {
 	Change(offset int64) (*schemas.Change, error)
 }
 
+// PlacedRows are rows of the changes topic itself, where a reader of the event
+// can find them.
+type PlacedRows interface {
+	Rows
+	Partition() int32
+}
+
 // Complete reads a verdict's evidence back from the log. A version that the
 // log no longer has leaves its evidence nil, as if there had been none: a
 // repair planned from it finds its condition unmet and writes nothing.
+//
+// What is sensitive is hidden behind the rules' mask; then the evidence says
+// where the change stands, if the rows are placed.
+//
+// What is sensitive is hidden behind the rules' mask, and the evidence says where
+// the change stands, if that can be said.
 func Complete(v *Verdict, rules *schemas.Rules, rows Rows) (schemas.Divergence, error) {
 	d := v.Divergence
 	e, ok := rules.Entity(d.Entity)
@@ -22,6 +35,7 @@ func Complete(v *Verdict, rules *schemas.Rules, rows Rows) (schemas.Divergence, 
 		return d, fmt.Errorf("complete divergence %s: entity %q is not in rules %s", d.ID, d.Entity, rules.Version)
 	}
 	follower := d.Side.Other()
+	var known []hidden
 	for _, part := range []struct {
 		ref  Ref
 		to   **schemas.Evidence
@@ -43,6 +57,9 @@ func Complete(v *Verdict, rules *schemas.Rules, rows Rows) (schemas.Divergence, 
 			d.Key = c.Key
 		}
 		*part.to = evidence(c, e, part.full)
+		if e.Sensitive() {
+			known = append(known, hidden{*part.to, c, part.ref.Offset, part.full})
+		}
 	}
 	d.AuthorityAbsent = v.Authority.KnownAbsent
 	var a, f map[string]*string
@@ -56,7 +73,26 @@ func Complete(v *Verdict, rules *schemas.Rules, rows Rows) (schemas.Divergence, 
 	if d.Stage == schemas.Closed {
 		d.Fields = nil
 	}
+	for _, h := range known {
+		h.hide(rules, e, rows)
+	}
+	d.ID, d.Key = rules.DivergenceID(d.Entity, d.ID), rules.HideKey(e, d.Key)
 	return d, nil
+}
+
+// hidden is evidence of an entity with sensitive fields.
+type hidden struct {
+	evidence *schemas.Evidence
+	change   *schemas.Change
+	offset   int64
+	latest   bool
+}
+
+func (h *hidden) hide(rules *schemas.Rules, e *schemas.Entity, rows Rows) {
+	if placed, ok := rows.(PlacedRows); ok && h.latest && h.evidence.Row != nil {
+		h.evidence.Place = &schemas.RowPlace{Side: h.evidence.Side, Partition: placed.Partition(), Offset: h.offset}
+	}
+	rules.HideEvidence(e, h.evidence, h.change)
 }
 
 func evidence(c *schemas.Change, e *schemas.Entity, full bool) *schemas.Evidence {

@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -69,7 +70,10 @@ func (x *policyExpression) decide(e *Entity, d *Divergence, stage string, age ti
 		vars["has_"+v.side.String()], vars[v.side.String()] = values != nil, row
 	}
 	result, _, err := x.program.Eval(vars)
-	if err != nil {
+	switch {
+	case err != nil && e.Sensitive():
+		return "", errors.New("the expression has no value; why would say a sensitive one")
+	case err != nil:
 		return "", fmt.Errorf("the expression has no value: %w", err)
 	}
 	name, ok := result.Value().(string)

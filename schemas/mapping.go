@@ -19,6 +19,7 @@ type Rules struct {
 	entities []*Entity
 	byName   map[string]*Entity
 	byTable  [3]map[TableName]*Entity // by side
+	mask     Mask                     // nil: nobody has the key
 }
 
 // Entities lists the entities in the order of the file.
@@ -78,6 +79,8 @@ type Field struct {
 	Name   string
 	Type   string // as declared: decimal(2)
 	Ignore bool   // compared never
+	// Sensitive values stand in the changes topic and in the stores, and everywhere else as keyed digests.
+	Sensitive bool
 
 	canonical canonType
 	tolerance *tolerance
@@ -149,4 +152,5 @@ func (e *Entity) finish() {
 		}
 	}
 	e.shape = e.shapeOf()
+	e.share()
 }

@@ -39,6 +39,9 @@ func (f *Field) read(side Side, c *rowCursor) reading {
 	if !ok {
 		return reading{missing: true}
 	}
+	if column.Presence == Masked {
+		return reading{presence: Unavailable}
+	}
 	return reading{presence: column.Presence, text: column.Text}
 }
 

@@ -187,6 +187,8 @@ func (r *ruleReader) fieldFor(n *configNode, path, name, policy string) {
 		r.fail(n, path, "%s is a %s, which has no order that both stores agree on", name, f.Type)
 	case policy == PolicyDelta && !f.counts():
 		r.fail(n, path, "%s is a %s: delta needs an integer or a decimal", name, f.Type)
+	case policy == PolicyDelta && f.Sensitive:
+		r.fail(n, path, "%s is sensitive: what is added to it would say how it changes", name)
 	case policy == PolicyDelta && f.Ignore:
 		r.fail(n, path, "%s is ignored: what is not compared is not repaired", name)
 	}

@@ -24,7 +24,7 @@ var typeParameters = map[string][]string{
 }
 
 // fieldKeys lists the keys of a field that every type takes.
-var fieldKeys = []string{"type", "legacy", "target", "ignore"}
+var fieldKeys = []string{"type", "legacy", "target", "ignore", "sensitive"}
 
 // allParameters lists the parameters of all types.
 var allParameters = []string{"scale", "ulps", "relative", "collation", "precision", "rounding", "of"}
@@ -47,6 +47,7 @@ func (f *fieldReader) read(entry configEntry) bool {
 		return false
 	}
 	f.Ignore = f.boolean(n.get("ignore"), f.path+".ignore")
+	f.Sensitive = f.boolean(n.get("sensitive"), f.path+".sensitive")
 	f.declare(n)
 	for _, side := range Sides {
 		f.nodes[side] = n.get(side.String())

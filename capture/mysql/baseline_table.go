@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -85,7 +86,7 @@ func (k valueKind) literal(text string) (string, error) {
 	case k == kindPlain && safe("0123456789abcdefABCDEF:.- "):
 		return "'" + text + "'", nil
 	}
-	return "", fmt.Errorf("key value %q is not of its column's type", text)
+	return "", errors.New("a key's value is not of its column's type")
 }
 
 // rowsTable is how a table's rows are read.

@@ -86,7 +86,7 @@ func (s *stream) define(ctx context.Context, p statement, text string) error {
 	for _, t := range p.tables {
 		for _, e := range s.mapped(t) {
 			name := e.Table(s.source.cfg.Side)
-			s.source.log.Warn("mapped table changes", "table", name.String(), "txn", s.txn.id.String(), "pos", s.txn.pos.String(), "statement", text)
+			s.source.log.Warn("mapped table changes", "table", name.String(), "txn", s.txn.id.String(), "pos", s.txn.pos.String(), "statement", tagOrBegin(text))
 			altered = true
 			if s.run.halted[e.Name] {
 				continue

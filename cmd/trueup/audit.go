@@ -119,6 +119,7 @@ func auditFile(cmd *cobra.Command, file, rulesPath string, asJSON bool) error {
 		return err
 	}
 	for _, a := range r.Alarms {
+		a.Key = rules.HideKeyOf(a.Entity, a.Key)
 		fmt.Fprintln(cmd.ErrOrStderr(), "trueup:", describeAlarm(a))
 	}
 	return verdictStatus(sum)

@@ -34,7 +34,7 @@ func auditTopic(cmd *cobra.Command, o topicAudit) error {
 	if err != nil {
 		return err
 	}
-	rules, err := m.Rules()
+	rules, err := rulesOf(m)
 	if err != nil {
 		return err
 	}
@@ -43,6 +43,7 @@ func auditTopic(cmd *cobra.Command, o topicAudit) error {
 		if other, err = loadRules(o.other); err != nil {
 			return err
 		}
+		other = other.MaskedAs(rules)
 	}
 	cfg := audit.Config{Rules: rules, StateDir: o.state}
 	now := time.Now()

@@ -57,7 +57,7 @@ table cannot be read.`,
 // chosen returns the named entities of the migration, all of them if none is
 // named.
 func chosen(m *schemas.Migration, names []string) ([]string, error) {
-	rules, err := m.Rules()
+	rules, err := rulesOf(m)
 	if err != nil {
 		return nil, err
 	}

@@ -51,7 +51,7 @@ func captureToStdout(cmd *cobra.Command, file string, side schemas.Side, until s
 	if err != nil {
 		return err
 	}
-	rules, err := m.Rules()
+	rules, err := rulesOf(m)
 	if err != nil {
 		return err
 	}

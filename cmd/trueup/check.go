@@ -66,7 +66,7 @@ func checkAll(ctx context.Context, m *schemas.Migration) ([]finding, error) {
 	if err := m.RequireStores(); err != nil {
 		return nil, err
 	}
-	rules, err := m.Rules()
+	rules, err := rulesOf(m)
 	if err != nil {
 		return nil, err
 	}

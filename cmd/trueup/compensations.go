@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os/user"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -105,7 +104,7 @@ func compensationID(ctx context.Context, log *stream.Log, prefix string) (string
 
 // decisionKey is what makes a decision one: who may read it may decide.
 func decisionKey(m *schemas.Migration) (*compensate.Key, error) {
-	path := filepath.Join(m.DataDir, keyName)
+	path := keyPath(m)
 	key, err := compensate.OpenKey(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("decisions are signed with the key of repairs, and %s is not there: decide where \"trueup run\" makes repairs, or copy the file from there", path)

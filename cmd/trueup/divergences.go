@@ -227,6 +227,8 @@ func columnText(c schemas.Column, known bool) string {
 		return "NULL"
 	case c.Presence == schemas.Unavailable:
 		return "(not in the log)"
+	case c.Presence == schemas.Masked:
+		return "masked:" + c.Text
 	}
 	return fmt.Sprintf("%q", c.Text)
 }

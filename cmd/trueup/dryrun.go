@@ -69,7 +69,7 @@ func (r *dryRun) print(ctx context.Context, w io.Writer, c *schemas.Compensation
 
 func (r *dryRun) statement(ctx context.Context, c *schemas.Compensation) (compensate.SQL, error) {
 	if r.rules == nil {
-		rules, err := r.m.Rules()
+		rules, err := rulesOf(r.m)
 		if err != nil {
 			return compensate.SQL{}, err
 		}

@@ -100,6 +100,14 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 	if p.dir, err = datadir.Claim(m.DataDir, m.Name); err != nil {
 		return p, err
 	}
+	if hides(rules) {
+		key, err := compensate.LoadKey(keyPath(m))
+		if err != nil {
+			return p, err
+		}
+		rules = rules.Masked(key.Mask)
+		p.rules = rules
+	}
 	if p.log, err = stream.Open(ctx, logConfig(m, cfg.log)); err != nil {
 		return p, err
 	}

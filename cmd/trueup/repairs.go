@@ -36,7 +36,7 @@ func (p *pipeline) newRepairs(l *slog.Logger) (*compensate.Runner, error) {
 			appliers[side] = a
 		}
 	}
-	key, err := compensate.LoadKey(p.dir.Path(keyName))
+	key, err := compensate.LoadKey(keyPath(m))
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,7 @@ func whatIfFile(cmd *cobra.Command, file, rulesPath, otherPath string, asJSON bo
 		if sides[i].rules, err = loadRules(path); err != nil {
 			return err
 		}
+		sides[i].rules = sides[i].rules.MaskedAs(sides[0].rules)
 		if replays[i], err = replay.New(sides[i].rules); err != nil {
 			return fmt.Errorf("audit: %w", err)
 		}

@@ -53,7 +53,7 @@ func loadRules(path string) (*schemas.Rules, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.Rules()
+	return rulesOf(m)
 }
 
 func logConfig(m *schemas.Migration, l *slog.Logger) stream.Config {

@@ -52,9 +52,18 @@ func (c column) place(name string, value schemas.Column) (string, any, error) {
 	}
 	digits, isHex := strings.CutPrefix(value.Text, `\x`)
 	switch {
+	case value.Presence == schemas.Masked: // of what is only shown
+		place := "?"
+		switch c.family {
+		case binary:
+			place = "UNHEX(?)"
+		case bits:
+			place = "CAST(? AS UNSIGNED)"
+		}
+		return place, "masked:" + value.Text, nil
 	case c.family == binary:
 		if _, err := hex.DecodeString(digits); err != nil || !isHex {
-			return "", nil, compensate.Refuse(`column %q holds bytes, and %.40q is not \x and hexadecimal digits`, name, value.Text)
+			return "", nil, compensate.Refuse(`column %q holds bytes, and what is to be compared or written is not \x and hexadecimal digits`, name)
 		}
 		return "UNHEX(?)", digits, nil
 	case c.family == bits:
@@ -64,7 +73,7 @@ func (c column) place(name string, value schemas.Column) (string, any, error) {
 		}
 		number, err := strconv.ParseUint(digits, base, 64)
 		if err != nil {
-			return "", nil, compensate.Refuse(`column %q holds bits, and %.40q is neither a number nor \x and hexadecimal digits`, name, value.Text)
+			return "", nil, compensate.Refuse(`column %q holds bits, and what is to be compared or written is neither a number nor \x and hexadecimal digits`, name)
 		}
 		return "CAST(? AS UNSIGNED)", strconv.FormatUint(number, 10), nil
 	}

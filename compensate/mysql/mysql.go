@@ -92,6 +92,14 @@ func (a *Applier) Apply(ctx context.Context, c schemas.Compensation) (schemas.Ou
 
 // Try is compensate.Store's.
 func (a *Applier) Try(ctx context.Context, c *schemas.Compensation, attempt string) (compensate.Effect, error) {
+	effect, err := a.try(ctx, c, attempt)
+	if t, _ := a.tables.Find(c.Schema, c.Table); t.Sensitive && number(err) != 0 {
+		err = compensate.Quiet(fmt.Sprintf("error %d", number(err)), err)
+	}
+	return effect, err
+}
+
+func (a *Applier) try(ctx context.Context, c *schemas.Compensation, attempt string) (compensate.Effect, error) {
 	t, known, err := a.table(ctx, c.Schema, c.Table)
 	if err != nil {
 		return 0, err
@@ -118,7 +126,7 @@ func (a *Applier) Try(ctx context.Context, c *schemas.Compensation, attempt stri
 
 // Statement is compensate.Applier's.
 func (a *Applier) Statement(ctx context.Context, c schemas.Compensation) (out compensate.SQL, err error) {
-	if err := a.tables.Check(a.side, &c); err != nil {
+	if err := a.tables.CheckShown(a.side, &c); err != nil {
 		return out, err
 	}
 	t, _, err := a.table(ctx, c.Schema, c.Table)

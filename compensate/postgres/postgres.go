@@ -153,12 +153,15 @@ func (a *Applier) Try(ctx context.Context, c *schemas.Compensation, attempt stri
 		}
 		return err
 	})
+	if t, _ := a.tables.Find(c.Schema, c.Table); t.Sensitive && code(err) != "" {
+		err = compensate.Quiet("SQLSTATE "+code(err), err)
+	}
 	return effect, err
 }
 
 // Statement is compensate.Applier's.
 func (a *Applier) Statement(ctx context.Context, c schemas.Compensation) (out compensate.SQL, err error) {
-	if err := a.tables.Check(a.side, &c); err != nil {
+	if err := a.tables.CheckShown(a.side, &c); err != nil {
 		return out, err
 	}
 	err = a.pool.with(ctx, func(conn *pgconn.PgConn) error {

@@ -164,8 +164,11 @@ func (t *table) whole(c *schemas.Compensation) error {
 
 // text is what is bound for a column: nil for NULL.
 func text(col schemas.Column) []byte {
-	if col.Presence != schemas.Value {
-		return nil
+	switch col.Presence {
+	case schemas.Value:
+		return []byte(col.Text)
+	case schemas.Masked: // of what is only shown
+		return []byte("masked:" + col.Text)
 	}
-	return []byte(col.Text)
+	return nil
 }

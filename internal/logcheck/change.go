@@ -76,7 +76,7 @@ func (c *Checker) late(l *line, where string, ch *schemas.Change) {
 func (c *Checker) affinity(partition int32, where string, ch *schemas.Change) {
 	k := keyOf{ch.Entity, strings.Join(ch.Key, "\x00")}
 	if was, ok := c.keys[k]; ok && was != partition {
-		c.violates("I5", where, "key %q of %s was in partition %d", ch.Key, ch.Entity, was)
+		c.violates("I5", where, "key %q of %s was in partition %d", c.shown(ch), ch.Entity, was)
 	}
 	c.keys[k] = partition
 	if c.rules == nil {
@@ -88,8 +88,16 @@ func (c *Checker) affinity(partition int32, where string, ch *schemas.Change) {
 		return
 	}
 	if want := stream.Partition(e.PartitionKey(ch.Key), c.partitions); want != partition {
-		c.violates("I5", where, "key %q of %s belongs in partition %d", ch.Key, ch.Entity, want)
+		c.violates("I5", where, "key %q of %s belongs in partition %d", c.shown(ch), ch.Entity, want)
 	}
+}
+
+// shown is a change's key as it may be printed.
+func (c *Checker) shown(ch *schemas.Change) []string {
+	if c.rules == nil {
+		return ch.Key
+	}
+	return c.rules.HideKeyOf(ch.Entity, ch.Key)
 }
 
 // digest recomputes what capture computed.

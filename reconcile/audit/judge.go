@@ -19,6 +19,7 @@ const (
 	foundPrefix     = 'F' // opened at, id, sequence: offset of the verdict, then the event as JSON
 	publishedPrefix = 'P' // id, sequence: the event as it was published
 	damagePrefix    = 'D' // one record: the damage found so far, as JSON
+	hidingPrefix    = 'H' // one record: what was hidden in the events found, Rules.Hiding
 	supposedPrefix  = 'S' // one record: what supposed control records said per entity, as JSON
 	seenPrefix      = 'N' // one record: how much the partition has of each epoch of each source, as JSON
 	txnPrefix       = 'T' // source, epoch, position: what the partition has of a transaction that is not whole in it
@@ -49,6 +50,11 @@ type judge struct {
 func (j *judge) open(first, to int64) error {
 	core, err := reconcile.NewCore(reconcile.Config{Rules: j.rules, Recompute: true}, j.state)
 	stale := errors.Is(err, reconcile.ErrForeignState) || err == nil && core.Next() != 0 && (core.Next() < first || core.Next() > to)
+	hidden, _, herr := j.state.Get([]byte{hidingPrefix})
+	if herr != nil {
+		return fmt.Errorf("partition %d: %w", j.number, herr)
+	}
+	stale = stale || string(hidden) != j.rules.Hiding()
 	if stale {
 		if err := j.state.Drop(); err != nil {
 			return err
@@ -59,6 +65,9 @@ func (j *judge) open(first, to int64) error {
 		return fmt.Errorf("partition %d: %w", j.number, err)
 	}
 	j.core = core
+	if hiding := j.rules.Hiding(); stale && hiding != "" {
+		return j.state.Set([]byte{hidingPrefix}, []byte(hiding))
+	}
 	return nil
 }
 
@@ -248,6 +257,9 @@ type rows struct {
 	ctx context.Context
 	j   *judge
 }
+
+// Partition implements reconcile.PlacedRows.
+func (r rows) Partition() int32 { return r.j.number }
 
 // Change implements reconcile.Rows.
 func (r rows) Change(offset int64) (*schemas.Change, error) {

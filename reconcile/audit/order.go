@@ -115,7 +115,7 @@ func (o *order) partition(offset int64, ch *schemas.Change) {
 		return
 	}
 	if want := stream.Partition(e.PartitionKey(ch.Key), o.partitions); want != o.number {
-		o.damaged("I5", offset, "key %q of %s belongs in partition %d", ch.Key, ch.Entity, want)
+		o.damaged("I5", offset, "key %q of %s belongs in partition %d", o.rules.HideKeyOf(ch.Entity, ch.Key), ch.Entity, want)
 	}
 }
 

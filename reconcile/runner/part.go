@@ -64,6 +64,15 @@ func (p *part) learn(ctx context.Context) error {
 	return err
 }
 
+// repeats says whether an event was published already, before the run began.
+func (p *part) repeats(d *schemas.Divergence) bool {
+	if len(p.said) == 0 {
+		return false
+	}
+	published := schemas.Divergence{ID: p.rules.DivergenceID(d.Entity, d.ID), Sequence: d.Sequence}
+	return p.said[eventID(&published)]
+}
+
 func eventID(d *schemas.Divergence) string { return fmt.Sprintf("%s/%d", d.ID, d.Sequence) }
 
 // openPart opens a partition on its state. State of other rules or of a format
@@ -103,7 +112,7 @@ func (p *part) take(ctx context.Context, records []stream.Record) ([]stream.Reco
 		}
 		alarms = append(alarms, p.out.Alarms...)
 		for j := range p.out.Verdicts {
-			if p.said[eventID(&p.out.Verdicts[j].Divergence)] {
+			if p.repeats(&p.out.Verdicts[j].Divergence) {
 				continue
 			}
 			o, err := p.event(ctx, &p.out.Verdicts[j])
@@ -174,6 +183,9 @@ type rows struct {
 	ctx context.Context
 	p   *part
 }
+
+// Partition implements reconcile.PlacedRows.
+func (r rows) Partition() int32 { return r.p.number }
 
 // Change implements reconcile.Rows.
 func (r rows) Change(offset int64) (*schemas.Change, error) {

@@ -198,7 +198,7 @@ func (r *Runner) raise(partition int32, alarms []reconcile.Alarm) {
 			return
 		}
 		r.cfg.Logger.Error("alarm", "stage", "reconcile", "partition", partition, "reason", string(a.Reason), "side", a.Side.String(),
-			"entity", a.Entity, "key", a.Key, "pos", a.Offset, "err", a.Detail)
+			"entity", a.Entity, "key", r.cfg.Rules.HideKeyOf(a.Entity, a.Key), "pos", a.Offset, "err", a.Detail)
 	}
 }
 
