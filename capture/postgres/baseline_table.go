@@ -71,34 +71,54 @@ func (s *Source) readOrder(ctx context.Context, conn *pgconn.PgConn, e *schemas.
 	if err != nil {
 		return nil, fmt.Errorf("read indexes of %s: %w", name, err)
 	}
-	indexes = slices.DeleteFunc(indexes, func(i orderIndex) bool { return !i.Complete })
-	if len(indexes) == 0 {
-		return nil, fmt.Errorf("table %s %w: no unique index without NULLs orders its rows; ALTER TABLE %s ADD PRIMARY KEY, or make the columns of one NOT NULL",
-			name, baseline.ErrTable, t.quoted())
-	}
-	by := indexes[0]
 	canonical := func(i orderIndex) bool { return i.Integers && baseline.Canonical(e, s.cfg.Side, i.Columns) }
-	if i := slices.IndexFunc(indexes, canonical); i >= 0 {
-		by = indexes[i]
+	by, bad := t.orderedBy(p, indexes, canonical)
+	if bad != nil {
+		return nil, fmt.Errorf("table %s %w: %s; %s", name, baseline.ErrTable, bad.detail, bad.remedy)
 	}
 	r := &rowsTable{Table: baseline.Table{Entity: e, Name: name.String(), Identity: fmt.Sprintf("%d by %s", t.OID, strings.Join(by.Columns, ",")),
 		Order: by.Columns, Integers: canonical(by), Rows: by.Rows, Bytes: by.Bytes}, from: "only " + t.quoted()}
 	if t.Kind == "p" {
 		r.from, r.Rows, r.Bytes = t.quoted(), by.TreeRows, by.TreeBytes
 	}
-	for _, c := range t.Columns {
-		if c.Generated == "" || c.Generated == "s" && p.Generated == "s" {
-			r.columns = append(r.columns, c.Name)
-		}
-	}
+	r.columns = t.streamed(p)
 	for _, c := range by.Columns {
-		at := slices.Index(r.columns, c)
-		if at < 0 { // generated: read it besides, the stream does not have it
-			return nil, fmt.Errorf("table %s %w: column %s of the index that orders its rows is generated; ADD a unique index without it", name, baseline.ErrTable, c)
-		}
-		r.keys = append(r.keys, at)
+		r.keys = append(r.keys, slices.Index(r.columns, c))
 	}
 	return r, nil
+}
+
+// streamed are the columns that the stream has too.
+func (t *table) streamed(p publication) (names []string) {
+	for _, c := range t.Columns {
+		if c.Generated == "" || c.Generated == "s" && p.Generated == "s" {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// orderedBy picks the index that orders a table's rows, one that is canonical
+// where there is one; a problem where there is none at all.
+func (t *table) orderedBy(p publication, indexes []orderIndex, canonical func(orderIndex) bool) (by orderIndex, bad *problem) {
+	subject := "table " + t.String()
+	indexes = slices.DeleteFunc(indexes, func(i orderIndex) bool { return !i.Complete })
+	if len(indexes) == 0 {
+		return by, &problem{subject, "no unique index without NULLs orders its rows",
+			fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (…), or make the columns of a unique index NOT NULL", t.quoted())}
+	}
+	by = indexes[0]
+	if i := slices.IndexFunc(indexes, canonical); i >= 0 {
+		by = indexes[i]
+	}
+	columns := t.streamed(p)
+	for _, c := range by.Columns {
+		if !slices.Contains(columns, c) {
+			return by, &problem{subject, fmt.Sprintf("column %s of the index that orders its rows is generated, and not in the stream", c),
+				fmt.Sprintf("CREATE UNIQUE INDEX ON %s (…) without it", t.quoted())}
+		}
+	}
+	return by, nil
 }
 
 // within is the condition of a range of keys, after exclusive, to inclusive.

@@ -218,7 +218,23 @@ func (k *check) tables(ctx context.Context, conn *pgconn.PgConn, s server) {
 	for i := range tables {
 		t := &tables[i]
 		e, _ := k.cfg.Rules.EntityOf(k.cfg.Side, names[i].Schema, names[i].Name)
-		k.table(t, p, exists, e, func() { k.access(t, may[i], s) })
+		k.table(t, p, exists, e, func() {
+			k.access(t, may[i], s)
+			k.order(ctx, conn, t, p)
+		})
+	}
+}
+
+// order says where "trueup baseline" cannot read a table. Its changes can be
+// captured all the same.
+func (k *check) order(ctx context.Context, conn *pgconn.PgConn, t *table, p publication) {
+	indexes, err := query[orderIndex](ctx, conn, fmt.Sprintf(orderSQL, t.OID))
+	if err != nil {
+		k.fail("table "+t.String(), fmt.Sprintf("its indexes: %v", err), again)
+		return
+	}
+	if _, bad := t.orderedBy(p, indexes, func(orderIndex) bool { return false }); bad != nil {
+		k.warn(bad.subject, bad.detail+": \"trueup baseline\" cannot read the rows that it has already", bad.remedy)
 	}
 }
 

@@ -93,6 +93,17 @@ func TestCheck(t *testing.T) {
 	expect(t, by, capture.Fail, "table public.byother", "key column id is not part of the replica identity")
 	expect(t, by, capture.Warn, "table public.parts", "partition")
 
+	// What a baseline could not read is foretold; changes are captured.
+	d.exec(`create table unordered (id int, v text); create unique index on unordered (id); alter table unordered replica identity full`)
+	unordered := d.config(entity("unordered", ", v: {type: text}"))
+	unordered.Publication = "trueup_unordered"
+	d.exec("create publication trueup_unordered for table unordered")
+	by = findings(t, unordered)
+	expect(t, by, capture.Warn, "table public.unordered", `no unique index without NULLs orders its rows: "trueup baseline" cannot read`)
+	expect(t, by, capture.Warn, "table public.unordered", `ALTER TABLE "public"."unordered" ADD PRIMARY KEY`)
+	d.exec("alter table unordered add primary key (id)")
+	expect(t, findings(t, unordered), capture.OK, "table public.unordered", "2 columns")
+
 	// The remedies mend it.
 	d.exec(`alter table nokey add primary key (id); alter table nokey replica identity full; alter table byother replica identity full;
 		alter table bydefault replica identity full; drop publication trueup`)
