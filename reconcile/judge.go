@@ -186,6 +186,10 @@ func (k *keyState) judgeWaiting(w *view, out *Effects) {
 func (k *keyState) restsOnFollower(u *version, due schemas.Micros, w *view) (at schemas.Micros, needs bool) {
 	f := &k.follower
 	// An absence counts where there was a row before: it was deleted meanwhile.
+	if k.hasFollow && k.max < 0 && f.at <= u.at && u.has(virtual) {
+		// A row where the authority has none, as far as is known: it may yet be read to have had it, whenever that came.
+		return k.run.Add(w.window), true
+	}
 	if !k.hasFollow || f.at <= u.at || f.has(virtual) && !k.side[w.authority.Other()].ever {
 		return 0, false
 	}

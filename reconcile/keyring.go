@@ -120,7 +120,7 @@ func (r *keyring) byID(id string) (*keyState, error) {
 	}
 	name, _, ok := strings.Cut(id[1:], "\x00")
 	if !ok {
-		return nil, fmt.Errorf("read state of key %q: %w", id, errDamaged)
+		return nil, fmt.Errorf("read state of key %q: %w", id, ErrDamaged)
 	}
 	e, ok := r.rules.Entity(name)
 	if !ok {

@@ -293,14 +293,14 @@ func decodeKey(b []byte, k *keyState, share *texts) (schemas.Side, error) {
 		return decodeSettled(d, k, head)
 	case formOpen:
 	default:
-		return 0, errDamaged
+		return 0, ErrDamaged
 	}
 	authority := schemas.Side(d.byte())
 	k.class = class(d.byte())
 	has := d.byte()
 	k.list = d.uint()
 	if head != formOpen || authority != schemas.Legacy && authority != schemas.Target || k.class >= classCount {
-		return 0, errDamaged
+		return 0, ErrDamaged
 	}
 	for _, s := range schemas.Sides {
 		k.timer[s] = decodeSide(d, &k.side[s])
@@ -309,7 +309,7 @@ func decodeKey(b []byte, k *keyState, share *texts) (schemas.Side, error) {
 	k.min, k.max = int(d.int()), int(d.int())
 	var before *version
 	if n > uint64(len(d.b)) {
-		return 0, errDamaged
+		return 0, ErrDamaged
 	}
 	k.authority = slices.Grow(k.authority, int(n)) // before points into it
 	for ; n > 0 && !d.bad; n-- {
@@ -327,7 +327,7 @@ func decodeKey(b []byte, k *keyState, share *texts) (schemas.Side, error) {
 	if has&hasParked != 0 {
 		n := d.uint()
 		if n > uint64(len(d.b)) {
-			return 0, errDamaged
+			return 0, ErrDamaged
 		}
 		k.parked = make([]version, 0, n)
 		for ; n > 0 && !d.bad; n-- {

@@ -265,7 +265,7 @@ func (c *Core) loadQueue() error {
 			q.why = d.text()
 		}
 		if err := d.err(); err != nil || q.entity == nil || q.side != schemas.Legacy && q.side != schemas.Target {
-			return fmt.Errorf("read queued change: %w", errDamaged)
+			return fmt.Errorf("read queued change: %w", ErrDamaged)
 		}
 		c.queue[q.side] = append(c.queue[q.side], q)
 		c.queueSeq = q.seq + 1

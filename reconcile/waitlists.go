@@ -67,7 +67,7 @@ func (w *waitLists) load(state State, waits func(id string, list uint64) (bool, 
 	lists := map[uint64][]string{}
 	err := state.Scan([]byte{waitPrefix}, []byte{waitPrefix + 1}, func(key, value []byte) error {
 		if len(key) != 9 {
-			return fmt.Errorf("read which keys wait: %w", errDamaged)
+			return fmt.Errorf("read which keys wait: %w", ErrDamaged)
 		}
 		list := binary.BigEndian.Uint64(key[1:])
 		d := &decoder{b: value}

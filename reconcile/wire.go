@@ -7,8 +7,9 @@ import (
 	"github.com/trueup-io/trueup/schemas"
 )
 
-// errDamaged says that a state record cannot be read.
-var errDamaged = errors.New("damaged state record")
+// ErrDamaged says that a record of the state cannot be read: it has to be made
+// anew from the log.
+var ErrDamaged = errors.New("damaged state record")
 
 // encoder and decoder write and read the state's records: varints, and bytes
 // and texts behind their length.
@@ -199,7 +200,7 @@ func (d *decoder) texts() []string {
 
 func (d *decoder) err() error {
 	if d.bad || len(d.b) != 0 {
-		return errDamaged
+		return ErrDamaged
 	}
 	return nil
 }

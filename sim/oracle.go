@@ -108,9 +108,9 @@ func (o *oracle) index(k rowKey, e *schemas.Evidence, v *verdict) int {
 // early says whether a verdict on an overdue version is the truth as far as the
 // authority was read. Decision 4 asks the follower's frontier whether a version
 // is overdue, so that the authority may have come back, unread, to what the
-// follower has. Where history was lost it may also be about to, within a window
-// of the follower's write; and what came after what is not told from bounds that
-// are late.
+// follower has. It may also be about to, within a window of the follower's write,
+// where the bounds on times do not tell that the follower wrote later, or history
+// was lost; and there what came after what is not told from bounds that are late.
 func (o *oracle) early(k rowKey, v *verdict) bool {
 	switch v.d.Verdict {
 	case schemas.Missing, schemas.Stale, schemas.Torn:
@@ -119,7 +119,13 @@ func (o *oracle) early(k rowKey, v *verdict) bool {
 		}
 		n := o.store[o.follower()].past(k)
 		last := n[o.store[o.follower()].index(k, v.seen[o.follower()].complete)]
-		return o.lost && v.seen[o.authority].frontier <= last.at.Add(o.dials.window)
+		u := schemas.Micros(0) // when the overdue version committed; since is a late bound on it
+		for _, l := range o.store[o.authority].past(k) {
+			if l.at <= v.d.Since {
+				u = max(u, l.at)
+			}
+		}
+		return (o.lost || last.at >= u) && v.seen[o.authority].frontier <= last.at.Add(o.dials.window)
 	case schemas.Reordered:
 		return o.lost
 	}

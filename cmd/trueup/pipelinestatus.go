@@ -60,6 +60,9 @@ func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {
 		for partition, why := range r.Stopped {
 			s.Problems = append(s.Problems, fmt.Sprintf("partition %d has stopped: %s", partition, why))
 		}
+		for _, dir := range r.Damaged {
+			s.Problems = append(s.Problems, fmt.Sprintf("state was damaged, and is made anew from the log; what it was is in %s", dir))
+		}
 		if n.Quarantined > 0 {
 			s.Problems = append(s.Problems, fmt.Sprintf("%d records could not be read and are quarantined; the log of this process names each", n.Quarantined))
 		}

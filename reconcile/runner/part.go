@@ -92,6 +92,9 @@ func openPart(number int32, rules *schemas.Rules, log *stream.Log, db *state.DB)
 // reopen forgets what is not committed.
 func (p *part) reopen() error {
 	p.state.Discard()
+	if err := p.state.Own(); err != nil {
+		return fmt.Errorf("partition %d: %w", p.number, err)
+	}
 	core, err := reconcile.NewCore(reconcile.Config{Rules: p.rules}, p.state)
 	if err != nil {
 		return fmt.Errorf("partition %d: %w", p.number, err)

@@ -67,13 +67,16 @@ type Status struct {
 	Frontier [3]schemas.Micros
 	Stopped  map[int32]string // partitions that cannot be read on, and why
 	Rebuilt  []int32          // partitions whose state was made anew since the start
-	At       time.Time
+	// Damaged are the directories of states that could not be trusted, set aside since the start. What they held is made
+	// anew from the log, and its keys are unknown until then.
+	Damaged []string
+	At      time.Time
 }
 
 // Runner compares the partitions that its consumer group gives it.
 type Runner struct {
 	cfg   Config
-	db    *state.DB
+	db    *state.DB // changed between runs of the group, under mu; nil while there is none
 	group *stream.Group
 
 	parts map[int32]*part // touched by the group's calls, of which there is one at a time
@@ -101,33 +104,52 @@ func New(cfg Config) (*Runner, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	topic, _ := cfg.Log.Topic(cfg.Log.Topics().Changes)
-	db, err := state.Open(state.Config{Dir: cfg.StateDir, Logger: cfg.Logger,
-		Identity: state.Identity{Migration: cfg.Rules.Migration, Log: topic.ID.String(), Partitions: topic.Partitions}})
+	r := &Runner{cfg: cfg, parts: map[int32]*part{}}
+	r.status.Stopped = map[int32]string{}
+	err := r.openState()
 	if err != nil {
 		return nil, err
 	}
-	r := &Runner{cfg: cfg, db: db, parts: map[int32]*part{}}
-	r.status.Stopped = map[int32]string{}
 	if r.group, err = cfg.Log.Group(stream.GroupConfig{Name: "reconcile", Instance: cfg.Instance, MaxPollRecords: cfg.MaxBatch}, r); err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, r.db.Close())
 	}
 	return r, nil
 }
 
 // Run compares until ctx is done. A graceful end loses and repeats nothing.
+// State that turns out to be damaged is set aside, and made anew from the log.
 func (r *Runner) Run(ctx context.Context) error {
-	if err := r.group.Run(ctx); err != nil {
-		return fmt.Errorf("reconcile: %w", err)
+	for {
+		err := r.group.Run(ctx)
+		if isDamaged(err) && ctx.Err() == nil {
+			if err = r.replaceState(err); err == nil {
+				continue
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("reconcile: %w", err)
+		}
+		return nil
+	}
+}
+
+// Close closes the state.
+func (r *Runner) Close() error {
+	if db := r.takeDB(); db != nil {
+		return db.Close()
 	}
 	return nil
 }
 
-// Close closes the state.
-func (r *Runner) Close() error { return r.db.Close() }
-
 // StateStats returns what the state takes of its disk.
-func (r *Runner) StateStats() state.Stats { return r.db.Stats() }
+func (r *Runner) StateStats() state.Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.db == nil {
+		return state.Stats{} // it is being made anew
+	}
+	return r.db.Stats()
+}
 
 // Status returns how the comparison stands.
 func (r *Runner) Status() Status {
@@ -267,7 +289,7 @@ func (r *Runner) publishStatus() {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s.Stopped, s.Rebuilt = r.status.Stopped, r.status.Rebuilt
+	s.Stopped, s.Rebuilt, s.Damaged = r.status.Stopped, r.status.Rebuilt, r.status.Damaged
 	r.status = s
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -36,6 +37,9 @@ type Config struct {
 	// SyncEvery bounds what a crash of the machine makes the log replay; 0: 1 s.
 	SyncEvery time.Duration
 	FS        vfs.FS // nil: the disk
+	// Ballast is the room that is kept for an end in order when the disk is full, in bytes. 0: DefaultBallast on the disk,
+	// none on another FS.
+	Ballast int64
 }
 
 // Validate reports what is wrong with the configuration.
@@ -53,6 +57,9 @@ func (c *Config) Validate() error {
 type DB struct {
 	db    *pebble.DB
 	cache *pebble.Cache
+
+	ballast *ballast              // nil: none
+	corrupt atomic.Pointer[error] // what Pebble found, by a read or by itself
 
 	mu       sync.Mutex
 	lastSync time.Time // guarded by mu
@@ -86,6 +93,9 @@ func Open(cfg Config) (*DB, error) {
 	cfg.Identity.Format = format
 	if cfg.FS == nil {
 		cfg.FS = vfs.Default
+		if cfg.Ballast == 0 {
+			cfg.Ballast = DefaultBallast
+		}
 	}
 	if cfg.CacheSize == 0 {
 		cfg.CacheSize = DefaultCacheSize
@@ -96,15 +106,28 @@ func Open(cfg Config) (*DB, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if err := cfg.FS.MkdirAll(cfg.Dir, 0o700); err != nil {
+	if err := makeDir(cfg.FS, cfg.Dir); err != nil {
 		return nil, fmt.Errorf("create state directory %s: %w", cfg.Dir, err)
 	}
 	if err := claim(cfg); err != nil {
 		return nil, err
 	}
+	var room *ballast
+	if cfg.Ballast > 0 {
+		var err error
+		if room, err = lay(cfg.FS, cfg.Dir, cfg.Ballast); err != nil {
+			return nil, err
+		}
+		cfg.FS = room.guard(cfg.Logger)
+	}
 	cache := pebble.NewCache(cfg.CacheSize)
 	o := Options(cache)
 	o.FS, o.Logger = cfg.FS, logger{cfg.Logger}
+	d := &DB{cache: cache, every: cfg.SyncEvery, ballast: room}
+	// As shipped, Pebble ends the process at what it cannot read, and at every start again.
+	o.EventListener = &pebble.EventListener{DataCorruption: func(i pebble.DataCorruptionInfo) {
+		d.corrupt.CompareAndSwap(nil, &i.Details)
+	}}
 	db, err := pebble.Open(filepath.Join(cfg.Dir, "pebble"), o)
 	if err != nil {
 		cache.Unref()
@@ -113,7 +136,27 @@ func Open(cfg Config) (*DB, error) {
 		}
 		return nil, fmt.Errorf("open state in %s: %w; is another process using it?", cfg.Dir, err)
 	}
-	return &DB{db: db, cache: cache, every: cfg.SyncEvery}, nil
+	d.db = db
+	return d, nil
+}
+
+// makeDir makes a directory that a crash of the machine does not take away.
+func makeDir(on vfs.FS, dir string) error {
+	if err := on.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return syncDir(on, on.PathDir(dir))
+}
+
+func syncDir(on vfs.FS, dir string) error {
+	if dir == "." && on != vfs.Default {
+		dir = "" // the root of a file system in memory
+	}
+	d, err := on.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // DefaultCacheSize is what Config.CacheSize is where it is 0.
@@ -187,6 +230,9 @@ func writeIdentity(cfg Config, path string) error {
 	if err == nil {
 		err = cfg.FS.Rename(tmp, path)
 	}
+	if err == nil {
+		err = syncDir(cfg.FS, cfg.Dir)
+	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
@@ -233,8 +279,5 @@ func (l logger) Errorf(format string, args ...any) {
 // Fatalf implements pebble.Logger: it says what happened and ends the process.
 func (l logger) Fatalf(format string, args ...any) {
 	l.l.Error("state cannot be written; stopping so that nothing is half done", "stage", "reconcile", "err", fmt.Sprintf(format, args...))
-	exit(3)
+	os.Exit(3)
 }
-
-// exit is replaced in tests.
-var exit = os.Exit

@@ -109,8 +109,32 @@ func (p *Partition) merge(it *pebble.Iterator, pending [][]byte, fn func(key, va
 	return damaged(it.Error())
 }
 
+// ownerKey is outside of the core's key spaces: whose part it is.
+const ownerKey = "\x00partition"
+
+// Own checks that what stands there is the partition's own, and says so of what
+// is to stand there: not another one's that was copied to its place.
+func (p *Partition) Own() error {
+	have, ok, err := p.Get([]byte(ownerKey))
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return p.Set([]byte(ownerKey), p.prefix[:])
+	case !bytes.Equal(have, p.prefix[:]):
+		return fmt.Errorf("%w: the part of partition %d holds %d's", ErrDamaged, binary.BigEndian.Uint16(p.prefix[:]), binary.BigEndian.Uint16(have))
+	}
+	return nil
+}
+
 // Commit writes everything pending in one batch.
 func (p *Partition) Commit() error {
+	if b := p.db.ballast; b != nil && b.gone.Load() {
+		return ErrFull
+	}
+	if why := p.db.corrupt.Load(); why != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, *why)
+	}
 	if meta, ok := p.pending.Get([]byte("m")); zooZ8 && ok {
 		if err := p.db.db.Set(p.full([]byte("m")), meta[1:], pebble.NoSync); err != nil {
 			return err
