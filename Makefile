@@ -9,6 +9,7 @@
 # make zoo       bugs that such programs had, put in one at a time: a named test has to fail; ZOO=z4 chooses
 # make baseline-campaign  ROWS rows read beside writers, then compared with SELECT; resident memory
 # make sim       the whole pipeline from SEEDS seeds on SIM_WORKERS cores; make test has a sample of it
+# make subscribers  the examples of subscribers against a Trueup and a broker that are killed; Kafka, too
 # make fuzz      every fuzz test for FUZZTIME each; FUZZ=regexp chooses
 # make generate  generated code, from its sources
 # make build     bin/trueup, static
@@ -34,7 +35,7 @@ TOOLS := .cache/bin
 TOOL  := $(TOOLS)/.built
 
 .DELETE_ON_ERROR:
-.PHONY: demo build test lint bench races crash huge zoo baseline-campaign fuzz generate clean sim
+.PHONY: demo build test lint bench races crash huge zoo baseline-campaign fuzz generate clean sim subscribers
 
 demo:
 	@scripts/setup demo
@@ -84,6 +85,10 @@ baseline-campaign:
 
 sim:
 	$(GO) test -count=1 -timeout 60m -v -run 'TestSeeds$$' ./sim -sim.seeds $(SEEDS) -sim.workers $(SIM_WORKERS)
+
+subscribers:
+	@scripts/setup test
+	TRUEUP_REQUIRE_ALL=1 TRUEUP_SUBSCRIBE_KAFKA=1 $(GO) test -count=1 -timeout 20m -v -run '^TestEveryDivergenceOnceByID$$' ./examples/subscribe
 
 fuzz:
 	scripts/fuzz "$(FUZZTIME)" "$(FUZZ)"

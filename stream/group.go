@@ -154,7 +154,7 @@ func (g *Group) Run(ctx context.Context) error {
 }
 
 func (g *Group) options() ([]kgo.Opt, error) {
-	opts, err := g.log.producingOptions(g.outputs(), 0, "")
+	opts, err := g.log.producingOptions(g.outputs(), 0, eventCompression)
 	if err != nil {
 		return nil, err
 	}

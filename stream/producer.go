@@ -28,7 +28,7 @@ type ProducerConfig struct {
 	MaxBufferedRecords int           // handed over and not acknowledged; 0: DefaultMaxBufferedRecords
 	MaxBufferedBytes   int           // 0: DefaultMaxBufferedBytes; a larger record is let through alone
 	Linger             time.Duration // 0: DefaultLinger; negative: none
-	Compression        string        // "lz4", "snappy", "zstd" or "none"; "": lz4
+	Compression        string        // "lz4", "snappy", "zstd", "gzip" or "none"; "": lz4
 }
 
 // Producer writes the changes topic for one source: idempotent, acknowledged by all
@@ -99,6 +99,8 @@ func (l *Log) Producer(cfg ProducerConfig) (*Producer, error) {
 	p.forget = l.onFailure(p.fail)
 	return p, nil
 }
+// eventCompression is of the topics that others read: there are clients that know gzip alone (kafkajs).
+const eventCompression = "gzip"
 
 func (l *Log) producingOptions(topic TopicInfo, linger time.Duration, compression string) ([]kgo.Opt, error) {
 	opts, err := l.cfg.clientOptions(l.brokers)
@@ -113,10 +115,12 @@ func (l *Log) producingOptions(topic TopicInfo, linger time.Duration, compressio
 		codec = kgo.SnappyCompression()
 	case "zstd":
 		codec = kgo.ZstdCompression()
+	case "gzip":
+		codec = kgo.GzipCompression()
 	case "none":
 		codec = kgo.NoCompression()
 	default:
-		return nil, fmt.Errorf("compression %q is not known: use lz4, snappy, zstd or none", compression)
+		return nil, fmt.Errorf("compression %q is not known: use lz4, snappy, zstd, gzip or none", compression)
 	}
 	switch {
 	case linger == 0:

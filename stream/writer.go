@@ -25,7 +25,7 @@ func (l *Log) Writer() (*Writer, error) {
 	for _, t := range l.topics {
 		topic.MaxRecordBytes = min(topic.MaxRecordBytes, t.MaxRecordBytes)
 	}
-	opts, err := l.producingOptions(topic, -1, "")
+	opts, err := l.producingOptions(topic, -1, eventCompression)
 	if err != nil {
 		return nil, err
 	}
