@@ -88,7 +88,7 @@ func pages(t *testing.T) (paths []string) {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && path != ".." && (strings.HasPrefix(name, ".") || name == "testdata" || name == "bin"):
+		case d.IsDir() && path != ".." && (strings.HasPrefix(name, ".") || name == "testdata" || name == "bin" || name == "node_modules"):
 			return fs.SkipDir
 		case filepath.Ext(name) == ".md":
 			paths = append(paths, path)

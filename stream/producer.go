@@ -99,6 +99,7 @@ func (l *Log) Producer(cfg ProducerConfig) (*Producer, error) {
 	p.forget = l.onFailure(p.fail)
 	return p, nil
 }
+
 // eventCompression is of the topics that others read: there are clients that know gzip alone (kafkajs).
 const eventCompression = "gzip"
 
