@@ -49,6 +49,10 @@ type Config struct {
 	// others; empty: all of them.
 	Only []string
 
+	// ValuePrefix is put before the values that are written to a topic, by its name: what a Schema Registry's wire format
+	// wants there. It counts as part of the value, and readers see it.
+	ValuePrefix map[string][]byte
+
 	// Partitions of each topic. 0: DefaultPartitions when topics are created, whatever
 	// is there when they exist.
 	Partitions int

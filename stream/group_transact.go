@@ -128,8 +128,8 @@ func (g *Group) commit(ctx context.Context, batch *Batch) (bool, error) {
 	results := kgo.AbortingFirstErrPromise(client)
 	for _, part := range batch.Parts {
 		for i := range part.outputs {
-			r := &part.outputs[i]
-			if err := g.checkOutput(r); err != nil {
+			r := g.log.cfg.prefixed(part.outputs[i])
+			if err := g.checkOutput(&r); err != nil {
 				return false, errors.Join(fmt.Errorf("output of partition %d: %w", part.Partition, err), g.end(ctx, kgo.TryAbort))
 			}
 			g.session.Produce(ctx, r.toClient(), results.Promise())

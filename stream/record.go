@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -55,6 +56,14 @@ func (r *Record) toClient() *kgo.Record {
 		Value:     r.Value,
 		Headers:   r.Headers,
 	}
+}
+
+// prefixed is a record as it is written, with what stands before its topic's values.
+func (c *Config) prefixed(r Record) Record {
+	if prefix := c.ValuePrefix[r.Topic]; len(prefix) > 0 && r.Value != nil {
+		r.Value = slices.Concat(prefix, r.Value)
+	}
+	return r
 }
 
 func fromClient(r *kgo.Record) Record {

@@ -44,14 +44,16 @@ func (l *Log) Writer() (*Writer, error) {
 // After an error some of the records may be in the log, and if ctx ended some may get
 // there later: write them again, with the same ids, and let readers drop repeats.
 func (w *Writer) Write(ctx context.Context, records ...Record) error {
+	out := make([]Record, len(records))
 	for i := range records {
-		if err := w.check(&records[i]); err != nil {
+		out[i] = w.log.cfg.prefixed(records[i])
+		if err := w.check(&out[i]); err != nil {
 			return err
 		}
 	}
 	results := make(chan error, len(records)) // never blocks the client, even if nobody waits
-	for i := range records {
-		w.client.Produce(context.Background(), records[i].toClient(), func(r *kgo.Record, err error) {
+	for i := range out {
+		w.client.Produce(context.Background(), out[i].toClient(), func(r *kgo.Record, err error) {
 			if err != nil {
 				err = fmt.Errorf("write to topic %q partition %d: %w", r.Topic, r.Partition, explain(err))
 			}

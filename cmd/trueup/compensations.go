@@ -57,7 +57,11 @@ func newCompensations() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withLogOf(cmd.Context(), m, func(log *stream.Log) error {
+			rules, err := m.Rules()
+			if err != nil {
+				return err
+			}
+			return withWritableLog(cmd.Context(), m, func(log *stream.Log) error {
 				d := schemas.Decision{Action: one.action, Why: why, At: schemas.MicrosOf(time.Now()), By: userName()}
 				switch {
 				case len(args) > 0 && one.action == schemas.Resume:
@@ -69,7 +73,7 @@ func newCompensations() *cobra.Command {
 					}
 					d.CompensationID = id
 				}
-				return decide(cmd.Context(), log, key, d)
+				return decide(cmd.Context(), log, rules, key, d)
 			})
 		}}
 		c.Flags().StringVar(&why, "why", "", "the reason, for the record")
@@ -113,7 +117,7 @@ func decisionKey(m *schemas.Migration) (*compensate.Key, error) {
 }
 
 // decide writes a decision where the running process reads it.
-func decide(ctx context.Context, log *stream.Log, key *compensate.Key, d schemas.Decision) error {
+func decide(ctx context.Context, log *stream.Log, rules *schemas.Rules, key *compensate.Key, d schemas.Decision) error {
 	key.SignDecision(&d)
 	w, err := log.Writer()
 	if err != nil {
@@ -121,6 +125,9 @@ func decide(ctx context.Context, log *stream.Log, key *compensate.Key, d schemas
 	}
 	defer w.Close()
 	r := stream.Record{Topic: log.Topics().Compensations, Key: []byte(d.CompensationID + d.Scope), Value: schemas.AppendDecisionJSON(nil, &d)}
+	for _, h := range schemas.CloudEventHeaders(rules, &schemas.Event{Decision: &d}) {
+		r.Headers = append(r.Headers, stream.Header{Key: h.Key, Value: h.Value})
+	}
 	return w.Write(ctx, r)
 }
 

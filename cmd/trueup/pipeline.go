@@ -108,7 +108,11 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 		rules = rules.Masked(key.Mask)
 		p.rules = rules
 	}
-	if p.log, err = stream.Open(ctx, logConfig(m, cfg.log)); err != nil {
+	at, err := framed(ctx, m, logConfig(m, cfg.log))
+	if err != nil {
+		return p, err
+	}
+	if p.log, err = stream.Open(ctx, at); err != nil {
 		return p, err
 	}
 	if cfg.stages.capture {

@@ -17,6 +17,7 @@ import (
 	"github.com/trueup-io/trueup/internal/datadir"
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/stream"
+	"github.com/trueup-io/trueup/subscribe/registry"
 )
 
 // fileFlag adds the required -f.
@@ -70,10 +71,39 @@ func withLog(ctx context.Context, file string, fn func(*stream.Log) error) error
 	return withLogOf(ctx, m, fn)
 }
 
-// withLogOf connects to the log where it runs. An embedded broker that does
-// not run is started for as long as fn takes.
+// framed has events written in a Schema Registry's wire format, if there is one.
+func framed(ctx context.Context, m *schemas.Migration, cfg stream.Config) (stream.Config, error) {
+	c := m.Subscribe.Registry
+	if c == nil {
+		return cfg, nil
+	}
+	to := registry.Config{URL: c.URL, User: c.User}
+	var err error
+	if c.Password != nil {
+		if to.Password, err = c.Password.Resolve(); err != nil {
+			return cfg, err
+		}
+	}
+	cfg.ValuePrefix, err = registry.Register(ctx, to, m.Name)
+	return cfg, err
+}
+
+// withLogOf connects to the log where it runs, for reading. An embedded broker
+// that does not run is started for as long as fn takes.
 func withLogOf(ctx context.Context, m *schemas.Migration, fn func(*stream.Log) error) error {
-	cfg := logConfig(m, nil)
+	return withLogAt(ctx, m, logConfig(m, nil), fn)
+}
+
+// withWritableLog is withLogOf for who writes events.
+func withWritableLog(ctx context.Context, m *schemas.Migration, fn func(*stream.Log) error) error {
+	cfg, err := framed(ctx, m, logConfig(m, nil))
+	if err != nil {
+		return err
+	}
+	return withLogAt(ctx, m, cfg, fn)
+}
+
+func withLogAt(ctx context.Context, m *schemas.Migration, cfg stream.Config, fn func(*stream.Log) error) error {
 	log, err := stream.Connect(ctx, cfg)
 	if errors.Is(err, stream.ErrNotRunning) {
 		owner, oerr := datadir.Owner(m.DataDir)

@@ -257,7 +257,7 @@ func (a *Audit) published(ctx context.Context, said []span) error {
 				if err == nil {
 					key = eventKey(d)
 				}
-				if err := j.say(key, batch[i].value); err != nil {
+				if err := j.say(key, schemas.Unframed(batch[i].value)); err != nil {
 					return err
 				}
 			}
