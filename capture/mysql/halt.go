@@ -78,7 +78,7 @@ func (s *stream) readRows(t *table, k rowsKind, body []byte, f func(before, afte
 			}
 		}
 	}()
-	return t.readRows(k, body, &s.memory, func(before, after schemas.Row) error {
+	return t.readRows(k, body, s.memory, func(before, after schemas.Row) error {
 		reading = false
 		err := f(before, after)
 		reading = true

@@ -11,6 +11,7 @@ import (
 	binlog "github.com/go-mysql-org/go-mysql/mysql"
 	"github.com/go-mysql-org/go-mysql/replication"
 
+	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -29,7 +30,7 @@ type stream struct {
 	txn    *transaction // nil between transactions
 	tables map[uint64]*table
 	known  map[schemas.TableName]*table // as last described
-	memory memory                       // of rows
+	memory *memory                      // of the rows of txn
 	noted  map[string]bool              // what was logged already
 }
 
@@ -38,7 +39,7 @@ const checksumBytes = replication.BinlogChecksumLength
 
 func newStream(r *run, c *catalog) *stream {
 	s := &stream{run: r, source: r.source, catalog: c, parser: replication.NewBinlogParser(),
-		tables: map[uint64]*table{}, known: map[schemas.TableName]*table{}, noted: map[string]bool{}}
+		tables: map[uint64]*table{}, known: map[schemas.TableName]*table{}, noted: map[string]bool{}, memory: newMemory(capture.Lends(r.sink))}
 	s.parser.SetFlavor(r.source.cfg.Driver)
 	s.parser.SetVerifyChecksum(false) // packet does
 	// Rows are decoded here. What MySQL compresses comes out of the library, which need not decode them.
@@ -212,6 +213,7 @@ func (s *stream) newFile() error {
 		s.source.counters.rolledBack.Add(int64(s.txn.rows.len()))
 		s.txn.rows.close()
 		s.txn = nil
+		s.memory.reset()
 	}
 	clear(s.tables)
 	return nil
@@ -249,10 +251,15 @@ func (s *stream) commit(ctx context.Context, received time.Time) error {
 	if s.txn == nil {
 		return malformed("a commit outside a transaction")
 	}
-	return s.run.commit(ctx, s.take(), s.file.end, received)
+	if err := s.run.commit(ctx, s.take(), s.file.end, received); err != nil {
+		return err // which may speak of what is in memory
+	}
+	s.memory.reset()
+	return nil
 }
 
 func (s *stream) rollback() error {
+	defer s.memory.reset()
 	t := s.take()
 	s.source.counters.rolledBack.Add(int64(t.rows.len()))
 	t.rows.close()

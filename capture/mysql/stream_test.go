@@ -49,7 +49,33 @@ func TestRecordedLogsAreReadAsBefore(t *testing.T) {
 		if got := replay(t, driver, database, events); got != want {
 			t.Errorf("%s: got\n%swant\n%s", driver, got, want)
 		}
+		// A sink that only borrows changes reads the same, although their memory is used again.
+		s, sink := newOffline(t, driver, database).stream(t)
+		s.run.sink = borrower{sink}
+		borrowed := newStream(s.run, s.catalog)
+		defer borrowed.close()
+		for _, p := range split(events) {
+			if err := borrowed.packet(t.Context(), p); err != nil {
+				t.Fatalf("%s: %v", driver, err)
+			}
+		}
+		if got := told(sink, borrowed); got != want {
+			t.Errorf("%s, changes lent: got\n%swant\n%s", driver, got, want)
+		}
 	}
+}
+
+// borrower is a sink that keeps nothing of a change: the recorder gets a copy.
+type borrower struct{ *recorder }
+
+func (borrower) Borrows() bool { return true }
+
+func (b borrower) Change(ctx context.Context, c *schemas.Change) error {
+	copied, err := schemas.UnmarshalRecord(schemas.AppendRecord(nil, &schemas.Record{Change: c}))
+	if err != nil {
+		return err
+	}
+	return b.recorder.Change(ctx, copied.Change)
 }
 
 func recorded(t testing.TB, driver string) (database, want string, events []byte) {

@@ -38,6 +38,7 @@ func (s *stream) prepare(ctx context.Context, body []byte, received time.Time) e
 	bqual := int(binary.LittleEndian.Uint32(body[9:]))
 	id := body[13 : 13+gtrid+bqual]
 	name := fmt.Sprintf("X'%x',X'%x',%d", id[:gtrid], id[gtrid:], format)
+	s.memory = newMemory(s.memory.lent) // the rows wait in the old one
 	return s.run.park(name, s.take(), s.file.end)
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/trueup-io/trueup/internal/crash"
+	"github.com/trueup-io/trueup/internal/slab"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -52,9 +53,9 @@ type assembler struct {
 	streams map[uint32]*txn // streamed transactions that have not ended
 	block   *txn            // of streams: the one that a stream start has opened; nil outside
 
-	rows    slab[schemas.Column] // of changes
-	changes slab[schemas.Change]
-	passing slab[schemas.Column] // of rows that are only counted
+	rows    slab.Of[schemas.Column] // of changes
+	changes slab.Of[schemas.Change]
+	passing slab.Of[schemas.Column] // of rows that are only counted
 }
 
 // What of the memory of changes is used again: some megabytes, as much as common
@@ -66,16 +67,16 @@ const (
 
 // reuse says whether changes that were handed over are nobody's any more.
 func (a *assembler) reuse(lent bool) {
-	a.passing.most = 1
+	a.passing.Most = 1
 	if lent {
-		a.rows.most, a.changes.most = rowBlocks, changeBlocks
+		a.rows.Most, a.changes.Most = rowBlocks, changeBlocks
 	}
 }
 
 // handedOver takes back the memory of changes; none waits.
 func (a *assembler) handedOver() {
-	a.rows.reset()
-	a.changes.reset()
+	a.rows.Reset()
+	a.changes.Reset()
 }
 
 // done is a transaction that was handed over whole.
@@ -303,7 +304,7 @@ func (a *assembler) wait(t *txn, w waiting) error {
 func (a *assembler) made(t *txn, m *mapped, e *effect, r record) (*schemas.Change, *RowError) {
 	a.time(t)
 	crash.Site("capture.postgres.in_transaction")
-	c := &a.changes.take(1)[0]
+	c := &a.changes.Take(1)[0]
 	*c = t.like
 	c.Ordinal, c.Entity, c.Op, c.Key, c.Before, c.After = r.ordinal, m.entity.Name, e.op, e.key, e.before, e.after
 	switch e.op {

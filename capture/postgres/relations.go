@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/trueup-io/trueup/internal/slab"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -32,8 +33,8 @@ func (m *mapped) same(o *mapped) bool {
 }
 
 // row makes an image of a tuple, in columns.
-func (m *mapped) row(cells []cell, columns *slab[schemas.Column]) schemas.Row {
-	row := schemas.Row(columns.take(len(cells)))
+func (m *mapped) row(cells []cell, columns *slab.Of[schemas.Column]) schemas.Row {
+	row := schemas.Row(columns.Take(len(cells)))
 	for i, c := range cells {
 		row[i] = schemas.Column{Name: m.columns[i], Text: c.text, Presence: presence(c.kind)}
 	}
@@ -57,7 +58,7 @@ func presence(kind byte) schemas.Presence {
 // Of a partitioned table with a full replica identity the server calls every
 // old tuple full, and logs what the partition's own replica identity says. So
 // there a null says nothing.
-func (m *mapped) old(kind byte, cells []cell, columns *slab[schemas.Column]) schemas.Row {
+func (m *mapped) old(kind byte, cells []cell, columns *slab.Of[schemas.Column]) schemas.Row {
 	row := m.row(cells, columns)
 	if kind == oldFull && !m.parted {
 		return row

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/trueup-io/trueup/internal/slab"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -54,7 +55,7 @@ func (a *assembler) row(t *txn, kind byte, rest string) error {
 		return err
 	}
 	if t.spill != nil {
-		a.passing.reset()
+		a.passing.Reset()
 		d := a.effects(m, kind, &r, &a.passing)
 		ordinal, err := t.take(d.ordinals())
 		if err != nil {
@@ -90,7 +91,7 @@ func (a *assembler) row(t *txn, kind byte, rest string) error {
 }
 
 // effects says what a row message does. Its rows are cut out of columns.
-func (a *assembler) effects(m *mapped, kind byte, r *rowMessage, columns *slab[schemas.Column]) (d did) {
+func (a *assembler) effects(m *mapped, kind byte, r *rowMessage, columns *slab.Of[schemas.Column]) (d did) {
 	defer recovered(&d.refused)
 	var before, after schemas.Row
 	if r.oldKind != oldNone {

@@ -1,4 +1,4 @@
-package postgres
+package slab
 
 import (
 	"testing"
@@ -9,15 +9,15 @@ import (
 // Until the slab takes it back, what was taken is its taker's alone and was zero.
 func TestSlabGivesEachTakerHisOwn(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := slab[int]{most: rapid.IntRange(0, 3).Draw(t, "most")}
+		s := Of[int]{Most: rapid.IntRange(0, 3).Draw(t, "most")}
 		var taken [][]int
 		for i := range rapid.IntRange(1, 200).Draw(t, "steps") {
 			if rapid.IntRange(0, 20).Draw(t, "what") == 0 {
-				s.reset()
+				s.Reset()
 				taken = nil
 				continue
 			}
-			row := s.take(rapid.OneOf(rapid.IntRange(0, 20), rapid.IntRange(0, 3*slabSize)).Draw(t, "n"))
+			row := s.Take(rapid.OneOf(rapid.IntRange(0, 20), rapid.IntRange(0, 3*Size)).Draw(t, "n"))
 			for j := range row {
 				if row[j] != 0 {
 					t.Fatalf("%d is not zero", row[j])
@@ -38,12 +38,12 @@ func TestSlabGivesEachTakerHisOwn(t *testing.T) {
 
 // Where nobody keeps rows, no row takes new memory.
 func TestSlabIsUsedAgain(t *testing.T) {
-	s := slab[int]{most: 4}
+	s := Of[int]{Most: 4}
 	if n := testing.AllocsPerRun(100, func() {
-		for range 3 * slabSize / 12 {
-			s.take(12)
+		for range 3 * Size / 12 {
+			s.Take(12)
 		}
-		s.reset()
+		s.Reset()
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
