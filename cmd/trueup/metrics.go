@@ -154,8 +154,11 @@ var metrics = []metric{
 
 	{"trueup_compensations_total", "Outcomes of compensations, by result.", prometheus.CounterValue, []string{"result"},
 		func(s *statusFile, say func(float64, ...string)) {
-			for _, result := range sorted(s.Compensations.Results) {
-				say(float64(s.Compensations.Results[result]), result)
+			if !s.Compensations.Running {
+				return
+			}
+			for _, result := range schemas.Results { // each from the start, so that the first one is an increase
+				say(float64(s.Compensations.Results[string(result)]), string(result))
 			}
 		}},
 	{"trueup_compensations_live", "Compensations that wait for a person, or to be written.", prometheus.GaugeValue, nil,

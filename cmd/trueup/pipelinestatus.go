@@ -44,6 +44,9 @@ func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {
 			if one, ok := s.Sides[side.String()]; ok && r.Frontier[side] != 0 && r.Partitions == p.log.Partitions() {
 				one.Compared = r.Frontier[side].String()
 				s.Sides[side.String()] = one
+				if age := now.Sub(r.Frontier[side].Time()); age-time.Duration(one.LagMs)*time.Millisecond > maxComparedAge {
+					s.Problems = append(s.Problems, fmt.Sprintf("the comparison of %s is %s behind: it makes up for it, or has stalled; see records behind", side, age.Round(time.Second)))
+				}
 			}
 		}
 		s.addOpen(p.rules, p.events.Snapshot(func(partition int32) bool { _, mine := r.Next[partition]; return mine }))
@@ -138,6 +141,10 @@ func (p *pipeline) behind(ctx context.Context, next map[int32]int64) int64 {
 	}
 	return n
 }
+
+// maxComparedAge is how much longer ago than its frontier a side may be compared
+// up to.
+const maxComparedAge = 30 * time.Second
 
 // maxFrontierAge is how old a side's frontier may be before that is a problem:
 // progress comes at least five times a second.
