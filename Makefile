@@ -4,7 +4,7 @@
 # make races     an application's write against a repair, 1,000 times on each engine
 # make bench     one JSON line per benchmark; BENCH=prefix chooses, BENCH_FLAGS="-profile DIR" profiles;
 #                BENCH=peers fetches Debezium and runs beside it
-# make crash     capture and baseline killed at every hit of every crash site; SITES=regexp chooses; make test has a sample of it
+	TRUEUP_CRASH_ALL=1 $(GO) test -count=1 -timeout 60m -v -p 1 -run 'KilledAtEverySite' ./capture/postgres ./capture/mysql ./compensate/postgres ./compensate/mysql
 # make huge      one transaction of ROWS rows, streamed and not; resident memory
 # make zoo       bugs that such programs had, put in one at a time: a named test has to fail; ZOO=z4 chooses
 # make baseline-campaign  ROWS rows read beside writers, then compared with SELECT; resident memory
@@ -70,7 +70,7 @@ bench:
 
 crash:
 	@scripts/setup test
-	TRUEUP_CRASH_ALL=1 TRUEUP_CRASH_SITES="$(SITES)" $(GO) test -count=1 -timeout 120m -v -p 1 -run 'KilledAtEverySite' ./capture/postgres ./capture/mysql
+	TRUEUP_CRASH_ALL=1 $(GO) test -count=1 -timeout 60m -v -p 1 -run 'KilledAtEverySite' ./capture/postgres ./capture/mysql ./compensate/postgres ./compensate/mysql
 
 huge:
 	@scripts/setup test

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -82,10 +83,20 @@ func (r *Runner) take(ctx context.Context) (said []schemas.Event, err error) {
 
 // answer publishes what follows from what was taken, and saves that it was.
 func (r *Runner) answer(ctx context.Context, said []schemas.Event) error {
-	if err := r.publish(ctx, append(said, r.book.flush()...)); err != nil {
+	said = append(said, r.book.flush()...)
+	if len(said) > 0 {
+		crash.Site("compensate.planned_before_publish")
+	}
+	if err := r.publish(ctx, said); err != nil {
 		return err
 	}
-	return r.savePosition(ctx)
+	if !r.pos.changed {
+		return nil
+	}
+	crash.Site("compensate.published_before_position")
+	err := r.savePosition(ctx)
+	crash.Site("compensate.position_saved")
+	return err
 }
 
 // divergence takes one record of the divergences topic.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -61,9 +62,11 @@ func (r *Runner) write(ctx context.Context) error {
 	if wrote && len(r.book.ready) == 0 {
 		r.book.unblock(false)
 	}
+	crash.Site("compensate.written_before_outcome")
 	if err := r.publish(ctx, said); err != nil {
 		return err
 	}
+	crash.Site("compensate.outcome_published")
 	return r.settle(ctx)
 }
 

@@ -262,3 +262,10 @@ func (s *session) Rows(query string) ([][]string, error) {
 	}
 	return out, rows.Err()
 }
+
+func TestI24_KilledAtEverySite(t *testing.T) {
+	e := newEngine(t)
+	must(t, e, "CREATE TABLE orders (id int PRIMARY KEY, v int)")
+	e.Counted(t, "orders")
+	compensatetest.KillAtEverySite(t, e, "mariadb", servertest.MariaDBApplier(t, e.conf.FormatDSN(), "orders"), "mysql.")
+}

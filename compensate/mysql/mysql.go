@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/trueup-io/trueup/compensate"
+	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -42,6 +43,8 @@ type Config struct {
 	LockTimeout      time.Duration // a write gives way to whoever holds its row longer; whole seconds; 0: 2 s
 	StatementTimeout time.Duration // on MariaDB; 0: 10 s
 	Attempts         compensate.Attempts
+	// Captures says that the store is captured with the same login, which needs more rights for it.
+	Captures bool
 }
 
 // Applier writes compensations to one server. It implements
@@ -50,6 +53,7 @@ type Applier struct {
 	tables   compensate.Tables
 	side     schemas.Side
 	attempts compensate.Attempts
+	captures bool
 	db       *sql.DB
 
 	mu      sync.Mutex
@@ -74,6 +78,7 @@ func Open(c Config) (*Applier, error) {
 		tables:   c.Tables,
 		side:     c.Side,
 		attempts: c.Attempts,
+		captures: c.Captures,
 		db:       db,
 		catalog:  make(map[[2]string]*table),
 	}, nil
@@ -118,9 +123,11 @@ func (a *Applier) try(ctx context.Context, c *schemas.Compensation, attempt stri
 		}
 		return effect, err
 	}
+	crash.Site("compensate.mysql.before_commit")
 	if err := tx.Commit(); err != nil {
 		return 0, errCommit{err}
 	}
+	crash.Site("compensate.mysql.committed")
 	return compensate.Wrote, nil
 }
 

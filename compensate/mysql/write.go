@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/trueup-io/trueup/compensate"
+	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -25,6 +26,7 @@ func write(ctx context.Context, tx *sql.Tx, t *table, c *schemas.Compensation, a
 	if err != nil {
 		return 0, err
 	}
+	crash.Site("compensate.mysql.before_statement")
 	result, err := tx.ExecContext(ctx, s.text.String(), s.args...)
 	switch {
 	case c.Statement == schemas.InsertRow && number(err) == duplicateKey:
@@ -41,6 +43,7 @@ func write(ctx context.Context, tx *sql.Tx, t *table, c *schemas.Compensation, a
 	case rows != 1:
 		return 0, permanent{fmt.Errorf("the key of %s.%s names %d rows", t.Schema, t.Name, rows)}
 	}
+	crash.Site("compensate.mysql.before_ledger")
 	_, err = tx.ExecContext(ctx, ledgerInsert, ledgerValues(c, attempt)...)
 	switch {
 	case number(err) == duplicateKey:

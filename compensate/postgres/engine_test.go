@@ -137,7 +137,7 @@ func (e *engine) Counted(t testing.TB, table string) {
 	t.Helper()
 	if err := e.admin.Exec(fmt.Sprintf(`
 		CREATE TABLE effects (id int, op text);
-		CREATE FUNCTION count_effect() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		CREATE FUNCTION count_effect() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$ BEGIN
 			INSERT INTO effects VALUES (coalesce(NEW.id, OLD.id), TG_OP); RETURN NULL; END $$;
 		CREATE TRIGGER counted AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION count_effect()`, table)); err != nil {
 		t.Fatal(err)
@@ -226,4 +226,11 @@ func (s *session) Rows(sql string) ([][]string, error) {
 		rows = append(rows, out)
 	}
 	return rows, nil
+}
+
+func TestI24_KilledAtEverySite(t *testing.T) {
+	e := newEngine(t)
+	must(t, e, "CREATE TABLE orders (id int PRIMARY KEY, v int)")
+	e.Counted(t, "orders")
+	compensatetest.KillAtEverySite(t, e, "postgres", servertest.PostgresApplier(t, e.dsn.String(), "orders"), "postgres.")
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/trueup-io/trueup/compensate"
+	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -40,6 +41,7 @@ func write(ctx context.Context, conn *pgconn.PgConn, t *table, c *schemas.Compen
 	}
 	batch.ExecParams("SELECT pg_catalog.pg_logical_emit_message(true, 'trueup', $1)", [][]byte{tag}, nil, nil, nil)
 	batch.ExecParams(s.text.String(), s.args, nil, nil, nil)
+	crash.Site("compensate.postgres.before_statement")
 	results, err := conn.ExecBatch(ctx, batch).ReadAll()
 	if err != nil {
 		err = fmt.Errorf("%s: %w", c.Statement, err)
@@ -60,12 +62,14 @@ func write(ctx context.Context, conn *pgconn.PgConn, t *table, c *schemas.Compen
 			permanent{fmt.Errorf("the key of %s.%s names %s rows, %s ledger rows", t.Schema, t.Name, rows, ledger)},
 			rollback(ctx, conn))
 	}
+	crash.Site("compensate.postgres.before_commit")
 	if err := commit(ctx, conn); err != nil {
 		if t.deferrable && taken(err) && c.Statement == schemas.InsertRow {
 			return compensate.NoMatch, nil
 		}
 		return 0, err
 	}
+	crash.Site("compensate.postgres.committed")
 	return compensate.Wrote, nil
 }
 

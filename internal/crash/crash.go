@@ -45,6 +45,20 @@ var Sites = map[string]string{
 	"capture.baseline.durable":           "durable, and not remembered: the same",
 	"capture.baseline.remembered":        "what is read and durable is not read again",
 
+	"compensate.planned_before_publish":    "nobody has heard of it: it is planned again, the same",
+	"compensate.published_before_position": "the divergence is read again, and answered by what was published",
+	"compensate.position_saved":            "published, not written: it is found on the topic, and the ledger does not have it",
+	"compensate.written_before_outcome":    "written, and nobody has said so: the ledger has it",
+	"compensate.outcome_published":         "said: it is over",
+
+	"compensate.mysql.before_statement":    "nothing was written",
+	"compensate.mysql.before_ledger":       "the row was written, and goes back with its transaction",
+	"compensate.mysql.before_commit":       "the row and the ledger's row go back with their transaction",
+	"compensate.mysql.committed":           "both stand, and the ledger says so",
+	"compensate.postgres.before_statement": "nothing was written",
+	"compensate.postgres.before_commit":    "the row and the ledger's row go back with their transaction",
+	"compensate.postgres.committed":        "both stand, and the ledger says so",
+
 	"stream.acked_out_of_order": "a later record is durable, an earlier one perhaps not: nothing after the earlier one is confirmed",
 
 	"capture.mysql.in_transaction": "rows of a transaction whose outcome was not read: the transaction comes again whole",
