@@ -3,6 +3,8 @@ package compensate
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -30,10 +32,42 @@ type Applier interface {
 	Ledger(ctx context.Context, id string) (attempt string, found bool, err error)
 
 	// Excess says which rights the login has that no repair needs; nil if it has none.
-	Excess(ctx context.Context) ([]string, error)
+	Excess(ctx context.Context) ([]Excess, error)
 
 	// Statement is the SQL that Apply would run for c, with what is bound to its places, and changes nothing.
 	Statement(ctx context.Context, c schemas.Compensation) (SQL, error)
+}
+
+// Excess is a right that no repair needs, and the SQL that takes it away.
+type Excess struct{ Right, Remedy string }
+
+// ExcessError says that a login may do more than repairs need, and is not used.
+type ExcessError struct {
+	Side   schemas.Side
+	Rights []Excess
+}
+
+func (e *ExcessError) Error() string {
+	return fmt.Sprintf("the login that repairs the %s store has rights that no repair needs: %s; run, as an administrator:\n%s\n"+
+		"or name a login of its own for repairs in stores.%s.applyDsn (deploy/grants has its SQL)", e.Side, e.List(), e.Remedy(), e.Side)
+}
+
+// List lists the rights.
+func (e *ExcessError) List() string {
+	var rights []string
+	for _, x := range e.Rights {
+		rights = append(rights, x.Right)
+	}
+	return strings.Join(rights, "; ")
+}
+
+// Remedy is the SQL that takes them away, a statement a line.
+func (e *ExcessError) Remedy() string {
+	var lines []string
+	for _, x := range e.Rights {
+		lines = append(lines, x.Remedy)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // SQL is a statement and the values bound to it, in order; nil is NULL.

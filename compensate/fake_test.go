@@ -31,6 +31,8 @@ type world struct {
 	tails  int // begun so far
 	tailed int // records of the compensations topic that tails have handed on
 
+	excess []Excess // rights of the login
+
 	steps   int // operations of the Runner so far
 	crashAt int // the operation at which it dies; 0: never
 	crashed bool
@@ -257,7 +259,7 @@ func (s fakeStore) Ledger(_ context.Context, id string) (string, bool, error) {
 	return by, found, s.step()
 }
 
-func (s fakeStore) Excess(context.Context) ([]string, error) { return nil, nil }
+func (s fakeStore) Excess(context.Context) ([]Excess, error) { return s.excess, nil }
 
 func (s fakeStore) Statement(context.Context, schemas.Compensation) (SQL, error) { return SQL{}, nil }
 

@@ -101,3 +101,23 @@ func TestBreakerCopies(t *testing.T) {
 		t.Errorf("a resume of its own: %v, %v", err, g.breakers)
 	}
 }
+
+// TestExcessIsRefused: a login with more rights than repairs need is not used: what
+// they are is said, with the SQL that takes them away.
+func TestExcessIsRefused(t *testing.T) {
+	rules, w := rulesOf(t, bookRules), newWorld()
+	w.excess = []Excess{{"CREATEDB", "ALTER ROLE x NOCREATEDB;"}, {"UPDATE ON a.b", "REVOKE UPDATE ON a.b FROM x;"}}
+	w.rows["order/1"] = "b"
+	w.diverge(event(rules, "d1", 0, schemas.Opened, "order", "1", "a", "b"))
+	run := startRunner(t, config(w, rules, statePath(t)))
+	err := <-run.done
+	run.cancel()
+	for _, want := range []string{"CREATEDB; UPDATE ON a.b", "ALTER ROLE x NOCREATEDB;\nREVOKE UPDATE ON a.b FROM x;", "stores.target.applyDsn"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if len(w.writes) != 0 || len(w.compensations("d1")) != 0 {
+		t.Errorf("written %v", w.writes)
+	}
+}

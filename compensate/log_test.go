@@ -83,6 +83,7 @@ func newPipeline(t *testing.T) *pipeline {
 	t.Cleanup(func() { _ = p.db.Close() })
 	p.exec("CREATE TABLE orders (id int PRIMARY KEY, v varchar(20))")
 	p.exec("CREATE TABLE invoices (id int PRIMARY KEY, v varchar(20))")
+	p.dsn = servertest.MariaDBApplier(t, dsn, "orders", "invoices")
 	return p
 }
 

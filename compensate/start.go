@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -25,10 +24,7 @@ func (r *Runner) start(ctx context.Context) error {
 			return fmt.Errorf("prepare the %s store: %w", side, err)
 		}
 		if len(excess) > 0 {
-			r.log.Warn("the login has rights that no repair needs: deploy/grants lists those that it does", "side", side.String(), "rights", strings.Join(excess, ", "))
-			r.mu.Lock()
-			r.status.Excess = append(r.status.Excess, fmt.Sprintf("the login of the %s store has rights that no repair needs: %s", side, strings.Join(excess, ", ")))
-			r.mu.Unlock()
+			return &ExcessError{Side: side, Rights: excess}
 		}
 	}
 	var err error

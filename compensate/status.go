@@ -23,10 +23,9 @@ type Status struct {
 	// Overdue counts repairs that were written and whose echo should have come back; OldestOverdue is one of them.
 	Overdue       int
 	OldestOverdue string
-	Excess        []string // rights of logins that no repair needs; found at the start
-	Forged        int64    // records on the compensations topic that Trueup did not put there
-	Quarantined   int64    // records that are no events
-	Problem       string   // what keeps it from going on, "" if nothing does
+	Forged        int64  // records on the compensations topic that Trueup did not put there
+	Quarantined   int64  // records that are no events
+	Problem       string // what keeps it from going on, "" if nothing does
 }
 
 // Status returns a snapshot; it may be called at any time.

@@ -90,12 +90,15 @@ func grantsCompensate(t *testing.T, server *target) {
 	works := func() error {
 		myExec(t, admin, "DELETE FROM shop.trueup_ledger; DELETE FROM shop.orders")
 		myExec(t, admin, "INSERT INTO shop.orders VALUES (1, 'new', 10.50, '2026-11-23 10:00:00.123', NULL)")
-		a, err := compensatemy.Open(compensatemy.Config{DSN: dsn, Side: schemas.Target, Attempts: once,
+		a, err := compensatemy.Open(compensatemy.Config{DSN: dsn, Side: schemas.Target, Attempts: once, Captures: true,
 			Tables: compensate.Tables{{Entity: "order", Schema: "shop", Name: "orders", Key: columns[:1], Columns: columns}}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer a.Close()
+		if excess, err := a.Excess(t.Context()); err != nil || excess != nil {
+			t.Errorf("rights that are refused: %v, %v", excess, err)
+		}
 		return repair(t, a, schemas.Target, "shop", columns, row)
 	}
 	if err := works(); err != nil {

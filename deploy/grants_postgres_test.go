@@ -117,12 +117,15 @@ func TestGrantsPostgresCompensate(t *testing.T) {
 	works := func() error {
 		pgExec(t, admin, "DELETE FROM trueup.ledger; DELETE FROM public.orders")
 		pgExec(t, admin, "INSERT INTO public.orders VALUES (1, 'new', 10.50, '2026-11-23 10:00:00.123+00', NULL)")
-		a, err := compensatepg.Open(compensatepg.Config{DSN: dsn, Side: schemas.Legacy, Attempts: once,
+		a, err := compensatepg.Open(compensatepg.Config{DSN: dsn, Side: schemas.Legacy, Attempts: once, Captures: true,
 			Tables: compensate.Tables{{Entity: "order", Schema: "public", Name: "orders", Key: columns[:1], Columns: columns}}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer a.Close()
+		if excess, err := a.Excess(t.Context()); err != nil || excess != nil {
+			t.Errorf("rights that are refused: %v, %v", excess, err)
+		}
 		return repair(t, a, schemas.Legacy, "public", columns, row)
 	}
 	if err := works(); err != nil {

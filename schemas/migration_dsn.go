@@ -18,6 +18,8 @@ type Store struct {
 	DSN string
 	// Streaming says whether PostgreSQL may send a large transaction before it has ended: auto, on or off.
 	Streaming string
+	// Apply is the connection string of the login that repairs are written with; nil: DSN's.
+	Apply *Secret
 
 	migration    *Migration
 	line, column int
@@ -91,6 +93,14 @@ func (s *Store) ResolveDSN() (string, error) {
 		return "", fmt.Errorf("%s:%d:%d: stores.%s.dsn: %w", s.migration.Path, s.line, s.column, s.Side, err)
 	}
 	return dsn, nil
+}
+
+// ResolveApplyDSN returns the connection string that repairs are written with.
+func (s *Store) ResolveApplyDSN() (string, error) {
+	if s.Apply == nil {
+		return s.ResolveDSN()
+	}
+	return s.Apply.Resolve()
 }
 
 func (m *Migration) secret(reference, what string) (string, error) {

@@ -89,7 +89,7 @@ func (r *configReader) stores(m *Migration, root *configNode) {
 			m.lack(r, n, path, "a run needs both stores")
 			continue
 		}
-		if r.mapping(s, path, "driver", "dsn", "streaming") {
+		if r.mapping(s, path, "driver", "dsn", "applyDsn", "streaming") {
 			m.stores[side] = r.store(m, side, s, path)
 		}
 	}
@@ -109,6 +109,7 @@ func (r *configReader) store(m *Migration, side Side, n *configNode, path string
 			r.fail(n, path+".streaming", "is for postgres: %s has a transaction in its log only when it has ended", s.Driver)
 		}
 	}
+	s.Apply = r.secret(m, n.get("applyDsn"), path+".applyDsn", "connection string")
 	dsn := r.required(n, path, "dsn", "env:NAME or file:PATH")
 	if dsn == nil {
 		return s

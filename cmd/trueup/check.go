@@ -82,6 +82,9 @@ func checkAll(ctx context.Context, m *schemas.Migration) ([]finding, error) {
 			found = []capture.Finding{{Severity: capture.Fail, Subject: "connection", Detail: err.Error()}}
 		}
 		add(side.String(), found...)
+		if repaired(rules, side) && err == nil {
+			add(side.String(), checkRepairs(ctx, m, rules, side))
+		}
 	}
 	add("log", checkLog(ctx, m))
 	add("data", checkDataDir(m))

@@ -42,9 +42,6 @@ func showGuards(cmd *cobra.Command, file string, asJSON bool) error {
 		fmt.Fprintf(w, "  %-16s %-24s %-16s %-8s %d\n", r.Entity, r.Rule, r.Policy, r.Mode, r.Hits)
 	}
 	printHeld(w, c)
-	for _, e := range c.Excess {
-		fmt.Fprintf(w, "warning: %s; deploy/grants lists those that it does need\n", visible(e))
-	}
 	for _, b := range c.Breakers {
 		fmt.Fprintf(w, "! breaker %s, open since %s: %s\n  %s\n", visible(b.ID), b.Since, visible(b.Reason), visible(b.WayOut))
 	}

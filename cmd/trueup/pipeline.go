@@ -186,6 +186,9 @@ func preflight(ctx context.Context, cfg pipelineConfig) error {
 	}
 	var errs []error
 	for _, f := range findings {
+		if f.Subject == repairLogin && !cfg.stages.compensate {
+			continue
+		}
 		side, _ := schemas.ParseSide(f.Where) // none: the log's or the data directory's
 		if newEpoch[side] && f.Subject == "slot "+slotName(m, side, "") {
 			continue

@@ -104,7 +104,7 @@ func (s *statusFile) addOpen(rules *schemas.Rules, o watch.Snapshot) {
 func (s *statusFile) addRepairs(r *compensate.Status) {
 	c := &s.Compensations
 	*c = compensationStatus{Running: true, Paused: r.Paused, Live: r.Live, Waiting: r.Waiting, Held: r.Held, Overdue: r.Overdue,
-		Forged: r.Forged, Excess: r.Excess, Results: map[string]int64{}, Problem: r.Problem}
+		Forged: r.Forged, Results: map[string]int64{}, Problem: r.Problem}
 	for result, n := range r.Results {
 		c.Results[string(result)] = n
 	}

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	gomysql "github.com/go-sql-driver/mysql"
 
+	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/compensate"
 	compmysql "github.com/trueup-io/trueup/compensate/mysql"
 	comppostgres "github.com/trueup-io/trueup/compensate/postgres"
@@ -81,15 +85,45 @@ func (p *pipeline) reach(source string) (epoch uint32, pos string, ok bool) {
 	return 0, "", false
 }
 
+// checkRepairs looks at the login that repairs a side.
+func checkRepairs(ctx context.Context, m *schemas.Migration, rules *schemas.Rules, side schemas.Side) capture.Finding {
+	f := capture.Finding{Severity: capture.Fail, Subject: repairLogin}
+	a, err := newApplier(m, rules, side)
+	if err != nil {
+		f.Detail = err.Error()
+		return f
+	}
+	if c, ok := a.(io.Closer); ok {
+		defer c.Close() // nothing was written
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	rights, err := a.Excess(ctx)
+	excess := &compensate.ExcessError{Side: side, Rights: rights}
+	switch {
+	case err != nil:
+		f.Detail = err.Error()
+	case len(rights) > 0:
+		f.Detail = "the login has rights that no repair needs: " + excess.List()
+		f.Remedy = strings.ReplaceAll(excess.Remedy(), "\n", " ") + " or a login of its own in stores." + side.String() + ".applyDsn; deploy/grants has its SQL"
+	default:
+		f.Severity, f.Detail = capture.OK, "the login that repairs are written with has no right that they do not need"
+	}
+	return f
+}
+
+// repairLogin is the subject of what checkRepairs finds.
+const repairLogin = "repairs"
+
 func newApplier(m *schemas.Migration, rules *schemas.Rules, side schemas.Side) (compensate.Applier, error) {
 	store := m.Store(side)
-	dsn, err := store.ResolveDSN()
+	dsn, err := store.ResolveApplyDSN()
 	if err != nil {
 		return nil, err
 	}
-	tables := compensate.TablesOf(rules, side)
+	tables, captures := compensate.TablesOf(rules, side), store.Apply == nil
 	if store.Driver == schemas.Postgres {
-		return comppostgres.Open(comppostgres.Config{DSN: dsn, Side: side, Tables: tables})
+		return comppostgres.Open(comppostgres.Config{DSN: dsn, Side: side, Tables: tables, Captures: captures})
 	}
 	cfg, err := gomysql.ParseDSN(dsn)
 	if err != nil {
@@ -98,5 +132,5 @@ func newApplier(m *schemas.Migration, rules *schemas.Rules, side schemas.Side) (
 	if cfg.DBName == "" && len(tables) > 0 {
 		cfg.DBName = tables[0].Schema // where the ledger is
 	}
-	return compmysql.Open(compmysql.Config{DSN: cfg.FormatDSN(), Side: side, Tables: tables})
+	return compmysql.Open(compmysql.Config{DSN: cfg.FormatDSN(), Side: side, Tables: tables, Captures: captures})
 }

@@ -35,7 +35,7 @@ kind: Migration
 metadata: {name: people, owner: team-people}
 stores:
   legacy: {driver: postgres, dsn: "file:legacy.dsn"}
-  target: {driver: mariadb, dsn: "file:target.dsn"}
+  target: {driver: mariadb, dsn: "file:target.dsn", applyDsn: "file:apply.dsn"}
 log: {partitions: 2}
 entities:
   - name: person
@@ -143,6 +143,10 @@ func newCanaries(t *testing.T) *canaries {
 	c.exec(c.legacy, "alter table people replica identity full")
 	c.exec(c.mariad, "create table people (id bigint, code varchar(30), mail varchar(30) unique, born date, note text, status varchar(20), primary key (id, code)) collate utf8mb4_bin")
 	c.path = writeMigration(t, fmt.Sprintf(canaryMigration, database), legacy, dsn)
+	apply := servertest.MariaDBApplier(t, dsn, "people")
+	if err := os.WriteFile(filepath.Join(filepath.Dir(c.path), "apply.dsn"), []byte(apply), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	c.data = filepath.Join(filepath.Dir(c.path), "trueup-data")
 	return c
 }

@@ -115,8 +115,7 @@ type compensationStatus struct {
 	Held     map[string]int   `json:"held,omitempty"` // of those, by what guard
 	Breakers []breakerStatus  `json:"breakers,omitempty"`
 	Rules    []ruleStatus     `json:"rules,omitempty"`
-	Overdue  int              `json:"overdue,omitempty"`       // written, and no echo in time
-	Excess   []string         `json:"excess_rights,omitempty"` // of logins; a warning, no problem
+	Overdue  int              `json:"overdue,omitempty"` // written, and no echo in time
 	Forged   int64            `json:"forged,omitempty"`
 	Results  map[string]int64 `json:"results"`
 	Problem  string           `json:"problem,omitempty"`

@@ -137,13 +137,13 @@ func slotName(m *schemas.Migration, side schemas.Side, suffix string) string {
 
 func postgresConfig(m *schemas.Migration, rules *schemas.Rules, side schemas.Side, dsn, suffix string, l *slog.Logger) postgres.Config {
 	return postgres.Config{Side: side, Source: sourceName(m, side), DSN: dsn, Slot: slotName(m, side, suffix),
-		Publication: slotName(m, side, ""), Rules: rules, Repairs: repaired(rules, side), Logger: l,
+		Publication: slotName(m, side, ""), Rules: rules, Repairs: repaired(rules, side) && m.Store(side).Apply == nil, Logger: l,
 		Streaming: postgres.Streaming(m.Store(side).Streaming),
 		SpillDir:  filepath.Join(m.DataDir, "spill", slotName(m, side, suffix))}
 }
 
 func mysqlConfig(m *schemas.Migration, rules *schemas.Rules, side schemas.Side, dsn, suffix string, l *slog.Logger) mysql.Config {
-	return mysql.Config{Side: side, Source: sourceName(m, side), Driver: string(m.Store(side).Driver), DSN: dsn, Rules: rules, Repairs: repaired(rules, side),
+	return mysql.Config{Side: side, Source: sourceName(m, side), Driver: string(m.Store(side).Driver), DSN: dsn, Rules: rules, Repairs: repaired(rules, side) && m.Store(side).Apply == nil,
 		Logger: l, SpillDir: filepath.Join(m.DataDir, "spill", slotName(m, side, suffix))}
 }
 

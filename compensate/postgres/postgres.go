@@ -48,6 +48,8 @@ type Config struct {
 	// statements made here qualify every name.
 	SearchPath []string
 	Attempts   compensate.Attempts
+	// Captures says that the store is captured with the same login, which needs more rights for it.
+	Captures bool
 }
 
 // Applier writes compensations to one database. It implements
@@ -56,6 +58,7 @@ type Applier struct {
 	tables   compensate.Tables
 	side     schemas.Side
 	attempts compensate.Attempts
+	captures bool
 	pool     *pool
 
 	mu      sync.Mutex
@@ -88,6 +91,7 @@ func Open(c Config) (*Applier, error) {
 		tables:   c.Tables,
 		side:     c.Side,
 		attempts: c.Attempts,
+		captures: c.Captures,
 		pool:     newPool(conf, connections),
 		catalog:  make(map[[2]string]*table),
 	}, nil

@@ -1,6 +1,10 @@
 -- What Trueup needs besides to repair a MariaDB (or MySQL) store: only where it is the follower, and only for compensate
 -- mode propose or apply. Run it after mariadb-capture.sql, as an administrator. The ledger stands in the database that
 -- Trueup's connection string names.
+--
+-- Or make a login for it that does nothing else, put its name in the place of trueup below, and name its connection
+-- string in stores.target.applyDsn (or legacy) of migration.yaml. A login with more rights than these, and capture's
+-- where it is the same one, is refused.
 GRANT SELECT, INSERT, UPDATE, DELETE ON shop.orders TO 'trueup'@'%';
 
 -- The ledger: a repair and its row in it are one transaction, so a repair happens at most once. Nobody updates or deletes

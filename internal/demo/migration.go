@@ -14,6 +14,7 @@ const (
 	dataDirectory = "trueup-data"
 	legacyFile    = "legacy.dsn"
 	targetFile    = "target.dsn"
+	applyFile     = "apply.dsn"
 )
 
 // migrationName is the migration's name. Topics of brokers that are not ours
@@ -32,15 +33,21 @@ func (d *demo) writeMigration(legacyDSN string, last *closing) error {
 	if err != nil {
 		return err
 	}
+	applyDSN, err := asApplier(targetDSN)
+	if err != nil {
+		return err
+	}
 	d.name = d.migrationName()
 	text := shop.Migration{
 		Name: d.name, LegacyDSN: "file:" + d.dir.join(legacyFile), TargetDSN: "file:" + d.dir.join(targetFile),
+		ApplyDSN:       "file:" + d.dir.join(applyFile),
 		TargetDatabase: targetDatabase, Brokers: d.Brokers, DataDir: d.dir.join(dataDirectory),
 		SettleWindow: d.shop.SettleWindow, Mode: "apply",
 	}.YAML()
 	d.migration = d.dir.join(migrationFile)
 	for path, text := range map[string]string{d.dir.join(legacyFile): legacyDSN + "\n", d.dir.join(targetFile): targetDSN + "\n",
-		d.migration: text} {
+		d.dir.join(applyFile): applyDSN + "\n",
+		d.migration:           text} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return err
 		}

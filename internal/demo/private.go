@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net"
@@ -98,6 +99,9 @@ func (d *demo) prepare(ctx context.Context, last *closing) error {
 	if err := d.stores.CreateTables(ctx); err != nil {
 		return err
 	}
+	if err := d.servers.createApplier(ctx); err != nil {
+		return err
+	}
 	if err := d.startProxy(last); err != nil {
 		return err
 	}
@@ -150,6 +154,41 @@ func (p *pair) createLegacy(ctx context.Context) (string, error) {
 	}
 	dsn.Path = "/" + legacyDatabase
 	return dsn.String(), nil
+}
+
+// applier is the login that repairs are written with: it may do that and nothing
+// else, which Trueup insists on.
+const applier = "trueup_apply"
+
+func (p *pair) createApplier(ctx context.Context) error {
+	db, err := sql.Open("mysql", p.target.DSN)
+	if err != nil {
+		return err
+	}
+	for _, statement := range []string{
+		"create user " + applier + "@'%'",
+		"grant select, insert, update, delete on " + targetDatabase + ".orders to " + applier,
+		"grant select, insert, update, delete on " + targetDatabase + ".order_lines to " + applier,
+		"grant create, select, insert on " + targetDatabase + ".trueup_ledger to " + applier,
+	} {
+		if _, err = db.ExecContext(ctx, statement); err != nil {
+			break
+		}
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
+		return fmt.Errorf("create the login for repairs: %w", err)
+	}
+	return nil
+}
+
+// asApplier is a DSN with the login for repairs.
+func asApplier(dsn string) (string, error) {
+	config, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		return "", err
+	}
+	config.User, config.Passwd = applier, ""
+	return config.FormatDSN(), nil
 }
 
 // startProxy puts a proxy before the target, which forwards until the demo ends.

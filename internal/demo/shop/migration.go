@@ -11,6 +11,7 @@ type Migration struct {
 	Name           string
 	LegacyDSN      string // "env:NAME" or "file:PATH"
 	TargetDSN      string
+	ApplyDSN       string // empty: TargetDSN's login repairs as well
 	TargetDatabase string
 	Brokers        []string // empty: the embedded broker
 	DataDir        string
@@ -24,6 +25,10 @@ func (m Migration) YAML() string {
 	for i, b := range m.Brokers {
 		brokers[i] = fmt.Sprintf("%q", b)
 	}
+	apply := ""
+	if m.ApplyDSN != "" {
+		apply = fmt.Sprintf(", applyDsn: %q", m.ApplyDSN)
+	}
 	return fmt.Sprintf(`apiVersion: trueup/v1
 kind: Migration
 metadata:
@@ -31,7 +36,7 @@ metadata:
   owner: team-orders
 stores:
   legacy: {driver: postgres, dsn: %q}
-  target: {driver: mariadb, dsn: %q}
+  target: {driver: mariadb, dsn: %q%s}
 log:
   brokers: [%s]
   partitions: 8
@@ -73,6 +78,6 @@ entities:
       mode: %s
       policy: authority_wins
       guards: {writesPerMinute: 6000, deletesPerMinute: 600}   # faults are planted by the minute here
-`, m.Name, m.LegacyDSN, m.TargetDSN, strings.Join(brokers, ", "), m.DataDir,
+`, m.Name, m.LegacyDSN, m.TargetDSN, apply, strings.Join(brokers, ", "), m.DataDir,
 		m.TargetDatabase, m.SettleWindow, m.Mode, m.TargetDatabase, m.SettleWindow, m.Mode)
 }
