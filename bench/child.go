@@ -101,6 +101,10 @@ func runChild(ctx context.Context, what string) error {
 		return decoded(task, func(t parseTask) error { return t.run(ctx) })
 	case "capture postgres":
 		return decoded(task, func(t postgresTask) error { return t.run(ctx) })
+	case "audit":
+		return decoded(task, func(t auditTask) error { return t.audit(ctx) })
+	case "read topic":
+		return decoded(task, func(t auditTask) error { return t.read(ctx) })
 	case "baseline":
 		return decoded(task, func(t baselineTask) error { return t.run(ctx) })
 	}

@@ -63,6 +63,8 @@ var entries = []entry{
 	{name: "compensate.postgres", run: compensations(postgresRepairs)},
 	{name: "compensate.mariadb", run: compensations(mariadbRepairs)},
 	{name: "audit.replay", run: inProcess(auditReplay)},
+	{name: "audit.replay.topic", run: auditTopic(1_000_000)},
+	{name: "audit.replay.topic10m", run: auditTopic(10_000_000), asked: true},
 }
 
 // line is what is printed.

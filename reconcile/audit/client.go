@@ -16,7 +16,7 @@ const (
 	// A short wait with a large answer times out.
 	maxWait = 2 * time.Second
 	// maxBytes bounds an answer, and so what a partition holds of the log.
-	maxBytes = 4 << 20
+	maxBytes = 1 << 20
 	// maxEmpty bounds how often a broker may answer with nothing where there is something.
 	maxEmpty = 30
 )
@@ -160,6 +160,7 @@ func (c *client) fetch(ctx context.Context, topic string, partition int32, from,
 // collect takes the records of batches that are committed.
 func collect(batches []protocol.RecordReader, aborted *aborted, from, to int64) (out []message, next int64, err error) {
 	next = from
+	var texts slab
 	for _, b := range batches {
 		control, isControl := b.(*protocol.ControlBatch)
 		data, isData := b.(*protocol.RecordBatch)
@@ -176,7 +177,10 @@ func collect(batches []protocol.RecordReader, aborted *aborted, from, to int64) 
 				return nil, from, err
 			}
 			m := message{offset: rec.Offset, hole: max(0, rec.Offset-next)}
-			if m.key, m.value, err = contents(rec); err != nil {
+			var kerr, verr error
+			m.key, kerr = texts.take(rec.Key)
+			m.value, verr = texts.take(rec.Value)
+			if err := errors.Join(kerr, verr); err != nil {
 				return nil, from, fmt.Errorf("offset %d: %w", rec.Offset, err)
 			}
 			if isControl {
@@ -190,19 +194,24 @@ func collect(batches []protocol.RecordReader, aborted *aborted, from, to int64) 
 	return out, next, nil
 }
 
-func contents(r *protocol.Record) (key, value []byte, err error) {
-	for _, part := range []struct {
-		from protocol.Bytes
-		to   *[]byte
-	}{{r.Key, &key}, {r.Value, &value}} {
-		if part.from == nil {
-			continue
-		}
-		b, rerr := protocol.ReadAll(part.from)
-		err = errors.Join(err, rerr, part.from.Close())
-		*part.to = b
+// slabBytes is the size of the pieces of memory that contents are cut from.
+const slabBytes = 256 << 10
+
+// slab cuts memory for many small texts.
+type slab []byte
+
+func (s *slab) take(from protocol.Bytes) ([]byte, error) {
+	if from == nil {
+		return nil, nil
 	}
-	return key, value, err
+	n := from.Len()
+	if n > len(*s) {
+		*s = make([]byte, max(n, slabBytes))
+	}
+	b := (*s)[:n:n]
+	*s = (*s)[n:]
+	_, err := io.ReadFull(from, b)
+	return b, errors.Join(err, from.Close())
 }
 
 // aborted knows the transactions of an answer that were taken back: kafka-go

@@ -1,11 +1,13 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/trueup-io/trueup/reconcile"
 	"github.com/trueup-io/trueup/reconcile/state"
@@ -230,26 +232,34 @@ func foundKey(opened schemas.Micros, id []byte) []byte {
 // cacheBytes bounds half of what is kept of a partition's newest changes.
 const cacheBytes = 2 << 20
 
-// rowCache holds the newest changes, on which most verdicts rest.
+// rowCache holds the newest changes, on which most verdicts rest, in the order
+// of their offsets.
 type rowCache struct {
-	young, old map[int64][]byte
+	young, old []cached
 	bytes      int // of young
 }
 
+type cached struct {
+	offset int64
+	value  []byte
+}
+
 func (c *rowCache) add(offset int64, value []byte) {
-	if c.young == nil || c.bytes > cacheBytes {
-		c.young, c.old, c.bytes = map[int64][]byte{}, c.young, 0
+	if c.bytes > cacheBytes {
+		clear(c.old)
+		c.young, c.old, c.bytes = c.old[:0], c.young, 0
 	}
-	c.young[offset] = value
+	c.young = append(c.young, cached{offset, value})
 	c.bytes += len(value)
 }
 
 func (c *rowCache) get(offset int64) ([]byte, bool) {
-	if v, ok := c.young[offset]; ok {
-		return v, true
+	for _, part := range [][]cached{c.young, c.old} {
+		if i, ok := slices.BinarySearchFunc(part, offset, func(m cached, at int64) int { return cmp.Compare(m.offset, at) }); ok {
+			return part[i].value, true
+		}
 	}
-	v, ok := c.old[offset]
-	return v, ok
+	return nil, false
 }
 
 // rows reads evidence back from the log.

@@ -4,14 +4,16 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/stream"
 )
 
 const (
-	// windowEvents bounds half of the event ids kept of a source in a partition: some megabytes.
-	windowEvents = 1 << 16
+	// windowEvents bounds half of the event ids kept of a source in a partition: some 2 MB.
+	windowEvents = 1 << 15
 	// maxDamage bounds what is kept of a partition: one mistake can break every record after it.
 	maxDamage = 1000
 )
@@ -34,7 +36,10 @@ type order struct {
 	rows       func(offset int64) (*schemas.Change, error) // reads an earlier change again
 	lines      map[lineOf]*line
 	ended      map[string]uint32 // by source, the epoch that a gap begins
-	txns       map[txnOf]txnRows // read since what was read last was written
+	txns       map[txnOf]txnRows // read since what was read last was written, but for now
+	now        txnOf             // the transaction of the change that stood last
+	nowRows    txnRows           // and what there is of it; no rows: nothing
+	key        []byte            // reused
 	resumed    bool              // an earlier run has read what stands before; its window is gone
 	found      []Damage
 	unproven   int64
@@ -51,14 +56,57 @@ type line struct {
 	last       schemas.EventID // the furthest change
 	count      int64           // different changes so far
 	cursor     int64           // number of the change that stood last
-	young, old map[schemas.EventID]place
+	young, old []event         // in order, the older ones first; number is that of the first of old, or else of young
+	number     int64
 	complete   string // the furthest progress
 	completeTS schemas.Micros
 	back       string // a progress that went back, until what it no longer covers has come again
 	backAt     int64
 }
 
+// event is a first emission. Those of a line stand in order, so that one that
+// comes again is found by halving.
+type event struct {
+	pos    string
+	ord    uint32
+	offset int64
+}
+
+// place is where a change stood first.
 type place struct{ number, offset int64 }
+
+// find looks for a change among those that are known.
+func (l *line) find(ch *schemas.Change) (place, bool) {
+	at := l.number
+	for _, part := range [][]event{l.old, l.young} {
+		i, ok := slices.BinarySearchFunc(part, ch, func(e event, ch *schemas.Change) int {
+			return cmp.Or(cmp.Compare(e.pos, ch.Pos), cmp.Compare(e.ord, ch.Ordinal))
+		})
+		if ok {
+			return place{at + int64(i), part[i].offset}, true
+		}
+		at += int64(len(part))
+	}
+	return place{}, false
+}
+
+// note keeps a first emission. One that is out of order, which is damage, is
+// not kept.
+func (l *line) note(ch *schemas.Change, offset int64) {
+	pos := ch.Pos
+	if n := len(l.young); n > 0 && l.young[n-1].pos == pos {
+		pos = l.young[n-1].pos
+	} else {
+		pos = strings.Clone(pos) // the record's texts share one piece of memory
+	}
+	if len(l.young) >= windowEvents {
+		l.number += int64(len(l.old))
+		l.old, l.young = l.young, make([]event, 0, windowEvents)
+	}
+	l.young = append(l.young, event{pos, ch.Ordinal, offset})
+	l.last.Pos, l.last.Ordinal = pos, ch.Ordinal
+	l.cursor, l.count = l.count, l.count+1
+}
 
 func newOrder(number int32, partitions int, rules *schemas.Rules, rows func(int64) (*schemas.Change, error)) *order {
 	return &order{number: number, partitions: partitions, rules: rules, rows: rows, lines: map[lineOf]*line{}, ended: map[string]uint32{}, txns: map[txnOf]txnRows{}}
@@ -74,7 +122,7 @@ func (o *order) damaged(promise string, offset int64, format string, args ...any
 func (o *order) line(source string, epoch uint32, pos string) *line {
 	at := lineOf{source, epoch}
 	if o.lines[at] == nil {
-		o.lines[at] = &line{first: pos, cursor: -1, young: map[schemas.EventID]place{}}
+		o.lines[at] = &line{first: strings.Clone(pos), cursor: -1}
 	}
 	return o.lines[at]
 }
@@ -114,7 +162,9 @@ func (o *order) partition(offset int64, ch *schemas.Change) {
 	if !ok || ch.Op == schemas.OpTruncate { // which stands in every partition
 		return
 	}
-	if want := stream.Partition(e.PartitionKey(ch.Key), o.partitions); want != o.number {
+	o.key = e.AppendPartitionKey(o.key[:0], ch.Key)
+	if want := stream.Partition(o.key, o.partitions); want != o.number {
+		o.damaged("I5", offset, "key %q of %s belongs in partition %d", o.rules.HideKeyOf(ch.Entity, ch.Key), ch.Entity, want)
 		o.damaged("I5", offset, "key %q of %s belongs in partition %d", o.rules.HideKeyOf(ch.Entity, ch.Key), ch.Entity, want)
 	}
 }
@@ -123,19 +173,19 @@ func (o *order) partition(offset int64, ch *schemas.Change) {
 // (I3), and that nothing comes late (I17).
 func (o *order) change(offset int64, ch *schemas.Change) error {
 	l := o.line(ch.Source, ch.Epoch, ch.Pos)
-	was, again := l.young[ch.EventID]
-	if !again {
-		was, again = l.old[ch.EventID]
+	follows := l.count == 0 || after(l, ch)
+	if !follows {
+		if was, again := l.find(ch); again {
+			return o.again(l, offset, ch, was)
+		}
 	}
 	switch {
-	case again:
-		return o.again(l, offset, ch, was)
 	case o.resumed && l.count == 0 && ch.Pos <= l.complete,
-		l.count > 0 && compareIDs(l.last, ch.EventID) >= 0 && (l.old != nil || o.resumed):
+		!follows && (l.old != nil || o.resumed):
 		o.unproven++ // it may come again from before the window
 		o.row(offset, ch, true)
 		return nil
-	case l.count > 0 && compareIDs(l.last, ch.EventID) >= 0:
+	case !follows:
 		o.damaged("I4", offset, "%s comes after %s/%d", name(ch), l.last.Pos, l.last.Ordinal)
 	case l.back != "" && l.back < l.last.Pos:
 		o.damaged("I17", l.backAt, "progress goes back to %s, and what it no longer covers does not come again before offset %d", l.back, offset)
@@ -148,15 +198,10 @@ func (o *order) change(offset int64, ch *schemas.Change) error {
 	case ch.CommitTS != 0 && ch.CommitTS < l.completeTS:
 		o.damaged("I17", offset, "%s committed at %s at the latest, and progress had passed %s", name(ch), ch.CommitTS, l.completeTS)
 	}
-	if len(l.young) >= windowEvents {
-		l.old, l.young = l.young, map[schemas.EventID]place{}
-	}
-	l.young[ch.EventID] = place{l.count, offset}
 	o.row(offset, ch, false)
-	l.cursor, l.back = l.count, ""
-	l.count++
-	if compareIDs(l.last, ch.EventID) < 0 {
-		l.last = ch.EventID
+	l.back = ""
+	if follows {
+		l.note(ch, offset)
 	}
 	return nil
 }
@@ -191,11 +236,15 @@ func (o *order) progress(offset int64, p *schemas.Progress) {
 	case p.Pos >= l.complete:
 		l.back = ""
 	}
-	l.complete, l.completeTS = max(l.complete, p.Pos), max(l.completeTS, p.TS)
+	if p.Pos > l.complete {
+		l.complete = strings.Clone(p.Pos)
+	}
+	l.completeTS = max(l.completeTS, p.TS)
 }
 
-func compareIDs(a, b schemas.EventID) int {
-	return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Pos, b.Pos), cmp.Compare(a.Ordinal, b.Ordinal))
+// after says that a change comes after the furthest one of its line.
+func after(l *line, ch *schemas.Change) bool {
+	return ch.Pos > l.last.Pos || ch.Pos == l.last.Pos && ch.Ordinal > l.last.Ordinal
 }
 
 // content is what every emission of a change has in common: the bounds of its

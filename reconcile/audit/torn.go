@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"strings"
 
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -32,13 +33,29 @@ func (o *order) row(offset int64, ch *schemas.Change, unproven bool) {
 	if ch.Op == schemas.OpTruncate && o.number != 0 {
 		return
 	}
-	at := txnOf{ch.Source, ch.Epoch, ch.Pos}
-	t := o.txns[at]
+	if ch.Pos != o.now.pos || ch.Epoch != o.now.epoch || ch.Source != o.now.source {
+		o.endTxn()
+		o.now = txnOf{ch.Source, ch.Epoch, ch.Pos}
+	}
+	t := &o.nowRows
 	t.Rows++
 	t.Said = max(t.Said, int64(ch.TxnRows))
 	t.Offset = max(t.Offset, offset)
 	t.Unproven = t.Unproven || unproven
-	o.txns[at] = t
+}
+
+// endTxn keeps the transaction that stood last, if it is not whole here.
+func (o *order) endTxn() {
+	if t := o.nowRows; t.Rows != t.Said || t.Unproven {
+		at := o.now
+		at.source, at.pos = strings.Clone(at.source), strings.Clone(at.pos) // the record's texts share one piece of memory
+		o.txns[at] = o.txns[at].plus(t)
+	}
+	o.now, o.nowRows = txnOf{}, txnRows{}
+}
+
+func (t txnRows) plus(u txnRows) txnRows {
+	return txnRows{t.Rows + u.Rows, max(t.Said, u.Said), max(t.Offset, u.Offset), t.Unproven || u.Unproven}
 }
 
 // epochSeen is how much a partition has of an epoch of a source.
@@ -52,10 +69,8 @@ type epochSeen struct {
 // keepTxns writes what is not whole in this partition, so that all partitions
 // can be added up, after a stop too.
 func (j *judge) keepTxns() error {
+	j.order.endTxn()
 	for at, t := range j.order.txns {
-		if t.Rows == t.Said && !t.Unproven {
-			continue
-		}
 		key := txnKey(at)
 		b, ok, err := j.state.Get(key)
 		if err != nil {
@@ -66,7 +81,7 @@ func (j *judge) keepTxns() error {
 			if err != nil {
 				return err
 			}
-			t.Rows, t.Said, t.Unproven = t.Rows+was.Rows, max(t.Said, was.Said), t.Unproven || was.Unproven
+			t = t.plus(was)
 		}
 		if err := j.state.Set(key, t.append(nil)); err != nil {
 			return err
@@ -143,7 +158,7 @@ func (a *Audit) torn() error {
 		}
 		var sum txnRows
 		for _, p := range parts {
-			sum.Rows, sum.Said, sum.Unproven = sum.Rows+p.Rows, max(sum.Said, p.Said), sum.Unproven || p.Unproven
+			sum = sum.plus(p.txnRows)
 		}
 		if sum.Said != 0 && sum.Rows < sum.Said && !sum.Unproven && at.pos > first[line] {
 			a.Damage = append(a.Damage, Damage{Promise: "I13", Partition: parts[0].judge.number, Offset: parts[0].Offset,
