@@ -19,12 +19,17 @@ type Config struct {
 	Recompute bool
 	// MaxVersions bounds the versions in flight of one key; over it the key is unknown(overflow). 0: DefaultMaxVersions.
 	MaxVersions int
+	// MaxCached bounds the keys kept decoded between flushes, at some 700 bytes each. 0: DefaultMaxCached.
+	MaxCached int
 }
 
 // Validate reports what is wrong with the configuration.
 func (c *Config) Validate() error {
 	if c.Rules == nil {
 		return errors.New("reconcile: no rules")
+	}
+	if c.MaxCached < 0 {
+		return fmt.Errorf("reconcile: MaxCached %d: want 0 or more", c.MaxCached)
 	}
 	if c.MaxVersions < 0 {
 		return fmt.Errorf("reconcile: MaxVersions %d: want 0 or more", c.MaxVersions)
@@ -49,6 +54,7 @@ type Core struct {
 	due       [3]timers // by schemas.Side
 	positions [3]texts  // by schemas.Side: those of what is queued
 	touched   []*keyState
+	sweep     bool // other rules are in force since the last progress: every open key is judged at the next one
 	counters  Counters
 	next      int64 // the offset after the last record taken
 }
@@ -61,8 +67,11 @@ func NewCore(cfg Config, state State) (*Core, error) {
 	if cfg.MaxVersions == 0 {
 		cfg.MaxVersions = DefaultMaxVersions
 	}
+	if cfg.MaxCached == 0 {
+		cfg.MaxCached = DefaultMaxCached
+	}
 	c := &Core{cfg: cfg, state: state, txns: newTxns(state), covered: coverage{}, entities: map[coverKey]*entityState{}}
-	c.keys = &keyring{state: state, rules: cfg.Rules, cache: map[string]*keyState{}, lists: newWaitLists(), authorityOf: c.force.authorityOf, swap: c.swapRoles}
+	c.keys = &keyring{state: state, max: cfg.MaxCached, rules: cfg.Rules, cache: map[string]*keyState{}, lists: newWaitLists(), authorityOf: c.force.authorityOf, swap: c.swapRoles}
 	for i := range c.sides {
 		c.sides[i].frontier = beforeAll
 		c.sides[i].latest = beforeAll
@@ -152,6 +161,9 @@ func (c *Core) Quarantine(offset int64, entity string, key []string, detail stri
 	if err != nil {
 		return fmt.Errorf("quarantine at offset %d: %w", offset, err)
 	}
+	if c.dropped(k) {
+		c.undrop(k)
+	}
 	for _, s := range schemas.Sides {
 		c.renew(k, s)
 		// Where it stood nobody can say: a covered range may be one of which it was a row.
@@ -193,6 +205,9 @@ func (c *Core) judge(k *keyState, now schemas.Micros, out *Effects) {
 		c.keys.count(before, -1)
 		c.keys.count(k.class, +1)
 	}
+	if k.entity.DropSettled && c.dropSettled(k) {
+		return
+	}
 	for _, s := range schemas.Sides {
 		if at := k.timer[s]; at != 0 && at != k.queued[s] {
 			k.queued[s] = at
@@ -230,6 +245,16 @@ func (c *Core) judgeAll(side schemas.Side, out *Effects) error {
 	for _, k := range touched {
 		k.touched = false
 		c.judge(k, now, out)
+	}
+	if c.sweep {
+		c.sweep = false
+		err := c.keys.eachOpen(func(k *keyState) error {
+			c.judge(k, now, out)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 	}
 	for {
 		t, ok := c.due[side].due(now)
@@ -285,6 +310,9 @@ func (c *Core) gap(side schemas.Side, source string, epoch uint32, offset int64,
 		s.started = false // the next record names it
 	}
 	c.covered.dropSide(side)
+	for _, e := range c.cfg.Rules.Entities() {
+		c.loseDropped(e)
+	}
 	for k, x := range c.entities { // any order: each is changed by itself
 		if k.side == side {
 			x.gapPos, x.unkeyedPos, x.unkeyedOrd = "", "", 0 // positions of an epoch gone by
@@ -308,38 +336,46 @@ func (c *Core) drop(q *waiting, out *Effects) error {
 	return c.unqueue(q)
 }
 
-// takeControl puts rules in force from here on.
+// takeControl puts rules in force from here on. What is open is judged under
+// them at the next progress.
 func (c *Core) takeControl(r *schemas.Control) error {
 	c.counters.Applied++
 	if r.Rules != "" {
 		c.force.version = r.Rules
 	}
-	changed := false
-	if r.Authority != 0 && r.Authority != c.force.authority || r.Entities != nil {
+	roles := r.Authority != 0 && r.Authority != c.force.authority || r.Entities != nil
+	if roles {
 		// What is kept decoded stands in the roles of before. Read back, it takes those of from now on.
 		if err := c.forgetDecoded(); err != nil {
 			return err
 		}
 	}
 	if r.Authority != 0 && r.Authority != c.force.authority {
-		c.force.authority, changed = r.Authority, true
+		c.force.authority, c.sweep = r.Authority, true
 	}
 	if r.SettleWindow != 0 && r.SettleWindow != c.force.window {
-		c.force.window, changed = r.SettleWindow, true
+		c.force.window, c.sweep = r.SettleWindow, true
 	}
 	if r.Entities != nil {
-		c.force.entities, changed = r.Entities, true
+		c.force.entities, c.sweep = r.Entities, true
 	}
-	if r.Baseline == schemas.BaselineEmpty {
-		for _, e := range c.cfg.Rules.Entities() {
-			for _, s := range schemas.Sides {
-				c.covered.add(coverKey{e.Name, s}, span{gen: c.gen(e, s), since: always})
-			}
+	if c.sweep { // those that have settled take their roles when they are read next: nothing of them depends on when that is
+		err := c.keys.eachOpen(func(k *keyState) error {
+			c.know(k)
+			c.keys.change(k)
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		changed = true
 	}
-	if !changed {
+	if r.Baseline != schemas.BaselineEmpty {
 		return nil
+	}
+	for _, e := range c.cfg.Rules.Entities() {
+		for _, s := range schemas.Sides {
+			c.cover(e, s, span{gen: c.gen(e, s), since: always})
+		}
 	}
 	return c.keys.each(func(k *keyState) error {
 		c.know(k)

@@ -63,6 +63,11 @@ func (c coverage) find(k coverKey, gen uint32, order string) (schemas.Micros, bo
 	return since, found
 }
 
+// whole says whether all keys are covered on a side.
+func (c coverage) whole(k coverKey, gen uint32) bool {
+	return slices.ContainsFunc(c[k], func(s span) bool { return s.gen == gen && s.from == nil && s.to == nil })
+}
+
 func (c coverage) dropSide(side schemas.Side) {
 	for k := range c {
 		if k.side == side {

@@ -17,6 +17,10 @@ type entityState struct {
 	unkeyed    int64  // quarantined events of which nobody can say which key they are of
 	unkeyedPos string // of the latest, in the side's epoch; "" before one
 	unkeyedOrd uint32
+
+	// Of entities whose settled keys are dropped, on the legacy side's record for both:
+	dropped int64 // rows that are equal on both sides and of which nothing is kept
+	lost    int64 // of those that were, before a gap; they are counted as gap until both sides are covered anew
 }
 
 func (x *entityState) encode(e *encoder) {
@@ -29,13 +33,16 @@ func (x *entityState) encode(e *encoder) {
 	e.int(x.unkeyed)
 	e.text(x.unkeyedPos)
 	e.uint(uint64(x.unkeyedOrd))
+	e.int(x.dropped)
+	e.int(x.lost)
 }
 
 func decodeEntityState(d *decoder) *entityState {
 	if !d.bool() {
 		return nil
 	}
-	return &entityState{gaps: uint32(d.uint()), gapPos: d.text(), unkeyed: d.int(), unkeyedPos: d.text(), unkeyedOrd: uint32(d.uint())}
+	return &entityState{gaps: uint32(d.uint()), gapPos: d.text(), unkeyed: d.int(), unkeyedPos: d.text(), unkeyedOrd: uint32(d.uint()),
+		dropped: d.int(), lost: d.int()}
 }
 
 // entity returns what there is to say of an entity on a side, from now on.
@@ -122,6 +129,7 @@ func (c *Core) applyEntityGap(q *waiting, out *Effects) error {
 	x.gaps++
 	x.gapPos = q.v.pos
 	delete(c.covered, coverKey{q.entity.Name, q.side})
+	c.loseDropped(q.entity)
 	out.Alarms = append(out.Alarms, q.alarm(schemas.GapReason))
 	return c.keys.eachIn(q.entity, nil, nil, func(k *keyState) error {
 		c.touch(k)

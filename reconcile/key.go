@@ -70,6 +70,7 @@ type keyState struct {
 	class   class             // as counted in the partition's totals
 	queued  [3]schemas.Micros // timers that stand in the queue
 	touched bool
+	stored  bool   // State has a record of it
 	list    uint64 // the list of waiting keys that it stands in, 0 for none
 	dirty   bool   // changed since it was written
 	listed  bool   // the next flush looks at it

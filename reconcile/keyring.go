@@ -16,12 +16,13 @@ const (
 	queuePrefix = 'q' // 'q' sequence: a queued change
 )
 
-// maxCached bounds the keys kept decoded between flushes: about 100 MB.
-const maxCached = 150_000
+// DefaultMaxCached is about 100 MB.
+const DefaultMaxCached = 150_000
 
 // keyring loads, keeps and saves the states of keys.
 type keyring struct {
 	state       State
+	max         int // keys kept decoded between flushes
 	rules       *schemas.Rules
 	cache       map[string]*keyState
 	free        []*keyState // gone from cache, to be used again
@@ -108,7 +109,7 @@ func (r *keyring) fresh(e *schemas.Entity, id string) *keyState {
 func (r *keyring) evict(k *keyState) {
 	delete(r.cache, k.id)
 	k.id = ""
-	if len(r.free) < maxCached {
+	if len(r.free) < r.max {
 		r.free = append(r.free, k)
 	}
 }
@@ -160,6 +161,7 @@ func (r *keyring) load(k *keyState) (found bool, err error) {
 	if err != nil || !ok {
 		return false, err
 	}
+	k.stored = true
 	was, err := decodeKey(b, k, &r.ids)
 	if err != nil {
 		return false, fmt.Errorf("read state of key %q: %w", k.id, err)
@@ -189,8 +191,12 @@ func (r *keyring) flush() error {
 	if err := r.lists.flush(r.state); err != nil {
 		return fmt.Errorf("write which keys wait: %w", err)
 	}
-	if len(r.cache) > maxCached {
-		r.forget(func(k *keyState) bool { return !k.touched })
+	if over := len(r.cache) - r.max; over > 0 {
+		over += r.max / 4 // so that it does not come to this with every flush
+		r.forget(func(k *keyState) bool {
+			over--
+			return !k.touched && over >= 0
+		})
 	}
 	return nil
 }
@@ -206,6 +212,16 @@ func (r *keyring) forget(which func(*keyState) bool) {
 
 func (r *keyring) save(k *keyState) error {
 	k.list = r.lists.move(k.list, k.id, k.timer != [3]schemas.Micros{})
+	if k.blank() && k.entity.DropSettled {
+		k.dirty = false
+		if !k.stored {
+			return nil
+		}
+		k.stored = false
+		r.keyBuf = append(r.keyBuf[:0], k.id...)
+		return r.state.Delete(r.keyBuf)
+	}
+	k.stored = true
 	r.valueBuf = encodeKey(r.valueBuf[:0], k, r.authorityOf(k.entity))
 	k.dirty = false
 	r.keyBuf = append(r.keyBuf[:0], k.id...)
@@ -215,6 +231,14 @@ func (r *keyring) save(k *keyState) error {
 // each calls fn for every key of the partition, in order.
 func (r *keyring) each(fn func(*keyState) error) error {
 	return r.eachBetween([]byte{keyPrefix}, []byte{keyPrefix + 1}, fn)
+}
+
+// eachOpen calls fn for every key of the partition of which more is kept than
+// the small form holds, in order. Those that have settled need not be read.
+func (r *keyring) eachOpen(fn func(*keyState) error) error {
+	return r.pages([]byte{keyPrefix}, []byte{keyPrefix + 1}, func(value []byte) bool {
+		return len(value) > 0 && value[0]&3 == formOpen
+	}, fn)
 }
 
 // eachIn calls fn for every key of an entity in a range of order keys,
@@ -231,13 +255,21 @@ func (r *keyring) eachIn(e *schemas.Entity, from, to []byte, fn func(*keyState) 
 }
 
 func (r *keyring) eachBetween(lower, upper []byte, fn func(*keyState) error) error {
+	return r.pages(lower, upper, func([]byte) bool { return true }, fn)
+}
+
+// pages calls fn for the keys of a range of State whose records are wanted.
+func (r *keyring) pages(lower, upper []byte, wanted func(value []byte) bool, fn func(*keyState) error) error {
 	if err := r.flush(); err != nil {
 		return err
 	}
 	const page = 4096 // keys collected before they are visited, since visiting writes
 	for {
 		var ids []string
-		err := r.state.Scan(lower, upper, func(key, _ []byte) error {
+		err := r.state.Scan(lower, upper, func(key, value []byte) error {
+			if !wanted(value) {
+				return nil
+			}
 			ids = append(ids, string(key))
 			if len(ids) == page {
 				return errPage

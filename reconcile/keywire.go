@@ -201,7 +201,17 @@ func decodeVersion(d *decoder, side *knowledge, before *version) version {
 // settledForm says whether the small form holds all there is to remember.
 func (k *keyState) settledForm() bool {
 	for _, s := range schemas.Sides {
-		if w := &k.side[s]; !w.known || w.blocked != "" || w.seen != w.ever {
+		if w := &k.side[s]; w.seen != w.ever {
+			return false
+		}
+	}
+	return k.hasSettled()
+}
+
+// hasSettled says that the key is equal on both sides, and that nothing is under way.
+func (k *keyState) hasSettled() bool {
+	for _, s := range schemas.Sides {
+		if w := &k.side[s]; !w.known || w.blocked != "" {
 			return false
 		}
 	}

@@ -12,10 +12,12 @@ import (
 // errPage ends a scan early.
 var errPage = errors.New("page is full")
 
-// stateFormat is the format of everything a core keeps in State. 5 says how far
-// a side had fallen behind, whether its clock was set, and since when a follower
-// has what it has; what 1 to 4 wrote is made anew from the log.
-const stateFormat = 5
+// stateFormat is the format of everything a core keeps in State. 6 says whether
+// other rules are in force since the last progress, and how many keys were
+// dropped; 5 how far a side had fallen behind, whether its clock was set, and
+// since when a follower has what it has. What 1 to 5 wrote is made anew from
+// the log.
+const stateFormat = 6
 
 // ErrForeignState says that a state was made under other rules or by a newer
 // format; it must be rebuilt from the log.
@@ -91,6 +93,7 @@ func (c *Core) encodeMeta() []byte {
 		touched = append(touched, k.id)
 	}
 	e.texts(touched)
+	e.bool(c.sweep)
 	for _, s := range schemas.Sides {
 		for _, entity := range c.cfg.Rules.Entities() {
 			c.entities[coverKey{entity.Name, s}].encode(e)
@@ -192,6 +195,7 @@ func (c *Core) decodeMeta(b []byte) (touched []string, err error) {
 		}
 	}
 	touched = d.texts()
+	c.sweep = d.bool()
 	for _, s := range schemas.Sides {
 		for _, entity := range c.cfg.Rules.Entities() {
 			if x := decodeEntityState(d); x != nil {
@@ -237,6 +241,10 @@ func encodeQueued(q *waiting) []byte {
 	if q.kind == waitingGap || q.kind == waitingQuarantine {
 		e.text(q.why)
 	}
+	e.bool(q.prior != nil)
+	if q.prior != nil {
+		e.b = encodeVersion(e.b, q.prior, &knowledge{}, nil)
+	}
 	return e.b
 }
 
@@ -263,6 +271,10 @@ func (c *Core) loadQueue() error {
 		}
 		if q.kind == waitingGap || q.kind == waitingQuarantine {
 			q.why = d.text()
+		}
+		if has := d.bool(); has {
+			v := decodeVersion(d, &knowledge{}, nil)
+			q.prior = &v
 		}
 		if err := d.err(); err != nil || q.entity == nil || q.side != schemas.Legacy && q.side != schemas.Target {
 			return fmt.Errorf("read queued change: %w", ErrDamaged)

@@ -30,6 +30,7 @@ type waiting struct {
 	late   bool             // it stands below the frontier: a duplicate, or an alarm
 	cover  *schemas.Covered // of waitingCovered
 	why    string           // of waitingGap and waitingQuarantine
+	prior  *version         // the row before, where settled keys are dropped; nil: not known
 
 	seq    uint64
 	stored bool // stands in State
@@ -84,6 +85,9 @@ func (c *Core) takeChange(offset int64, r *schemas.Change, out *Effects) error {
 		late: r.Op != schemas.OpRead && s.frontier != beforeAll && r.Pos <= s.pos})
 	if r.Op != schemas.OpTruncate {
 		q.id = c.keys.idOf(e, r.Key)
+	}
+	if e.DropSettled {
+		q.prior = prior(e, r)
 	}
 	if r.After != nil {
 		q.block = c.image(e, r, &q.v, out)
@@ -224,6 +228,12 @@ func (c *Core) apply(q *waiting, out *Effects) (outcome, error) {
 	switch {
 	case err != nil:
 		return applied, err
+	case c.dropped(k):
+		if done, what := c.recall(k, q); done {
+			return what, nil
+		}
+	}
+	switch {
 	case !c.applyVersion(k, q, out):
 		return duplicate, nil
 	case q.kind == waitingQuarantine:
@@ -378,7 +388,7 @@ func (c *Core) applyCovered(q *waiting) error {
 	if r.To != nil {
 		n.to = e.OrderKey(r.To)
 	}
-	c.covered.add(coverKey{e.Name, q.side}, n)
+	c.cover(e, q.side, n)
 	if n.from == nil && n.to == nil {
 		c.forgetUnkeyed(q)
 	}
@@ -432,7 +442,10 @@ func (c *Core) applyTruncate(q *waiting, out *Effects) error {
 	if err != nil {
 		return err
 	}
-	c.covered.add(coverKey{q.entity.Name, q.side}, span{gen: gen, since: q.v.at})
+	if x := c.entities[coverKey{q.entity.Name, schemas.Legacy}]; x != nil && x.dropped > 0 {
+		c.loseDropped(q.entity) // which rows they are of nobody can say
+	}
+	c.cover(q.entity, q.side, span{gen: gen, since: q.v.at})
 	return nil
 }
 

@@ -33,6 +33,15 @@ func (c *Core) Finish() (schemas.Summary, error) {
 			}
 		}
 	}
+	if c.sweep { // other rules are in force, under which nothing was judged yet
+		err := c.keys.each(func(k *keyState) error {
+			c.unsettle(k)
+			return nil
+		})
+		if err != nil {
+			return schemas.Summary{}, err
+		}
+	}
 	for _, k := range c.touched {
 		if k.class == uncounted || k.class == classEqual {
 			c.unsettle(k)
@@ -58,6 +67,11 @@ func (c *Core) finish(q *waiting) error {
 	k, err := c.keys.at(q.entity, q.id)
 	if err != nil {
 		return err
+	}
+	if c.dropped(k) {
+		if done, _ := c.recall(k, q); done {
+			return nil
+		}
 	}
 	if n := &k.side[q.side]; n.seen && !after(q.v.pos, q.v.ord, n.lastPos, n.lastOrd) {
 		return nil

@@ -55,6 +55,8 @@ type Entity struct {
 	Severity     map[Kind]Severity // of kinds that it says another one of than DefaultSeverity
 	// SettleWindowSet and AuthoritySet say that the file gives them; otherwise a log's own control record goes first.
 	SettleWindowSet, AuthoritySet bool
+	// DropSettled says that nothing is kept of a key that has settled: what it was stands in the rows before changes.
+	DropSettled bool
 
 	tables   [3]TableName
 	drivers  [3]Driver

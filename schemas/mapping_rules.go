@@ -66,6 +66,9 @@ func (e *Entity) appendDefinition(dst []byte) []byte {
 	dst = appendNames(dst, e.PartitionBy)
 	dst = append(dst, `,"policy":`...)
 	dst = appendJSONString(dst, e.Compensate.Policy)
+	if e.DropSettled { // left out otherwise: rules of before keep their versions
+		dst = append(dst, `,"retainSettled":false`...)
+	}
 	dst = append(dst, `,"settleWindowMicros":`...)
 	dst = strconv.AppendInt(dst, e.SettleWindow.Microseconds(), 10)
 	dst = append(dst, `,"target":`...)

@@ -28,7 +28,7 @@ type tablePlace struct {
 }
 
 func (e *entityReader) read(n *configNode) bool {
-	if !e.mapping(n, e.path, "name", "key", "legacy", "target", "fields", "settleWindow", "authority", "compensate", "partitionBy", "owner", "severity") {
+	if !e.mapping(n, e.path, "name", "key", "legacy", "target", "fields", "settleWindow", "authority", "compensate", "partitionBy", "owner", "severity", "retainSettled") {
 		return false
 	}
 	name := e.required(n, e.path, "name", "a name")
@@ -52,7 +52,25 @@ func (e *entityReader) read(n *configNode) bool {
 	}
 	e.compensate(n.get("compensate"))
 	e.routing(n)
+	e.retain(n.get("retainSettled"))
 	return true
+}
+
+// retain reads whether settled keys are kept.
+func (e *entityReader) retain(n *configNode) {
+	if n == nil {
+		return
+	}
+	path := e.path + ".retainSettled"
+	if keep := e.boolean(n, path); keep || n.kind != kindBoolean {
+		return
+	}
+	e.DropSettled = true
+	for i := range e.Fields {
+		if e.Fields[i].tolerance != nil {
+			e.fail(n, path, "field %s is compared with a tolerance: a settled key of it has to be kept", e.Fields[i].Name)
+		}
+	}
 }
 
 // routing reads who is told, and how urgently.

@@ -158,6 +158,7 @@ func TestRulesVersion(t *testing.T) {
 		"mode":       {"mode: report", "mode: apply"},
 		"comment":    {"# same column", "# the same column"},
 		"unit":       {"settleWindow: 2s", "settleWindow: 2000ms"},
+		"default":    {"settleWindow: 2s", "settleWindow: 2s\n    retainSettled: true"},
 	} {
 		if other := mustRules(t, strings.Replace(contractMigration, change[0], change[1], 1)); other.Version != rules.Version {
 			t.Errorf("%s makes another version", name)
@@ -167,6 +168,7 @@ func TestRulesVersion(t *testing.T) {
 	for name, change := range map[string][2]string{
 		"nothing":   {"", ""},
 		"window":    {"settleWindow: 2s", "settleWindow: 3s"},
+		"drop":      {"settleWindow: 2s", "settleWindow: 2s\n    retainSettled: false"},
 		"authority": {"authority: legacy", "authority: target"},
 		"scale":     {"scale: 2", "scale: 3"},
 		"column":    {"legacy: state", "legacy: status"},

@@ -17,6 +17,10 @@ func entityProblems(t *table, p publication, e *schemas.Entity, side schemas.Sid
 	for _, c := range t.Columns {
 		columns[c.Name] = c
 	}
+	if names := t.withoutFullRows(); e.DropSettled && len(names) > 0 {
+		bad(fmt.Sprintf("entity %s keeps nothing of settled keys (retainSettled: false), and the log does not carry whole rows before changes of %s",
+			e.Name, strings.Join(names, ", ")), fullSQL(names)+", or leave retainSettled out")
+	}
 	var key []string
 	computed := false // some key field is an expression: nothing can be said of its columns here
 	for i := range e.Fields {
@@ -53,6 +57,18 @@ func entityProblems(t *table, p publication, e *schemas.Entity, side schemas.Sid
 			fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (%s), or choose another key", t.quoted(), identifiers(key)))
 	}
 	return problems
+}
+
+// withoutFullRows lists the tables, it or its partitions, whose replica identity
+// leaves columns of rows before changes out.
+func (t *table) withoutFullRows() []string {
+	if t.Kind == "p" {
+		return t.leavesThat(func(l leaf) bool { return l.Identity != "f" })
+	}
+	if t.Identity != "f" {
+		return []string{t.quoted()}
+	}
+	return nil
 }
 
 // unique says whether some unique index has no column besides these.

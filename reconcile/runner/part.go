@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/trueup-io/trueup/reconcile"
 	"github.com/trueup-io/trueup/reconcile/state"
@@ -32,6 +33,10 @@ type part struct {
 	said      map[string]bool
 	saidUntil int64
 }
+
+// leastCached is how many keys a partition keeps decoded at least, where there
+// are many that share the memory of one process.
+const leastCached = 20_000
 
 // maxSaid bounds the events looked at: more than one transaction's.
 const maxSaid = 50_000
@@ -78,7 +83,7 @@ func eventID(d *schemas.Divergence) string { return fmt.Sprintf("%s/%d", d.ID, d
 // openPart opens a partition on its state. State of other rules or of a format
 // gone by is dropped: the log has everything, and it is compared anew.
 func openPart(number int32, rules *schemas.Rules, log *stream.Log, db *state.DB) (p *part, rebuilt bool, err error) {
-	p = &part{number: number, rules: rules, log: log, state: db.Partition(number), decode: schemas.Decoder{Mapping: rules.Version}}
+	p = &part{number: number, rules: rules, log: log, state: db.Partition(number), decode: schemas.Decoder{Mapping: rules.Version, Before: slices.ContainsFunc(rules.Entities(), dropsSettled)}}
 	err = p.reopen()
 	if errors.Is(err, reconcile.ErrForeignState) {
 		if err := p.state.Drop(); err != nil {
@@ -89,13 +94,16 @@ func openPart(number int32, rules *schemas.Rules, log *stream.Log, db *state.DB)
 	return p, false, err
 }
 
+// dropsSettled says that rows before changes tell what an entity's keys were.
+func dropsSettled(e *schemas.Entity) bool { return e.DropSettled }
+
 // reopen forgets what is not committed.
 func (p *part) reopen() error {
 	p.state.Discard()
 	if err := p.state.Own(); err != nil {
 		return fmt.Errorf("partition %d: %w", p.number, err)
 	}
-	core, err := reconcile.NewCore(reconcile.Config{Rules: p.rules}, p.state)
+	core, err := reconcile.NewCore(reconcile.Config{Rules: p.rules, MaxCached: max(leastCached, reconcile.DefaultMaxCached/p.log.Partitions())}, p.state)
 	if err != nil {
 		return fmt.Errorf("partition %d: %w", p.number, err)
 	}

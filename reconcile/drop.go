@@ -1,0 +1,152 @@
+package reconcile
+
+import (
+	"math"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// Of an entity whose settled keys are dropped, a key of which nothing is kept,
+// and that both sides cover, is equal on both; its value is not known here. The
+// next change of either side brings the row as it was before, which was the
+// value of both, and an insert says that both had none.
+//
+// So coverage of both sides ends where that of one does: what was dropped cannot
+// be compared with what is read anew.
+
+// blank says that nothing is known of a key.
+func (k *keyState) blank() bool {
+	for _, s := range schemas.Sides {
+		if n := &k.side[s]; n.known || n.seen || n.blocked != "" {
+			return false
+		}
+	}
+	return k.class == uncounted && k.open == nil && !k.overflow && !k.hasFollow && len(k.authority) == 0 && len(k.parked) == 0
+}
+
+// dropped says that k is equal on both sides though nothing is known of it.
+func (c *Core) dropped(k *keyState) bool {
+	return k.entity.DropSettled && k.blank() && c.coveredBoth(k)
+}
+
+func (c *Core) coveredBoth(k *keyState) bool {
+	for _, s := range schemas.Sides {
+		if _, ok := c.covered.find(coverKey{k.entity.Name, s}, c.gen(k.entity, s), k.order()); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// dropSettled forgets a key that has settled, at the judgement that settles it: when
+// it is written is no part of the log.
+func (c *Core) dropSettled(k *keyState) bool {
+	if !k.hasSettled() || !c.coveredBoth(k) {
+		return false
+	}
+	if k.authority[0].has(present) {
+		c.entity(k.entity.Name, schemas.Legacy).dropped++ // it stays counted as equal
+	} else {
+		c.keys.count(classEqual, -1) // a row that is nowhere
+	}
+	stored, list, queued := k.stored, k.list, k.queued
+	dirty, listed := k.dirty, k.listed
+	k.reset(k.entity, k.id)
+	k.stored, k.list, k.queued, k.dirty, k.listed = stored, list, queued, dirty, listed
+	return true
+}
+
+// undrop counts a dropped row as one that has a state again.
+func (c *Core) undrop(k *keyState) {
+	if x := c.entity(k.entity.Name, schemas.Legacy); x.dropped > 0 {
+		x.dropped--
+		k.class = classEqual
+	}
+}
+
+// recall gives a dropped key the state that it had, as its next record tells.
+// It is done where the record changes nothing: it is a repetition, or a baseline
+// row of a key that is covered already.
+func (c *Core) recall(k *keyState, q *waiting) (done bool, what outcome) {
+	switch {
+	case q.late:
+		// That it is no repetition cannot be known any more.
+		if q.v.has(shared) {
+			c.txns.done(&q.v, false)
+		}
+		return true, duplicate
+	case q.kind == waitingChange && q.op == schemas.OpRead:
+		return true, applied
+	case q.kind == waitingChange && q.op == schemas.OpInsert:
+		c.know(k) // it was absent
+	default:
+		c.recallRow(k, q)
+	}
+	for _, s := range schemas.Sides { // it had settled: whatever is said of it up to here was said before
+		if n := &k.side[s]; c.sides[s].pos != "" {
+			n.seen, n.lastPos, n.lastOrd = true, c.sides[s].pos, math.MaxUint32
+		}
+	}
+	return false, applied
+}
+
+// recallRow recalls that a key had a row on both sides.
+func (c *Core) recallRow(k *keyState, q *waiting) {
+	c.undrop(k)
+	for _, s := range schemas.Sides {
+		k.side[s] = knowledge{known: true, ever: true, gen: c.gen(k.entity, s), since: always}
+	}
+	if q.prior == nil { // the other side's value is known again with its next change
+		k.side[q.side].since = q.v.at
+		k.side[q.side.Other()].blocked = schemas.UnavailableReason
+		return
+	}
+	k.authority = append(k.authority[:0], *q.prior)
+	k.setFollower(*q.prior)
+	k.min, k.max = 0, 0
+}
+
+// prior is the version that a row before a change is, nil if it cannot be told.
+func prior(e *schemas.Entity, r *schemas.Change) *version {
+	if !e.DropSettled || r.Before == nil || r.Op != schemas.OpUpdate && r.Op != schemas.OpDelete {
+		return nil
+	}
+	img := e.Image(r.Side, r.Before)
+	if !img.Exact() {
+		return nil
+	}
+	return &version{digest: img.Digest, flags: present, at: always, off: noOffset}
+}
+
+// loseDropped ends the coverage of an entity whose settled keys are dropped:
+// what one side's gap voids is void for both.
+func (c *Core) loseDropped(e *schemas.Entity) {
+	if !e.DropSettled {
+		return
+	}
+	for _, s := range schemas.Sides {
+		delete(c.covered, coverKey{e.Name, s})
+	}
+	if x := c.entities[coverKey{e.Name, schemas.Legacy}]; x != nil && x.dropped > 0 {
+		c.keys.count(classEqual, -x.dropped)
+		c.keys.count(classGap, x.dropped)
+		x.dropped, x.lost = 0, x.lost+x.dropped
+	}
+}
+
+// cover notes that a range of an entity is covered. Where both sides are
+// wholly, every row has been read anew.
+func (c *Core) cover(e *schemas.Entity, side schemas.Side, n span) {
+	c.covered.add(coverKey{e.Name, side}, n)
+	x := c.entities[coverKey{e.Name, schemas.Legacy}]
+	if x == nil || x.lost == 0 {
+		return
+	}
+	for _, s := range schemas.Sides {
+		if !c.covered.whole(coverKey{e.Name, s}, c.gen(e, s)) {
+			return
+		}
+	}
+	c.keys.count(classGap, -x.lost)
+	x.lost = 0
+}
