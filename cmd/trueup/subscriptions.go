@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"sync"
 
@@ -54,23 +55,31 @@ func (p *pipeline) newSubscriptions(ctx context.Context) (*subscriptions, error)
 }
 
 func (p *pipeline) newWebhook(ctx context.Context, feed *subscribe.Feed, c *schemas.WebhookConfig) (*webhook.Hook, error) {
+	cfg, err := webhookConfig(p.cfg.migration, c, p.cfg.log)
+	if err != nil {
+		return nil, err
+	}
+	return webhook.New(ctx, feed, cfg)
+}
+
+func webhookConfig(m *schemas.Migration, c *schemas.WebhookConfig, l *slog.Logger) (webhook.Config, error) {
 	cfg := webhook.Config{Name: c.Name, URL: c.URL, Filter: c.Filter, FromStart: c.FromStart, Timeout: c.Timeout, GiveUp: c.GiveUp,
-		Guard: outbound.Guard{Allow: c.Allow}, Dir: p.cfg.migration.DataDir, Logger: p.cfg.log}
+		Guard: outbound.Guard{Allow: c.Allow}, Dir: m.DataDir, Logger: l}
 	for _, t := range c.Topics {
 		cfg.Topics = append(cfg.Topics, subscribe.Topic(t))
 	}
 	for _, reference := range c.Secrets {
 		text, err := reference.Resolve()
 		if err != nil {
-			return nil, err
+			return cfg, err
 		}
 		secret, err := webhook.ParseSecret(text)
 		if err != nil {
-			return nil, fmt.Errorf("the signing secret of webhook %s (%s): %w", c.Name, reference.Reference, err)
+			return cfg, fmt.Errorf("the signing secret of webhook %s (%s): %w", c.Name, reference.Reference, err)
 		}
 		cfg.Secrets = append(cfg.Secrets, secret)
 	}
-	return webhook.New(ctx, feed, cfg)
+	return cfg, nil
 }
 
 // run runs all of them until ctx is done. A hook that cannot go on stops alone.
@@ -134,8 +143,9 @@ func (s *statusFile) addSubscriptions(sub *subscriptions, dir string) {
 		} else if st.Problem != "" {
 			s.Problems = append(s.Problems, fmt.Sprintf("webhook %s does not take events: %s", st.Name, st.Problem))
 		}
-		if st.Dead > 0 {
-			s.Problems = append(s.Problems, fmt.Sprintf("webhook %s: %d events were given up: see %s, then remove it", st.Name, st.Dead, webhook.DeadLetters(dir, st.Name)))
+		if webhook.HasDeadLetters(dir, st.Name) {
+			s.Problems = append(s.Problems, fmt.Sprintf("webhook %s: events were given up: %s says why; trueup webhooks redeliver %s posts them once more",
+				st.Name, webhook.DeadLetters(dir, st.Name), st.Name))
 		}
 		s.Webhooks = append(s.Webhooks, one)
 	}

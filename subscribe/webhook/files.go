@@ -78,17 +78,24 @@ type deadLetter struct {
 	Event    json.RawMessage `json:"event"`   // the body that was posted
 }
 
-// appendDeadLetter returns when the line is durable.
-func appendDeadLetter(path string, d deadLetter) error {
-	line, err := json.Marshal(d)
-	if err != nil {
-		return fmt.Errorf("dead letter: %w", err)
+// appendDeadLetters returns when the lines are durable.
+func appendDeadLetters(path string, all []deadLetter) error {
+	if len(all) == 0 {
+		return nil
+	}
+	var text []byte
+	for i := range all {
+		line, err := json.Marshal(all[i])
+		if err != nil {
+			return fmt.Errorf("dead letter: %w", err)
+		}
+		text = append(append(text, line...), '\n')
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("dead letter: %w", err)
 	}
-	_, err = f.Write(append(line, '\n'))
+	_, err = f.Write(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("dead letter: %w", err)
 	}

@@ -293,8 +293,8 @@ func (h *Hook) note(a answer, failed int) {
 
 // bury makes an event a dead letter.
 func (h *Hook) bury(e *subscribe.Event, attempts int, problem string) error {
-	if err := appendDeadLetter(DeadLetters(h.cfg.Dir, h.cfg.Name), deadLetter{
-		At: time.Now().UTC(), Webhook: h.cfg.Name, Attempts: attempts, Problem: problem, Event: e.AppendJSON(nil)}); err != nil {
+	if err := appendDeadLetters(DeadLetters(h.cfg.Dir, h.cfg.Name), []deadLetter{{
+		At: time.Now().UTC(), Webhook: h.cfg.Name, Attempts: attempts, Problem: problem, Event: e.AppendJSON(nil)}}); err != nil {
 		return err
 	}
 	h.cfg.Logger.Error("an event became a dead letter", "stage", "subscribe", "webhook", h.cfg.Name, "event", e.ID, "attempts", attempts, "problem", problem,

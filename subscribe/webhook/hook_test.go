@@ -318,7 +318,29 @@ func TestDeadLetters(t *testing.T) {
 	if d := dead[1]; d.Attempts < 2 || !strings.Contains(d.Problem, "503") || !bytes.Contains(d.Event, []byte(`"id":"d-order-1/0"`)) {
 		t.Errorf("the one that was given up: %+v", d)
 	}
-	// After a restart none comes again.
+	// Posted once more, one is taken, with the body that it had; the other is a dead letter again.
+	answer := r.answer
+	r.answer = func(w http.ResponseWriter, req *http.Request, body []byte) bool {
+		return req.Header.Get(HeaderID) == "d-order-1/0" || answer(w, req, body)
+	}
+	took := map[string]string{}
+	if err := Redeliver(b.ctx, cfg, func(id, problem string) { took[id] = problem }); err != nil {
+		t.Fatal(err)
+	}
+	if len(took) != 2 || took["d-order-1/0"] != "" || !strings.Contains(took["d-order-0/0"], "422") {
+		t.Errorf("posted once more: %v", took)
+	}
+	if dead := deadLetters(t, DeadLetters(b.dir, "a")); len(dead) != 1 || dead[0].Attempts != refusals+1 || !HasDeadLetters(b.dir, "a") {
+		t.Errorf("dead letters are %+v", dead)
+	}
+	r.answer = func(http.ResponseWriter, *http.Request, []byte) bool { return true }
+	if err := Redeliver(b.ctx, cfg, func(string, string) {}); err != nil || HasDeadLetters(b.dir, "a") {
+		t.Errorf("posted again, and taken: %v", err)
+	}
+	if err := Redeliver(b.ctx, cfg, func(id, _ string) { t.Errorf("%s is posted, and there is none", id) }); err != nil {
+		t.Error(err)
+	}
+	r.wait(b.ctx, t, 2)
 	again, stop := b.start(cfg)
 	b.publish(6, 7)
 	r.wait(b.ctx, t, 1)

@@ -58,24 +58,27 @@ type answer struct {
 
 // post makes one attempt.
 func (h *Hook) post(ctx context.Context, e *subscribe.Event, now time.Time) answer {
-	ctx, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
+	return h.cfg.post(ctx, h.client, e.ID, e.AppendJSON(nil), now)
+}
+
+func (c *Config) post(ctx context.Context, client *http.Client, eventID string, body []byte, now time.Time) answer {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	body := e.AppendJSON(nil)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.cfg.URL, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL, bytes.NewReader(body))
 	if err != nil {
 		return answer{problem: err.Error()}
 	}
-	id, timestamp := headerID(e.ID), strconv.FormatInt(now.Unix(), 10)
+	id, timestamp := headerID(eventID), strconv.FormatInt(now.Unix(), 10)
 	req.Header.Set("Content-Type", "application/cloudevents+json; charset=utf-8")
 	req.Header.Set("User-Agent", "trueup")
 	req.Header.Set(HeaderID, id)
 	req.Header.Set(HeaderTimestamp, timestamp)
-	signatures := make([]string, len(h.cfg.Secrets))
-	for i, s := range h.cfg.Secrets {
+	signatures := make([]string, len(c.Secrets))
+	for i, s := range c.Secrets {
 		signatures[i] = s.sign(id, timestamp, body)
 	}
 	req.Header.Set(HeaderSignature, strings.Join(signatures, " "))
-	resp, err := h.client.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return answer{problem: reason(err)}
 	}
