@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/trueup-io/trueup/internal/outbound"
+	"github.com/trueup-io/trueup/stream"
 	"github.com/trueup-io/trueup/subscribe"
 )
 
@@ -176,7 +177,7 @@ var errGone = errors.New("the receiver wants no more events")
 // lane posts the events of a partition, one after the other.
 func (h *Hook) lane(ctx context.Context, t subscribe.Topic, partition int32) error {
 	mine := h.snapshot()
-	for {
+	for failed := 0; ; {
 		more, changed := h.feed.News(mine, t, partition)
 		if !more {
 			select {
@@ -186,22 +187,46 @@ func (h *Hook) lane(ctx context.Context, t subscribe.Topic, partition int32) err
 			}
 			continue
 		}
+		var stop error // of ours; others are the log's
 		err := h.feed.Read(ctx, mine, t, partition, func(e *subscribe.Event, bad *subscribe.BadRecord) error {
+			failed = 0
 			switch {
 			case bad != nil:
 				h.cfg.Logger.Error("a record is passed over", "stage", "subscribe", "webhook", h.cfg.Name, "err", bad)
 			case h.cfg.Filter.Takes(&e.CloudEvent):
-				if err := h.deliver(ctx, e); err != nil {
-					return err
+				if stop = h.deliver(ctx, e); stop != nil {
+					return stop
 				}
 				h.move(t, partition, e.Offset+1)
 			}
 			return nil
 		})
-		if err != nil {
+		var gone *stream.OffsetError
+		switch {
+		case stop != nil:
+			return stop
+		case errors.As(err, &gone) || ctx.Err() != nil:
 			return err
+		case err != nil: // brokers that are away come back
+			failed++
+			h.cfg.Logger.Warn("the log cannot be read", "stage", "subscribe", "webhook", h.cfg.Name, "err", err)
+			if err := pause(ctx, h.cfg.Wait(failed)); err != nil {
+				return err
+			}
+			continue
 		}
 		h.move(t, partition, mine.At(t, partition))
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	wait := time.NewTimer(d)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -254,12 +279,8 @@ func (h *Hook) deliver(ctx context.Context, e *subscribe.Event) error {
 			}
 			return nil
 		}
-		wait := time.NewTimer(max(h.cfg.Wait(failed), a.wait))
-		select {
-		case <-wait.C:
-		case <-ctx.Done():
-			wait.Stop()
-			return ctx.Err()
+		if err := pause(ctx, max(h.cfg.Wait(failed), a.wait)); err != nil {
+			return err
 		}
 	}
 }
@@ -314,12 +335,8 @@ func (h *Hook) saver(ctx context.Context) error {
 			return nil
 		case <-h.dirty:
 		}
-		wait := time.NewTimer(saveEvery)
-		select {
-		case <-ctx.Done():
-			wait.Stop()
+		if pause(ctx, saveEvery) != nil {
 			return nil
-		case <-wait.C:
 		}
 		if err := h.save(); err != nil {
 			return err
