@@ -23,7 +23,7 @@ type Applier interface {
 	//
 	// An error means that there is no outcome yet: the write took effect or did
 	// not. Applying the same compensation again finds out, and is always safe.
-	// ErrForeignKey is the one that says that nothing was written.
+	// ErrForeignKey and ErrUnique say that nothing was written.
 	//
 	// It may be called from several goroutines.
 	Apply(ctx context.Context, c schemas.Compensation) (schemas.Outcome, error)
@@ -80,3 +80,7 @@ type SQL struct {
 // refers to is missing, or one that refers to the deleted row is still there. It
 // is worth another try when other rows have been written.
 var ErrForeignKey = errors.New("foreign key")
+
+// ErrUnique says that nothing was written because another row has a value that may
+// stand there once. It is worth another try when that row has been written.
+var ErrUnique = errors.New("unique value of another row")

@@ -29,6 +29,7 @@ const (
 	Lost      Fault = iota // nobody knows whether it was committed, or the store cannot be reached
 	Transient              // rolled back by a deadlock, a lock or a timeout
 	Reference              // rolled back by a foreign key
+	Taken                  // rolled back by an update to a value that another row has and that may stand there once
 	Permanent              // rolled back, and the same try would end so again
 )
 
@@ -105,6 +106,8 @@ func (a Attempts) Apply(ctx context.Context, s Store, c *schemas.Compensation) (
 			return Conclude(c, schemas.Failed, err.Error()), nil
 		case Reference:
 			return schemas.Outcome{}, fmt.Errorf("%w: %w", ErrForeignKey, err)
+		case Taken:
+			return schemas.Outcome{}, fmt.Errorf("%w: %w", ErrUnique, err)
 		case Lost:
 			unknown = true
 		case Transient:

@@ -57,7 +57,8 @@ type entry struct {
 	refusal *schemas.Outcome
 	key     string
 	state   state
-	tries   int    // after foreign keys, by the clock
+	tries   int    // while other rows were in the way, by the clock
+	taken   bool   // blocked by another row's unique value, not by a foreign key
 	revoked string // why it may not be written any more, if the ledger does not have it
 }
 
@@ -86,7 +87,7 @@ const (
 	waiting              // for a person
 	ready                // to be written
 	holding              // ready, but for a guard
-	blocked              // for other rows, by a foreign key
+	blocked              // for other rows, by a foreign key or a unique value
 	doubted              // for the ledger: it may have been written
 )
 
@@ -100,6 +101,8 @@ const (
 	flipsRemembered = 1000
 	// blockedTriesMax is how often a write is tried after foreign keys were in its way.
 	blockedTriesMax = 30
+	// takenTriesMax is the same where nothing is known that would make room.
+	takenTriesMax = 3
 )
 
 func newBook(rules *schemas.Rules, limit int, key *Key) *book {

@@ -1,6 +1,11 @@
 package compensate
 
 import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -47,13 +52,71 @@ func (b *book) outcome(en *entry, o schemas.Outcome) []schemas.Event {
 	return out
 }
 
-// block sets an entry aside until other rows were written.
+// block sets an entry aside until other rows were written. What waits in a circle
+// for one another is told at once: no order of writes gets it done.
 func (b *book) block(en *entry, err error) []schemas.Event {
-	en.state = blocked
-	if en.tries < blockedTriesMax {
+	en.state, en.taken = blocked, errors.Is(err, ErrUnique)
+	if en.taken {
+		if ring := b.ring(en); ring != nil {
+			return b.swapped(ring)
+		}
+	}
+	if en.tries < b.blockedTries(en) {
 		return nil
 	}
 	return b.outcome(en, Conclude(&en.c, schemas.Failed, err.Error()))
+}
+
+// blockedTries is how often an entry may be tried, by the clock. A row that has the
+// value and is not to be written is not waited for long: only its event can change
+// that.
+func (b *book) blockedTries(en *entry) int {
+	if en.taken && b.holder(en) == nil {
+		return takenTriesMax
+	}
+	return blockedTriesMax
+}
+
+// holder is the live entry of a row that has a value which en writes and that will
+// have another one; nil if there is none.
+func (b *book) holder(en *entry) *entry {
+	for _, other := range b.byID {
+		if other == en || other.c.Side != en.c.Side || other.c.Schema != en.c.Schema || other.c.Table != en.c.Table {
+			continue
+		}
+		for _, col := range en.c.Set {
+			was, has := other.c.Expect.Get(col.Name)
+			if is, written := other.c.Set.Get(col.Name); has && was == col && (written && is != was || other.c.Statement == schemas.DeleteRow) {
+				return other
+			}
+		}
+	}
+	return nil
+}
+
+// ring returns entries each of which waits for a value that the next one has, and
+// the last for one of the first; nil if en is not in such a circle.
+func (b *book) ring(en *entry) (ring []*entry) {
+	for at := en; at != nil && at.state == blocked && at.taken && !slices.Contains(ring, at); {
+		ring = append(ring, at)
+		if at = b.holder(at); at == en {
+			return ring
+		}
+	}
+	return nil
+}
+
+// swapped ends the entries of a ring.
+func (b *book) swapped(ring []*entry) (out []schemas.Event) {
+	var keys []string
+	for _, en := range ring {
+		keys = append(keys, strings.Join(en.c.Key, "/"))
+	}
+	for _, en := range ring {
+		out = append(out, b.outcome(en, Conclude(&en.c, schemas.Failed, fmt.Sprintf("the rows %s of %s exchange values that may stand there once, so none of them can be "+
+			"written before the others: write another value into one of them by hand, and they are looked at again", strings.Join(keys, ", "), en.c.Entity)))...)
+	}
+	return out
 }
 
 // unblock lets what was set aside be tried again: when other rows were written,

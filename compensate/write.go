@@ -44,7 +44,7 @@ func (r *Runner) write(ctx context.Context) error {
 		switch {
 		case t.held:
 			r.book.enqueue(t.entry)
-		case errors.Is(t.err, ErrForeignKey):
+		case errors.Is(t.err, ErrForeignKey), errors.Is(t.err, ErrUnique):
 			said = append(said, r.book.block(t.entry, t.err)...)
 		case t.err != nil:
 			t.entry.state = doubted

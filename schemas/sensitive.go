@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -196,6 +197,29 @@ func (r *Rules) HideEvidence(e *Entity, v *Evidence, c *Change) {
 			*member = maskedPrefix + r.digest(e.Name, maskedTag, *member)
 		}
 	}
+}
+
+// HideChange returns a change as it may be shown: its images, its key and its tag
+// hide what is sensitive, and its digest is left out.
+func (r *Rules) HideChange(e *Entity, c *Change) *Change {
+	if !e.Sensitive() {
+		return c
+	}
+	shown := *c
+	shown.Before, shown.After, shown.Key, shown.Digest = r.HideRow(e, c.Side, c.Before), r.HideRow(e, c.Side, c.After), r.HideKey(e, c.Key), Digest{}
+	v := Evidence{Side: c.Side, Txn: c.Txn, Tag: c.Tag}
+	r.HideEvidence(e, &v, c)
+	shown.Txn, shown.Tag = v.Txn, v.Tag
+	return &shown
+}
+
+// HideMessageKey is the message key of what HideKey makes of a message's key.
+func (r *Rules) HideMessageKey(e *Entity, message []byte) []byte {
+	var parts []string
+	if !e.SensitiveKey() || json.Unmarshal(message, &parts) != nil || len(parts) < 2 || parts[0] != e.Name {
+		return message
+	}
+	return e.MessageKey(r.HideKey(e, parts[1:]))
 }
 
 // showsAtLeast is how long a text has to be for standing in another one to say

@@ -336,7 +336,7 @@ func (c *canaries) commands() {
 	for _, args := range [][]string{
 		{"divergences", "list"}, {"divergences", "list", "--json"}, {"divergences", "show", divergence}, {"divergences", "show", divergence, "--json"},
 		{"compensations", "list"}, {"compensations", "list", "--json"}, {"compensations", "list", "--sql"}, {"compensations", "list", "--sql", "--json"},
-		{"compensations", "show", c.id(schemas.Failed)}, {"compensations", "status", "--json"}, {"status"}, {"status", "--json"}, {"check"},
+		{"compensations", "show", c.id(schemas.Failed)}, {"compensations", "status", "--json"}, {"divergences", "show", divergence, "--html", filepath.Join(c.data, "page.html")}, {"status"}, {"status", "--json"}, {"check"},
 	} {
 		c.command(args...)
 	}

@@ -61,7 +61,7 @@ ID may be the beginning of one, as "trueup divergences list" prints it.`,
 }
 
 func readStory(ctx context.Context, m *schemas.Migration, id string, before time.Duration, complain io.Writer) (s *story.Story, err error) {
-	rules, err := m.Rules()
+	rules, err := rulesOf(m)
 	if err != nil {
 		return nil, err
 	}

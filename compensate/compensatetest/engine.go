@@ -33,6 +33,8 @@ type Engine interface {
 	KillWaiting(t testing.TB)
 	// Counted makes the table's inserts, updates and deletes each add a row (id, op) to table effects.
 	Counted(t testing.TB, table string)
+	// Slow makes an update of the table take so many seconds, false if the server has no timeout for that.
+	Slow(t testing.TB, table string, seconds int) bool
 	// Ledger is the ledger's name in SQL.
 	Ledger() string
 	// Quote quotes an identifier.
@@ -43,8 +45,9 @@ type Engine interface {
 
 // Options of an applier under test.
 type Options struct {
-	LockTimeout time.Duration
-	Attempts    compensate.Attempts
+	LockTimeout      time.Duration
+	StatementTimeout time.Duration
+	Attempts         compensate.Attempts
 }
 
 // Applier is one that can be closed, also twice.
@@ -85,6 +88,12 @@ func Exercise(t *testing.T, open func(t testing.TB) Engine) {
 		{"Races", testRaces},
 		{"Waits", testWaits},
 		{"LockTimeout", testLockTimeout},
+		{"StatementTimeout", testStatementTimeout},
+		{"Deadlock", testDeadlock},
+		{"Unique", testUnique},
+		{"Generated", testGenerated},
+		{"Sensitive", testSensitive},
+		{"BadInput26", testBadInput26},
 		{"Killed", testKilled},
 		{"AtMostOnce", testAtMostOnce},
 		{"Crashes", testCrashes},

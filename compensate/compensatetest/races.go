@@ -205,3 +205,58 @@ func testKilled(t *testing.T, e Engine) {
 	b.finish(done, schemas.Applied)
 	b.same(b.row("orders", 1), schemas.Row{text("id", "1"), text("v", "7")})
 }
+
+// testDeadlock: a repair that the server gives up for a deadlock is tried again,
+// with the same id, and takes effect once.
+func testDeadlock(t *testing.T, e Engine) {
+	b := newBench(t, e)
+	b.exec("CREATE TABLE parent (id int PRIMARY KEY)", "INSERT INTO parent VALUES (7)", "CREATE TABLE weight (n int)",
+		"CREATE TABLE child (id int PRIMARY KEY, parent_id int, FOREIGN KEY (parent_id) REFERENCES parent (id))")
+	child := b.table("child", "id", "parent_id")
+	a := b.prepared(child)
+	holder := b.Session(t)
+	exec := func(sql string) {
+		t.Helper()
+		if err := holder.Exec(sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	for id := 1; id <= 10; id++ {
+		c := b.compensation(child, nil, schemas.Row{text("id", fmt.Sprint(id)), text("parent_id", "7")})
+		exec("BEGIN")
+		for range 20 { // the server gives up who has done less
+			exec("INSERT INTO weight VALUES (1), (2), (3), (4), (5)")
+		}
+		exec("SELECT id FROM parent WHERE id = 7 FOR UPDATE")
+		done := start(b.Context(), a, c)
+		b.Waiting(t) // it has its row, and wants the parent's
+		err := holder.Exec(fmt.Sprintf("INSERT INTO child VALUES (%d, 7)", id))
+		exec("ROLLBACK")
+		b.finish(done, schemas.Applied)
+		if got := b.value(fmt.Sprintf("SELECT count(*) FROM child WHERE id = %d", id)); got != "1" || !b.recorded(c.ID) {
+			t.Fatalf("%s rows, in the ledger: %v", got, b.recorded(c.ID))
+		}
+		if err == nil {
+			t.Logf("the repair was given up in round %d", id)
+			return // the application went on, so the repair was given up
+		}
+	}
+	t.Fatal("the repair was never given up")
+}
+
+// testStatementTimeout: a write that takes too long is rolled back by the server,
+// and after a bounded number of tries it has failed.
+func testStatementTimeout(t *testing.T, e Engine) {
+	b := newBench(t, e)
+	b.exec("CREATE TABLE orders (id int PRIMARY KEY, v int)", "INSERT INTO orders VALUES (1, 0)")
+	table := b.table("orders", "id", "v")
+	b.prepared(table)
+	if !b.Slow(t, "orders", 3) {
+		t.Skip("the server has no timeout of statements that write")
+	}
+	a := b.Open(t, b.Address(), compensate.Tables{table}, Options{StatementTimeout: 300 * time.Millisecond, Attempts: compensate.Attempts{Max: 2}})
+	judged := b.row("orders", 1)
+	out := b.apply(a, b.compensation(table, judged, schemas.Row{text("v", "7")}), schemas.Failed)
+	t.Log(out.Detail)
+	b.same(b.row("orders", 1), judged)
+}

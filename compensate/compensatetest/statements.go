@@ -2,6 +2,8 @@ package compensatetest
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/trueup-io/trueup/compensate"
@@ -99,10 +101,10 @@ func testStatements(t *testing.T, e Engine) {
 		b.Fatalf("status %q", got)
 	}
 
-	// Another unique column that is taken is a conflict of an insert, and a failure of an update.
+	// Another unique column that is taken is a conflict of an insert, and another row's for an update.
 	b.exec("CREATE UNIQUE INDEX one_note ON orders (note)", "UPDATE orders SET note = 'taken' WHERE id = 1", "INSERT INTO orders (id, status) VALUES (2, 'new')")
 	b.apply(a, b.compensation(table, nil, schemas.Row{text("id", "3"), text("note", "taken")}), schemas.PreconditionFailed)
-	b.apply(a, b.compensation(table, b.row("orders", 2), schemas.Row{text("note", "taken")}), schemas.Failed)
+	b.inTheWay(a, b.compensation(table, b.row("orders", 2), schemas.Row{text("note", "taken")}), compensate.ErrUnique)
 
 	// What does not fit is refused by the store, and nothing is cut.
 	b.apply(a, b.compensation(table, b.row("orders", 2), schemas.Row{text("note", "longer than twenty characters")}), schemas.Failed)
@@ -306,4 +308,106 @@ func testPrepare(t *testing.T, e Engine) {
 		}
 	}
 	b.apply(b.prepared(table), b.compensation(table, nil, schemas.Row{text("id", "1")}), schemas.Applied)
+}
+
+// inTheWay wants a write that other rows keep from being made, and nothing written.
+func (b *bench) inTheWay(a compensate.Applier, c schemas.Compensation, want error) {
+	b.Helper()
+	out, err := a.Apply(b.Context(), c)
+	if !errors.Is(err, want) || b.recorded(c.ID) {
+		b.Fatalf("%s: %+v, %v, in the ledger: %v; want %v", c.ID, out, err, b.recorded(c.ID), want)
+	}
+}
+
+// testUnique: two rows that exchange a unique value keep each other from being
+// written, and nothing is; one that moves on lets the other follow, with the id that
+// it had.
+func testUnique(t *testing.T, e Engine) {
+	b := newBench(t, e)
+	b.exec("CREATE TABLE orders (id int PRIMARY KEY, v varchar(20) UNIQUE)", "INSERT INTO orders VALUES (1, 'a'), (2, 'b')")
+	table := b.table("orders", "id", "v")
+	a := b.prepared(table)
+	one := b.compensation(table, b.row("orders", 1), schemas.Row{text("v", "b")})
+	two := b.compensation(table, b.row("orders", 2), schemas.Row{text("v", "a")})
+	b.inTheWay(a, one, compensate.ErrUnique)
+	b.inTheWay(a, two, compensate.ErrUnique)
+	b.apply(a, b.compensation(table, b.row("orders", 2), schemas.Row{text("v", "c")}), schemas.Applied)
+	b.apply(a, one, schemas.Applied)
+	b.apply(a, two, schemas.PreconditionFailed)
+	b.same(b.row("orders", 1), schemas.Row{text("id", "1"), text("v", "b")})
+	b.same(b.row("orders", 2), schemas.Row{text("id", "2"), text("v", "c")})
+}
+
+// testSensitive: what the store says of a row with sensitive values is not repeated,
+// its code is; and what is hidden is never written.
+func testSensitive(t *testing.T, e Engine) {
+	b := newBench(t, e)
+	b.exec("CREATE TABLE orders (id int PRIMARY KEY, v varchar(20) UNIQUE, n int)", "INSERT INTO orders VALUES (1, 'a', 1), (2, 'canary', 1)")
+	table := b.table("orders", "id", "v", "n")
+	table.Sensitive = true
+	a := b.prepared(table)
+	judged := b.row("orders", 1)
+	quiet := func(said string) {
+		t.Helper()
+		if strings.Contains(said, "canary") || !strings.Contains(said, "the store refused it with") {
+			t.Errorf("said %q", said)
+		}
+	}
+	_, err := a.Apply(b.Context(), b.compensation(table, judged, schemas.Row{text("v", "canary")}))
+	if !errors.Is(err, compensate.ErrUnique) {
+		t.Fatal(err)
+	}
+	quiet(err.Error())
+	quiet(b.apply(a, b.compensation(table, judged, schemas.Row{text("v", "canary longer than twenty letters")}), schemas.Failed).Detail)
+	quiet(b.apply(a, b.compensation(table, judged, schemas.Row{text("n", "canary")}), schemas.Failed).Detail)
+
+	shown := b.compensation(table, judged, schemas.Row{{Name: "v", Text: "0123", Presence: schemas.Masked}})
+	sql, err := a.Statement(b.Context(), shown)
+	if err != nil || !slices.ContainsFunc(sql.Args, func(arg *string) bool { return arg != nil && *arg == "masked:0123" }) {
+		t.Errorf("shown as %v, %v", sql, err)
+	}
+	b.apply(a, shown, schemas.Refused)
+	b.same(b.row("orders", 1), judged)
+}
+
+// testGenerated: a column that the store computes is neither compared nor written;
+// what a trigger makes of a write is the store's.
+func testGenerated(t *testing.T, e Engine) {
+	b := newBench(t, e)
+	b.exec("CREATE TABLE orders (id int PRIMARY KEY, v int, twice int GENERATED ALWAYS AS (v * 2) STORED)", "INSERT INTO orders (id, v) VALUES (1, 1)")
+	table := b.table("orders", "id", "v", "twice")
+	a := b.prepared(table)
+	judged := b.row("orders", 1)
+	b.apply(a, b.compensation(table, judged, schemas.Row{text("twice", "8")}), schemas.Refused)
+	b.apply(a, b.compensation(table, judged, schemas.Row{text("v", "4"), text("twice", "8")}), schemas.Applied)
+	b.same(b.row("orders", 1), schemas.Row{text("id", "1"), text("v", "4"), text("twice", "8")})
+	b.Counted(t, "orders")
+	b.apply(a, b.compensation(table, b.row("orders", 1), nil), schemas.Applied)
+	if n := b.effects(1); n != 1 {
+		t.Errorf("the table's trigger ran %d times", n)
+	}
+}
+
+// testBadInput26 keeps "Compensation whose row changed, was deleted, already
+// applied": precondition_failed, already_applied; zero writes. What a rule that was
+// disabled does is the runner's.
+func testBadInput26(t *testing.T, e Engine) {
+	b := newBench(t, e)
+	b.exec("CREATE TABLE orders (id int PRIMARY KEY, v int)", "INSERT INTO orders VALUES (1, 0), (2, 0), (3, 0)")
+	table := b.table("orders", "id", "v")
+	a := b.prepared(table)
+	b.Counted(t, "orders")
+	var cs []schemas.Compensation
+	for id := 1; id <= 3; id++ {
+		cs = append(cs, b.compensation(table, b.row("orders", id), schemas.Row{text("v", "7")}))
+	}
+	b.exec("UPDATE orders SET v = 5 WHERE id = 1", "DELETE FROM orders WHERE id = 2")
+	b.apply(a, cs[0], schemas.PreconditionFailed)
+	b.apply(a, cs[1], schemas.PreconditionFailed)
+	b.apply(a, cs[2], schemas.Applied)
+	b.exec("UPDATE orders SET v = 0 WHERE id = 3", "DELETE FROM effects")
+	b.apply(a, cs[2], schemas.AlreadyApplied)
+	if got := b.value("SELECT count(*) FROM effects"); got != "0" {
+		t.Errorf("%s writes", got)
+	}
 }

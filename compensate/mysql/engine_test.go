@@ -25,15 +25,31 @@ func TestApplier(t *testing.T) {
 	compensatetest.Exercise(t, func(t testing.TB) compensatetest.Engine { return newEngine(t) })
 }
 
+// TestApplierOfMySQL is the suite on MySQL 8.0.
+func TestApplierOfMySQL(t *testing.T) {
+	compensatetest.Exercise(t, func(t testing.TB) compensatetest.Engine {
+		dsn, _ := servertest.MySQLDatabase(t)
+		e := engineOf(t, dsn)
+		e.mysql8 = true
+		return e
+	})
+}
+
 // engine is a fresh database.
 type engine struct {
-	conf  *driver.Config
-	admin *session
+	conf   *driver.Config
+	admin  *session
+	mysql8 bool
 }
 
 func newEngine(t testing.TB) *engine {
 	t.Helper()
 	dsn, _ := servertest.MariaDBDatabase(t)
+	return engineOf(t, dsn)
+}
+
+func engineOf(t testing.TB, dsn string) *engine {
+	t.Helper()
 	conf, err := driver.ParseDSN(dsn)
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +85,7 @@ func (e *engine) Open(t testing.TB, address string, tables compensate.Tables, o 
 	conf := e.conf.Clone()
 	conf.Addr = address
 	a, err := mysql.Open(mysql.Config{DSN: conf.FormatDSN(), Side: schemas.Target, Tables: tables,
-		LockTimeout: o.LockTimeout, Attempts: o.Attempts})
+		LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, Attempts: o.Attempts})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,6 +178,17 @@ func (e *engine) KillWaiting(t testing.TB) {
 	}
 }
 
+func (e *engine) Slow(t testing.TB, table string, seconds int) bool {
+	t.Helper()
+	if e.mysql8 {
+		return false
+	}
+	if err := e.admin.Exec(fmt.Sprintf("CREATE TRIGGER slow BEFORE UPDATE ON %s FOR EACH ROW DO SLEEP(%d)", table, seconds)); err != nil {
+		t.Fatal(err)
+	}
+	return true
+}
+
 func (e *engine) Counted(t testing.TB, table string) {
 	t.Helper()
 	statements := []string{"CREATE TABLE effects (id int, op text)"}
@@ -176,7 +203,15 @@ func (e *engine) Counted(t testing.TB, table string) {
 	}
 }
 
+// mariadbOnly are types that MySQL does not have, and JSON, which it keeps in a form
+// of its own.
+var mariadbOnly = []string{"uuid", "inet6", "json"}
+
 func (e *engine) Types() []compensatetest.Type {
+	return slices.DeleteFunc(types(), func(typ compensatetest.Type) bool { return e.mysql8 && slices.Contains(mariadbOnly, typ.Name) })
+}
+
+func types() []compensatetest.Type {
 	return []compensatetest.Type{
 		{Name: "varchar case", Column: "varchar(9)", Value: "'abc'", Near: "'Abc'"},
 		{Name: "varchar blank", Column: "varchar(9)", Value: "'x'", Near: "'x '"},

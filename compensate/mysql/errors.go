@@ -60,6 +60,8 @@ func (a *Applier) Classify(err error) compensate.Fault {
 		return compensate.Lost
 	case slices.Contains([]uint16{1216, 1217, 1451, 1452}, n):
 		return compensate.Reference
+	case n == duplicateKey:
+		return compensate.Taken
 	case slices.Contains([]uint16{
 		1205, // lock wait timeout
 		1213, // deadlock

@@ -78,7 +78,7 @@ func (e *engine) Open(t testing.TB, address string, tables compensate.Tables, o 
 	dsn := *e.dsn
 	dsn.Host = address
 	a, err := postgres.Open(postgres.Config{DSN: dsn.String(), Side: schemas.Target, Tables: tables,
-		LockTimeout: o.LockTimeout, Attempts: o.Attempts})
+		LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, Attempts: o.Attempts})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,6 +131,16 @@ func (e *engine) KillWaiting(t testing.TB) {
 	if err := e.admin.Exec("SELECT pg_terminate_backend(pid) " + waiters); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func (e *engine) Slow(t testing.TB, table string, seconds int) bool {
+	t.Helper()
+	if err := e.admin.Exec(fmt.Sprintf(`
+		CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(%d); RETURN NEW; END $$;
+		CREATE TRIGGER slow BEFORE UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION take_time()`, seconds, table)); err != nil {
+		t.Fatal(err)
+	}
+	return true
 }
 
 func (e *engine) Counted(t testing.TB, table string) {

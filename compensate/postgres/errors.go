@@ -64,6 +64,8 @@ func (a *Applier) Classify(err error) compensate.Fault {
 		return compensate.Lost
 	case c == "23503":
 		return compensate.Reference
+	case taken(err):
+		return compensate.Taken
 	case slices.Contains([]string{
 		"40001", // serialization, also a row that moved to another partition
 		"40P01", // deadlock

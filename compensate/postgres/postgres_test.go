@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -125,7 +126,9 @@ func TestDeferred(t *testing.T) {
 	e := newEngine(t)
 	must(t, e, "CREATE TABLE orders (id int PRIMARY KEY, v text UNIQUE DEFERRABLE INITIALLY DEFERRED)", "INSERT INTO orders VALUES (1, 'a'), (2, 'b')")
 	a := open(t, e, orders)
-	apply(t, a, update("c-1", orders, e.Row(t, "orders", "id = 1"), schemas.Row{col("v", "b")}), schemas.Failed)
+	if out, err := a.Apply(t.Context(), update("c-1", orders, e.Row(t, "orders", "id = 1"), schemas.Row{col("v", "b")})); !errors.Is(err, compensate.ErrUnique) {
+		t.Fatalf("%+v, %v", out, err)
+	}
 	apply(t, a, update("c-2", orders, nil, schemas.Row{col("id", "3"), col("v", "b")}), schemas.PreconditionFailed)
 	apply(t, a, update("c-3", orders, nil, schemas.Row{col("id", "3"), col("v", "c")}), schemas.Applied)
 }

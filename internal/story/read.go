@@ -155,6 +155,15 @@ func (s *Story) readHistories(ctx context.Context, c *Config, e *schemas.Entity)
 	d := &s.Divergence
 	topic := c.Log.Topics().Changes
 	partition := stream.Partition(e.PartitionKey(d.Key), c.Log.Partitions())
+	if e.SensitiveKey() { // which is hidden, and says nothing of where the key stands
+		for i := range s.Events {
+			for _, v := range []*schemas.Evidence{s.Events[i].Authority, s.Events[i].Follower} {
+				if v != nil && v.Place != nil {
+					partition = v.Place.Partition
+				}
+			}
+		}
+	}
 	starts, err := c.Log.StartOffsets(ctx, topic)
 	if err != nil {
 		return err
@@ -173,7 +182,7 @@ func (s *Story) readHistories(ctx context.Context, c *Config, e *schemas.Entity)
 			return err
 		}
 	}
-	h := histories{entity: e, key: e.MessageKey(d.Key), seen: map[schemas.EventID]bool{}}
+	h := histories{rules: c.Rules, entity: e, key: e.MessageKey(d.Key), seen: map[schemas.EventID]bool{}}
 	s.Range = Range{Partition: partition, From: from[partition], To: to[partition], Cut: starts[partition] > 0 && from[partition] <= starts[partition]}
 	if s.Range.From < s.Range.To {
 		_, err = c.Log.Read(ctx, topic, partition, s.Range.From, s.Range.To, func(r stream.Record) error {
@@ -194,6 +203,7 @@ func (s *Story) readHistories(ctx context.Context, c *Config, e *schemas.Entity)
 
 // histories collects the versions of one key.
 type histories struct {
+	rules  *schemas.Rules
 	entity *schemas.Entity
 	key    []byte
 	sides  [3][]Version // by schemas.Side, in the order of the log
@@ -205,7 +215,7 @@ type histories struct {
 }
 
 func (h *histories) take(r *stream.Record) {
-	mine := bytes.Equal(r.Key, h.key)
+	mine := bytes.Equal(h.rules.HideMessageKey(h.entity, r.Key), h.key)
 	if !mine && len(r.Key) > 0 {
 		return
 	}
@@ -255,9 +265,9 @@ func (h *histories) add(c *schemas.Change, offset int64, written time.Time) {
 		return // said again after a restart
 	}
 	h.seen[c.EventID] = true
-	v := Version{Change: c, Offset: offset, Written: written, At: c.CommitTS - h.offset[c.Side]}
+	v := Version{Change: h.rules.HideChange(h.entity, c), Offset: offset, Written: written, At: c.CommitTS - h.offset[c.Side]}
 	if c.Op != schemas.OpDelete {
-		v.Values = h.entity.Values(c.Side, c.After)
+		v.Values = h.rules.HideValues(h.entity, h.entity.Values(c.Side, c.After))
 	}
 	side := append(h.sides[c.Side], v)
 	if len(side) > maxVersions {
