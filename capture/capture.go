@@ -31,7 +31,8 @@ type Resume string
 // Sink receives what a source captured, in order. A call blocks while the log
 // cannot take more. The caller does not touch a Change after handing it over.
 type Sink interface {
-	// Change takes one committed row change; transactions come whole and in commit order.
+	// Change takes one committed row change; transactions come whole and in commit order. Where a digest can stand for
+	// the row, the source has computed it.
 	Change(ctx context.Context, c *schemas.Change) error
 	// Progress says that the source is complete up to p.Pos; resume goes on after it.
 	Progress(ctx context.Context, p schemas.Progress, resume Resume) error

@@ -372,15 +372,15 @@ func (r *Runner) Change(ctx context.Context, c *schemas.Change) error {
 	if !ok {
 		return fmt.Errorf("write change at %s: entity %q is not in the rules", c.Pos, c.Entity)
 	}
-	if c.After != nil && c.Mapping == "" {
-		if img := e.Image(c.Side, c.After); img.Exact() {
-			c.Digest, c.Mapping = img.Digest, r.cfg.Rules.Version
-		}
+	size := textBytes(c.Before) + textBytes(c.After) // a large row is not encoded to learn that it is too large
+	var value []byte
+	if size <= r.maxValue {
+		value = r.encode(&rec)
+		size = len(value)
 	}
-	value := r.encode(&rec)
-	if len(value) > r.maxValue {
+	if size > r.maxValue {
 		r.cfg.Log.Warn("row is too large for the log; only its digest goes there", "stage", "capture",
-			"side", r.cfg.Side.String(), "entity", c.Entity, "key", r.cfg.Rules.HideKey(e, c.Key), "pos", c.Pos, "bytes", len(value), "limit", r.maxValue)
+			"side", r.cfg.Side.String(), "entity", c.Entity, "key", r.cfg.Rules.HideKey(e, c.Key), "pos", c.Pos, "bytes", size, "limit", r.maxValue)
 		small := digestOnly(c)
 		value = r.encode(&schemas.Record{Change: &small})
 	}
@@ -389,6 +389,13 @@ func (r *Runner) Change(ctx context.Context, c *schemas.Change) error {
 	err := r.producer.Append(ctx, stream.Record{Partition: stream.Partition(r.partition, r.parts), Key: r.key, Value: value})
 	crash.Site("capture.change_before_ack")
 	return err
+}
+
+func textBytes(row schemas.Row) (n int) {
+	for i := range row {
+		n += len(row[i].Text)
+	}
+	return n
 }
 
 // scratchBytes is how much of a large record's memory is kept for the next one.

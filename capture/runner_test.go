@@ -94,7 +94,8 @@ func pos(n int) string { return fmt.Sprintf("%016X", n) }
 func (f *fakeSource) change(n int, epoch uint32) *schemas.Change {
 	return &schemas.Change{EventID: schemas.EventID{Source: "fake", Epoch: epoch, Pos: pos(n)}, Side: schemas.Legacy, Entity: "order",
 		Key: []string{fmt.Sprint(n % 17)}, Op: schemas.OpUpdate, CommitTS: schemas.Micros(n),
-		After: schemas.Row{{Name: "id", Text: fmt.Sprint(n % 17)}, {Name: "v", Text: fmt.Sprint(n)}}}
+		After:  schemas.Row{{Name: "id", Text: fmt.Sprint(n % 17)}, {Name: "v", Text: fmt.Sprint(n)}},
+		Digest: schemas.Digest{byte(n), byte(n >> 8), 1}, Mapping: "v1"}
 }
 
 func testRules(t *testing.T) *schemas.Rules {
@@ -216,7 +217,7 @@ func TestI1_I2_I4_I5_WhatIsConfirmedIsInTheLog(t *testing.T) {
 				}
 				latest = c.Pos
 				if c.Mapping == "" || c.Digest == (schemas.Digest{}) {
-					t.Fatal("the digest was not computed at capture")
+					t.Fatal("the source's digest is lost")
 				}
 			case rec.Progress != nil:
 				if rec.Progress.Pos < latest {

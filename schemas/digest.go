@@ -3,6 +3,7 @@ package schemas
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"hash"
 	"math"
 	"sync"
 )
@@ -67,8 +68,42 @@ func (i *Image) Exact() bool {
 var imageBuffers = sync.Pool{New: func() any { return new(imageBuffer) }}
 
 type imageBuffer struct {
-	row   []byte // the encoding
+	row   []byte // the encoding, or what follows the part that was hashed
 	value []byte // a canonical value
+	sum   hash.Hash
+	part  bool // sum has a part of the encoding
+}
+
+// largeValue is from where on a value is hashed where it stands, and not copied
+// into the encoding first.
+const largeValue = 256 << 10
+
+// hashLarge appends a large value to the encoding.
+func (b *imageBuffer) hashLarge(value []byte) {
+	if b.sum == nil {
+		b.sum = sha256.New()
+	}
+	if !b.part {
+		b.sum.Reset()
+		b.part = true
+	}
+	b.row = binary.AppendUvarint(b.row, uint64(len(value)))
+	b.sum.Write(b.row) // a hash never fails
+	b.sum.Write(value)
+	b.row = b.row[:0]
+}
+
+// digest is the first half of the SHA-256 of the encoding.
+func (b *imageBuffer) digest() (d Digest) {
+	if !b.part {
+		sum := sha256.Sum256(b.row)
+		copy(d[:], sum[:])
+		return d
+	}
+	b.part = false
+	b.sum.Write(b.row)
+	copy(d[:], b.sum.Sum(nil))
+	return d
 }
 
 // maxKeptBuffer bounds what a pooled buffer keeps: rows are seldom larger.
@@ -86,8 +121,7 @@ func (e *Entity) Image(side Side, row Row) Image {
 	for _, i := range e.exact {
 		b.appendField(&img, e, &e.Fields[i], side, &c)
 	}
-	sum := sha256.Sum256(b.row)
-	copy(img.Digest[:], sum[:])
+	img.Digest = b.digest()
 	if len(e.tolerant) > 0 {
 		b.row = b.row[:0]
 		for _, i := range e.tolerant {
@@ -142,6 +176,8 @@ func (b *imageBuffer) appendField(img *Image, e *Entity, f *Field, side Side, c 
 		b.row = binary.BigEndian.AppendUint64(b.row, math.Float64bits(valueOf(b.value)))
 	case f.fold != nil:
 		b.row = appendFramed(b.row, f.fold.fold(textOf(b.value)))
+	case len(b.value) > largeValue:
+		b.hashLarge(b.value)
 	default:
 		b.row = appendFramed(b.row, textOf(b.value))
 	}

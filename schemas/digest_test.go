@@ -1,8 +1,11 @@
 package schemas
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -90,5 +93,41 @@ func TestShapeIsInTheDigest(t *testing.T) {
 			t.Errorf("%s and %s have one digest", name, other)
 		}
 		seen[img.Digest] = name
+	}
+}
+
+// A large value is hashed where it stands. The digest is that of the whole
+// encoding all the same, with small and large values before and behind it.
+func TestDigestOfLargeValues(t *testing.T) {
+	e := mustRules(t, contractMigration).Entities()[0]
+	large := strings.Repeat("x", largeValue+1)
+	for _, values := range [][2]string{{large, "2"}, {"1", large}, {large, large}, {"a", "b"}} {
+		got := new(imageBuffer)
+		for range 2 { // and again with the same memory
+			got.row = append(got.row[:0], e.shape[:]...)
+			for _, v := range values {
+				got.row = append(got.row, markValue)
+				if len(v) > largeValue {
+					got.hashLarge([]byte(v))
+				} else {
+					got.row = appendFramed(got.row, v)
+				}
+			}
+			want := slices.Clone(e.shape[:])
+			for _, v := range values {
+				want = appendFramed(append(want, markValue), v)
+			}
+			sum := sha256.Sum256(want)
+			if d := got.digest(); !bytes.Equal(d[:], sum[:len(d)]) {
+				t.Fatalf("values of %d and %d bytes: another digest", len(values[0]), len(values[1]))
+			}
+		}
+	}
+	// Through the whole of Image: what is equal stays equal, what is not does not.
+	image := func(status string) Digest {
+		return e.Image(Legacy, row("id", "42", "state", status, "amount", "10.50", "placed", "2026-11-23 10:00:00.123+00")).Digest
+	}
+	if image(large) != image(large) || image(large) == image(large+"y") || image(large) == image(large[1:]+"y") {
+		t.Error("digests of large rows do not tell them apart")
 	}
 }

@@ -274,13 +274,22 @@ func (a *assembler) truncate(t *txn, rest string) error {
 }
 
 // wait lets something that a small transaction did wait for the commit. Where
-// the transaction is no longer small, all that waits is spilled.
+// the transaction is then no longer small, all that waits is spilled.
 func (a *assembler) wait(t *txn, w waiting) error {
 	t.waiting = append(t.waiting, w)
 	t.bytes += len(w.rest)
-	if len(t.waiting) < txnRowsMax && t.bytes < txnBytesMax {
+	if t.waits(0) {
 		return nil
 	}
+	return a.spill(t)
+}
+
+// waits says that the transaction is still small with another message of n bytes.
+func (t *txn) waits(n int) bool { return len(t.waiting) < txnRowsMax && t.bytes+n < txnBytesMax }
+
+// spill gives the memory of what waits back: from here on the transaction waits
+// on disk.
+func (a *assembler) spill(t *txn) error {
 	t.spill = a.spills.start(t.xid)
 	for i := range t.waiting {
 		w := &t.waiting[i]

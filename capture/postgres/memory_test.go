@@ -103,7 +103,7 @@ func TestI20_HugeValue(t *testing.T) {
 	if said.Changes != 1 || said.Bytes < size {
 		t.Errorf("%d changes of %d bytes", said.Changes, said.Bytes)
 	}
-	if limit := (residentMax<<10 + 6*size) >> 10; said.ResidentKB > limit {
+	if limit := (residentMax<<10 + 4*size) >> 10; said.ResidentKB > limit {
 		t.Errorf("%d kB resident; the limit is %d", said.ResidentKB, limit)
 	}
 }

@@ -54,6 +54,11 @@ func (a *assembler) row(t *txn, kind byte, rest string) error {
 		_, err := t.take(1)
 		return err
 	}
+	if t.spill == nil && !t.waits(len(rest)) {
+		if err := a.spill(t); err != nil {
+			return err
+		}
+	}
 	if t.spill != nil {
 		a.passing.Reset()
 		d := a.effects(m, kind, &r, &a.passing)
