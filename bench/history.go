@@ -55,6 +55,7 @@ entities:
     legacy: {table: public.orders}
     target: {table: shop.orders}
     settleWindow: `+h.Window+`
+    retainSettled: `+strconv.FormatBool(!h.Before)+`
     fields:`+historyFields+"\n"), "bench.yaml")
 	if err != nil {
 		return nil, err

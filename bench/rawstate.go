@@ -107,7 +107,9 @@ func (t *stateTrace) raw(s *session) (_ sample, err error) {
 	}
 	cache := pebble.NewCache(state.DefaultCacheSize)
 	defer cache.Unref()
-	db, err := pebble.Open(filepath.Join(dir, "pebble"), state.Options(cache))
+	o := state.Options(cache)
+	o.Logger = quiet{}
+	db, err := pebble.Open(filepath.Join(dir, "pebble"), o)
 	if err != nil {
 		return sample{}, err
 	}
@@ -120,6 +122,18 @@ func (t *stateTrace) raw(s *session) (_ sample, err error) {
 	result := sample{Units: t.events, Elapsed: time.Since(began), CPU: cpuTime() - cpu}
 	return result, errors.Join(err, db.Close(), os.RemoveAll(dir))
 }
+
+// quiet is a Pebble logger that says only what is fatal.
+type quiet struct{}
+
+// Infof implements pebble.Logger.
+func (quiet) Infof(string, ...any) {}
+
+// Errorf implements pebble.Logger.
+func (quiet) Errorf(string, ...any) {}
+
+// Fatalf implements pebble.Logger.
+func (quiet) Fatalf(format string, args ...any) { pebble.DefaultLogger.Fatalf(format, args...) }
 
 func (t *stateTrace) replay(db *pebble.DB, values []byte) error {
 	b := db.NewBatch()

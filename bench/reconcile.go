@@ -129,8 +129,15 @@ func (l *benchLog) fill(ctx context.Context, shape historyShape) (err error) {
 	return p.Flush(ctx)
 }
 
-// compare has the log compared from its beginning, with new state.
+// compare has the log compared from its beginning, with new state, by a group that
+// is new, too.
 func (l *benchLog) compare(ctx context.Context, s *session, name string, round int, shape historyShape, processes int) (sample, error) {
+	result, err := l.compareOnce(ctx, s, name, round, shape, processes)
+	return result, errors.Join(err, l.forgetGroup(ctx, processes))
+}
+
+// compareOnce has the log compared from its beginning, with new state.
+func (l *benchLog) compareOnce(ctx context.Context, s *session, name string, round int, shape historyShape, processes int) (sample, error) {
 	all, err := l.start(ctx, s, name, round, shape, processes)
 	if err != nil {
 		return sample{}, err
@@ -163,7 +170,7 @@ func (l *benchLog) compare(ctx context.Context, s *session, name string, round i
 	if equal < int64(shape.Keys) {
 		err = errors.Join(err, fmt.Errorf("%d keys are equal, of %d", equal, shape.Keys))
 	}
-	return result, errors.Join(err, l.forgetGroup(ctx, processes))
+	return result, err
 }
 
 func instance(n int) string { return fmt.Sprintf("bench-%d", n) }
@@ -178,7 +185,9 @@ func (l *benchLog) start(ctx context.Context, s *session, name string, round int
 		t := compareTask{Shape: shape, DataDir: l.config.DataDir, Brokers: l.config.Brokers, StateDir: dir, Instance: instance(n),
 			Share: l.config.Partitions / processes}
 		if n == 0 {
-			t.Profile = s.profilePath(name, round)
+			if name != "" {
+				t.Profile = s.profilePath(name, round)
+			}
 		}
 		c, err := startChild(ctx, "compare", t)
 		if err != nil {
