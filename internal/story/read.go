@@ -240,7 +240,11 @@ func (h *histories) take(r *stream.Record) {
 	case rec.Change != nil && mine:
 		h.add(rec.Change, r.Offset, r.Time)
 	case rec.Quarantine != nil && mine:
-		mark(rec.Quarantine.CommitTS-h.offset[rec.Quarantine.Side], rec.Quarantine.Side, "a change of this key cannot be read: "+rec.Quarantine.Reason)
+		what := "a change of this key cannot be read"
+		if !h.entity.Sensitive() { // a reason may quote a value
+			what += ": " + rec.Quarantine.Reason
+		}
+		mark(rec.Quarantine.CommitTS-h.offset[rec.Quarantine.Side], rec.Quarantine.Side, what)
 	case rec.Gap != nil && (rec.Gap.Entity == "" || rec.Gap.Entity == h.entity.Name):
 		mark(rec.Gap.TS, rec.Gap.Side, "gap: "+rec.Gap.Reason)
 	case rec.Control != nil && rec.Control.Rules != "" && h.now != 0: // the first one begins the log, and says nothing of the key
