@@ -59,7 +59,7 @@ func measured(t *testing.T) *observer {
 }
 
 // page fetches the metrics in a format.
-func (o *observer) page(t *testing.T, accept string) (*http.Response, []byte) {
+func (o *observer) page(t *testing.T, accept string) (http.Header, []byte) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+o.listener.Addr().String()+"/metrics", nil)
 	if err != nil {
@@ -75,7 +75,7 @@ func (o *observer) page(t *testing.T, accept string) (*http.Response, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r, b
+	return r.Header, b
 }
 
 // The page is read by the reference parser, and says what the status says and
@@ -146,8 +146,8 @@ func TestMetricsPageSaysWhatIs(t *testing.T) {
 // with the trace that the application typed.
 func TestHistogramsAreNativeAndHaveExemplars(t *testing.T) {
 	o := measured(t)
-	r, body := o.page(t, `application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited`)
-	decoder := expfmt.NewDecoder(bytes.NewReader(body), expfmt.ResponseFormat(r.Header))
+	header, body := o.page(t, `application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited`)
+	decoder := expfmt.NewDecoder(bytes.NewReader(body), expfmt.ResponseFormat(header))
 	native := map[string]bool{}
 	for {
 		var f dto.MetricFamily

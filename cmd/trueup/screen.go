@@ -237,7 +237,7 @@ func rowsText(all []baselineStatus) (string, tint) {
 			covered++
 		}
 		if b.Reading {
-			reading, left = true, max(left, int64(b.LeftS))
+			reading, left = true, max(left, b.LeftS)
 		}
 	}
 	switch {
