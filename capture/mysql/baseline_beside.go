@@ -10,8 +10,9 @@ import (
 // delivered is what is known when a window opens.
 type delivered struct {
 	run  *run
-	set  gtids  // read
-	last string // position of the latest transaction with changes
+	set  gtids    // read
+	end  position // where that ends in the log; zero: not known
+	last string   // position of the latest transaction with changes
 }
 
 // follow has chunks that are being read know of a change before it is handed
@@ -44,7 +45,7 @@ func (r *run) between(ctx context.Context) error {
 }
 
 // mark is called when a window opens.
-func (r *run) mark() any { return delivered{r, r.at.set.clone(), r.changed} }
+func (r *run) mark() any { return delivered{r, r.at.set.clone(), r.at.pos, r.changed} }
 
 // number is a position as a number, ordered as its text.
 func (p position) number() uint64 { return uint64(p.seq)<<32 | min(p.offset, 1<<32-1) }
