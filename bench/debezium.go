@@ -261,7 +261,7 @@ func filled(ctx context.Context, admin *kadm.Client, p *peers.Process, topic str
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		case <-p.Ended():
-			return 0, p.Because(fmt.Errorf("Kafka Connect ended with %d of %d rows in %s", has, want, topic))
+			return 0, p.Because(fmt.Errorf("the worker of Kafka Connect ended with %d of %d rows in %s", has, want, topic))
 		case <-time.After(connectPoll):
 		}
 	}

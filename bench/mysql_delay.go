@@ -81,7 +81,7 @@ func (b *binlog) commit(ctx context.Context, after int) (int, error) {
 				if n > total {
 					return nil
 				}
-				time.Sleep(time.Until(began.Add(time.Duration(n) * time.Second / delayRate)))
+				time.Sleep(time.Until(began.Add(time.Duration(n) * time.Second / delayRate))) //nolint:forbidigo // a load of so many a second
 				if _, err := insert.ExecContext(ctx, after+n); err != nil {
 					return err
 				}
