@@ -18,7 +18,7 @@ secret trueup_postgres_password "$(password)"
 secret mariadb_root_password "$(password)"
 secret trueup_mariadb_password "$(password)"
 secret legacy_dsn "postgres://trueup:$(cat trueup_postgres_password)@postgres:5432/shop?sslmode=disable"
-secret target_dsn "trueup:$(cat trueup_mariadb_password)@tcp(mariadb:3306)/shop"
+secret target_dsn "trueup:$(cat trueup_mariadb_password)@tcp(mariadb:3306)/shop?tls=false"
 
 env=$here/../.env
 others=$(grep -v '^SECRETS_GID=' "$env" 2>/dev/null || true)

@@ -6,8 +6,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
-
+	"github.com/trueup-io/trueup/internal/mydsn"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -76,7 +75,7 @@ func (c *Config) Validate() error {
 	}
 	if c.DSN == "" {
 		bad("no DSN")
-	} else if dsn, err := mysql.ParseDSN(c.DSN); err != nil {
+	} else if dsn, err := mydsn.Parse(c.DSN); err != nil {
 		bad("DSN: %w", err)
 	} else if dsn.Net != "tcp" && dsn.Net != "unix" {
 		bad("DSN: network %q: want tcp or unix", dsn.Net)

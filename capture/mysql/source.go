@@ -13,6 +13,7 @@ import (
 
 	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/capture/baseline"
+	"github.com/trueup-io/trueup/internal/mydsn"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -35,7 +36,7 @@ var _ capture.Source = (*Source)(nil)
 func New(cfg Config) *Source {
 	cfg = cfg.withDefaults()
 	s := &Source{cfg: cfg, log: cfg.Logger, windows: baseline.NewWindows()}
-	dsn, err := mysql.ParseDSN(cfg.DSN)
+	dsn, err := mydsn.Parse(cfg.DSN)
 	if err == nil {
 		s.dsn = dsn
 		s.db, err = connectSQL(dsn)

@@ -10,12 +10,11 @@ import (
 	"strings"
 	"time"
 
-	gomysql "github.com/go-sql-driver/mysql"
-
 	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/compensate"
 	compmysql "github.com/trueup-io/trueup/compensate/mysql"
 	comppostgres "github.com/trueup-io/trueup/compensate/postgres"
+	"github.com/trueup-io/trueup/internal/mydsn"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -125,12 +124,10 @@ func newApplier(m *schemas.Migration, rules *schemas.Rules, side schemas.Side) (
 	if store.Driver == schemas.Postgres {
 		return comppostgres.Open(comppostgres.Config{DSN: dsn, Side: side, Tables: tables, Captures: captures})
 	}
-	cfg, err := gomysql.ParseDSN(dsn)
-	if err != nil {
-		return nil, errors.New("the DSN is not of the form user:password@tcp(host:port)/database")
+	if len(tables) > 0 {
+		if dsn, err = mydsn.WithDatabase(dsn, tables[0].Schema); err != nil { // where the ledger is
+			return nil, errors.New("the DSN is not of the form user:password@tcp(host:port)/database")
+		}
 	}
-	if cfg.DBName == "" && len(tables) > 0 {
-		cfg.DBName = tables[0].Schema // where the ledger is
-	}
-	return compmysql.Open(compmysql.Config{DSN: cfg.FormatDSN(), Side: side, Tables: tables, Captures: captures})
+	return compmysql.Open(compmysql.Config{DSN: dsn, Side: side, Tables: tables, Captures: captures})
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/trueup-io/trueup/internal/mydsn"
 )
 
 // sqlMode is strict, so that a value that does not fit is an error and not
@@ -24,7 +26,7 @@ type connector struct {
 }
 
 func newConnector(c *Config) (*connector, error) {
-	conf, err := mysql.ParseDSN(c.DSN)
+	conf, err := mydsn.Parse(c.DSN)
 	if err != nil {
 		return nil, err
 	}
