@@ -22,6 +22,8 @@ func Check(ctx context.Context, cfg Config) []capture.Finding {
 			Remedy: fmt.Sprintf("make sure that a server listens at %s, and that the user and password of the DSN are right", s.dsn.Addr)}}
 	}
 	findings := []capture.Finding{{Severity: capture.OK, Subject: "connection", Detail: fmt.Sprintf("%s at %s", srv.variables["version"], s.dsn.Addr)}}
+	findings = append(findings, s.checkTLS(ctx), s.checkClock(ctx))
+	findings = append(findings, s.checkRights(ctx)...)
 	findings = append(findings, srv.settings()...)
 	findings = append(findings, s.checkServerID(srv))
 	if srv.variables["log_bin"] != "ON" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/google/go-cmp/cmp"
@@ -61,6 +62,40 @@ func TestCheckFindsWhatStandsAgainstCapture(t *testing.T) {
 			t.Errorf("a table with a cascading foreign key: %q", bad)
 		}
 		l.exec("alter table b drop foreign key kin")
+
+		// Rights that nobody needs, each with the statement that takes it away; and those of whoever repairs.
+		l.exec("grant insert, delete, alter on " + l.name + ".* to 'capture_" + l.name + "'@'%'")
+		bad := worst(Check(t.Context(), cfg))
+		if len(bad) != 1 || !strings.Contains(bad[0], "warn rights of capture_"+l.name+": it may more than is needed on `"+l.name+"`.*: INSERT, DELETE, ALTER") {
+			t.Errorf("with rights to write: %q", bad)
+		}
+		for _, f := range Check(t.Context(), cfg) {
+			if f.Severity == capture.Warn {
+				l.exec(f.Remedy)
+			}
+		}
+		if bad := worst(Check(t.Context(), cfg)); len(bad) != 0 {
+			t.Errorf("after the remedy: %q", bad)
+		}
+		repairs := cfg
+		repairs.Repairs = true
+		l.exec("grant insert, update, delete on " + l.name + ".* to 'capture_" + l.name + "'@'%'")
+		if bad := worst(Check(t.Context(), repairs)); len(bad) != 0 {
+			t.Errorf("rights that repairs need: %q", bad)
+		}
+		root := cfg
+		root.DSN = l.dsn
+		if bad := worst(Check(t.Context(), root)); len(bad) == 0 || !strings.Contains(bad[0], "warn rights of root: it may do nearly everything on *.*") {
+			t.Errorf("as root: %q", bad)
+		}
+
+		// A clock that goes wrong is said.
+		wrong := cfg
+		wrong.Clock = func() time.Time { return time.Now().Add(-time.Hour) }
+		wrong.Repairs = true
+		if bad := worst(Check(t.Context(), wrong)); len(bad) != 1 || !strings.Contains(bad[0], "warn clock: the server's is ") || !strings.Contains(bad[0], " ahead of ours") {
+			t.Errorf("an hour apart: %q", bad)
+		}
 
 		// The rights that the documentation gives are enough, for everything.
 		least := []string{"replication slave on *.*", "replication client on *.*", "select on " + l.name + ".*"}

@@ -269,7 +269,7 @@ func (l *lived) process(env ...string) (killed bool) {
 	ctx, cancel := context.WithTimeout(l.t.Context(), patient)
 	defer cancel()
 	argument, err := json.Marshal(map[string]any{"Migration": l.name, "Rules": l.rulesPath(), "Brokers": []string{l.broker.Addr()}, "Driver": MariaDB,
-		"DSN": l.l.dsn, "State": l.state, "Spill": l.spill, "Until": l.until, "Pause": crashPause})
+		"DSN": l.l.cfg.DSN, "State": l.state, "Spill": l.spill, "Until": l.until, "Pause": crashPause})
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -26,7 +26,16 @@ func (l *lab) replicaOf() *lab {
 	host, port, _ := strings.Cut(primary.Addr, ":")
 	r := *l
 	r.dsn, r.db = dsn, openSQL(l.t, dsn)
-	r.cfg.DSN = dsn
+	user, err := mysql.ParseDSN(l.cfg.DSN) // replicated as everything else
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	own, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	user.Addr = own.Addr
+	r.cfg.DSN = user.FormatDSN()
 	how := "master_use_gtid = slave_pos, master_ssl_verify_server_cert = 0"
 	if l.driver == MySQL {
 		how = "master_auto_position = 1, get_master_public_key = 1"

@@ -84,12 +84,32 @@ func newLab(t *testing.T, driver, dsn, name string) *lab {
 	l.exec("create table b (id int primary key, v varchar(100), n int)")
 	l.exec("create table m (id int primary key, v varchar(100), n int) engine=myisam")
 	l.exec("create table elsewhere (id int primary key, v varchar(100))")
-	l.cfg = Config{Side: schemas.Target, Source: "maria-new", Driver: driver, DSN: dsn, Rules: rulesOf(t, driver, name, "a", "b", "m"),
+	l.cfg = Config{Side: schemas.Target, Source: "maria-new", Driver: driver, DSN: l.least(), Rules: rulesOf(t, driver, name, "a", "b", "m"),
 		ProgressEvery: 50 * time.Millisecond, SpillDir: t.TempDir()}
 	if os.Getenv("TRUEUP_TEST_LOG") != "" {
 		l.cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
 	return l
+}
+
+// leastRights are those that docs/mysql.md gives, beside SELECT on the tables.
+const leastRights = "replication slave, replication client on *.*"
+
+// least makes a user with the rights that the documentation gives and no
+// others, and returns its DSN: the whole suite captures under them.
+func (l *lab) least() string {
+	l.t.Helper()
+	user := "capture_" + l.name
+	l.exec("create user if not exists '" + user + "'@'%' identified by 'secret'")
+	l.exec("grant " + leastRights + " to '" + user + "'@'%'")
+	l.exec("grant select on " + l.name + ".* to '" + user + "'@'%'")
+	l.t.Cleanup(func() { _, _ = l.db.Exec("drop user '" + user + "'@'%'") }) // the server may be gone
+	dsn, err := mysql.ParseDSN(l.dsn)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	dsn.User, dsn.Passwd, dsn.DBName = user, "secret", ""
+	return dsn.FormatDSN()
 }
 
 func openSQL(t *testing.T, dsn string) *sql.DB {

@@ -22,7 +22,7 @@ type troubled struct {
 
 func newTroubled(t *testing.T, l *lab) *troubled {
 	t.Helper()
-	dsn, err := mysql.ParseDSN(l.dsn)
+	dsn, err := mysql.ParseDSN(l.cfg.DSN)
 	if err != nil {
 		t.Fatal(err)
 	}

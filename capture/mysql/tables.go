@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -98,17 +99,10 @@ func (s *Source) describeTable(ctx context.Context, name schemas.TableName) (des
 	if err != nil {
 		return t, err
 	}
-	err = each(ctx, s.db, `select constraint_name from information_schema.referential_constraints
-		where constraint_schema = ? and table_name = ? and (delete_rule in ('CASCADE', 'SET NULL', 'SET DEFAULT')
-		or update_rule in ('CASCADE', 'SET NULL', 'SET DEFAULT')) order by constraint_name`, args,
-		func(scan func(...any) error) error {
-			var name string
-			err := scan(&name)
-			t.cascade = append(t.cascade, name)
-			return err
-		})
-	if err != nil {
-		return t, err
+	if t.kind == "BASE TABLE" {
+		if t.cascade, err = s.cascading(ctx, name); err != nil {
+			return t, err
+		}
 	}
 	for column, c := range t.columns {
 		if c.charset == "" || c.charset == "binary" {
@@ -124,6 +118,23 @@ func (s *Source) describeTable(ctx context.Context, name schemas.TableName) (des
 	}
 	slices.Sort(t.broken)
 	return t, nil
+}
+
+// foreignKey is a line of SHOW CREATE TABLE.
+var foreignKey = regexp.MustCompile("(?m)^ *CONSTRAINT `((?:[^`]|``)+)` FOREIGN KEY .* ON (?:DELETE|UPDATE) (?:CASCADE|SET NULL|SET DEFAULT)")
+
+// cascading lists the foreign keys that change rows of a table when others
+// change. MariaDB's information_schema does not show them to who may only
+// SELECT.
+func (s *Source) cascading(ctx context.Context, name schemas.TableName) (keys []string, err error) {
+	var table, ddl string
+	if err := s.db.QueryRowContext(ctx, "show create table "+quoted(name)).Scan(&table, &ddl); err != nil {
+		return nil, err
+	}
+	for _, m := range foreignKey.FindAllStringSubmatch(ddl, -1) {
+		keys = append(keys, strings.ReplaceAll(m[1], "``", "`"))
+	}
+	return keys, nil
 }
 
 // problems says what stands against capturing the table for an entity.
