@@ -83,6 +83,7 @@ func tagOrBegin(text string) string {
 // define meets a statement that changes tables.
 func (s *stream) define(ctx context.Context, p statement, text string) error {
 	altered := false
+	s.announce(p)
 	for _, t := range p.tables {
 		for _, e := range s.mapped(t) {
 			name := e.Table(s.source.cfg.Side)
@@ -92,7 +93,11 @@ func (s *stream) define(ctx context.Context, p statement, text string) error {
 				continue
 			}
 			if (t.effect == effectMove || t.effect == effectDrop) && s.run.refuser() != nil {
-				s.halt(e, definedReason(t.effect)+" ("+tagOrBegin(text)+")", "make sure that its rows are what they should be, and that migration.yaml names the right table")
+				reason, remedy := s.swapReason(p, e)
+				if reason == "" {
+					reason, remedy = definedReason(t.effect), "make sure that its rows are what they should be, and that migration.yaml names the right table"
+				}
+				s.halt(e, reason+" ("+tagOrBegin(text)+")", remedy)
 				continue
 			}
 			switch t.effect {
