@@ -74,7 +74,7 @@ crash:
 
 huge:
 	@scripts/setup test
-	TRUEUP_HUGE_ROWS=$(ROWS) $(GO) test -count=1 -timeout 60m -v -run '^TestI20_MemoryOfAHugeTransaction$$' ./capture/postgres
+	TRUEUP_HUGE_ROWS=$(ROWS) $(GO) test -count=1 -timeout 60m -v -p 1 -run '^TestI20_MemoryOfAHugeTransaction$$' ./capture/postgres ./capture/mysql
 
 zoo:
 	GO="$(GO)" scripts/zoo $(ZOO)
