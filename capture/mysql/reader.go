@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
 	"strconv"
 	"time"
 
 	"github.com/go-mysql-org/go-mysql/client"
+	binlog "github.com/go-mysql-org/go-mysql/mysql"
 	"github.com/go-mysql-org/go-mysql/replication"
 )
 
@@ -62,7 +64,7 @@ func (s *Source) startReader(ctx context.Context, set gtids) (*reader, error) {
 	}
 	cfg.SynchronousEventHandler = r
 	r.syncer = replication.NewBinlogSyncer(cfg)
-	events, err := r.syncer.StartSyncGTID(set.clone().set)
+	events, err := startSync(r.syncer, set)
 	if err != nil {
 		cancel()
 		r.syncer.Close()
@@ -79,12 +81,24 @@ func (s *Source) startReader(ctx context.Context, set gtids) (*reader, error) {
 	return r, nil
 }
 
-// close ends the stream and waits until nothing of it runs.
+func startSync(syncer *replication.BinlogSyncer, from gtids) (*replication.BinlogStreamer, error) {
+	if !from.byPlace() {
+		return syncer.StartSyncGTID(from.clone().set)
+	}
+	if from.at.offset > math.MaxUint32 {
+		return nil, fmt.Errorf("the server can be asked for what comes after %s by GTIDs only: offsets have 32 bits; SET GLOBAL gtid_mode = ON, by the steps that MySQL's manual gives", from.at)
+	}
+	return syncer.StartSync(binlog.Position{Name: from.at.file, Pos: uint32(from.at.offset)})
+}
+
+// close ends the stream and waits until nothing of it runs. The connection is
+// closed first, and the library when its goroutine is done with it: both write
+// to what it keeps of the connection.
 func (r *reader) close() {
 	r.cancel()
 	r.queue.close()
-	r.syncer.Close()
 	<-r.ended
+	r.syncer.Close()
 }
 
 // syncerConfig makes the library's configuration for a connection that ends
