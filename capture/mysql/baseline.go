@@ -53,6 +53,10 @@ func (r *rowReader) Close() { r.db.Close() }
 
 // Table implements baseline.Store.
 func (r *rowReader) Table(ctx context.Context, e *schemas.Entity) (*baseline.Table, error) {
+	if r.source.byPlace.Load() {
+		return nil, fmt.Errorf("table %s %w: without GTIDs nobody can say as of when its rows are; SET GLOBAL gtid_mode = ON, by the steps that MySQL's manual gives, then begin a new epoch",
+			e.Table(r.source.cfg.Side), baseline.ErrTable)
+	}
 	t, err := r.source.readOrder(ctx, r, e)
 	if err != nil {
 		return nil, err

@@ -69,6 +69,11 @@ func (s *Source) checkStatus(ctx context.Context) capture.Finding {
 func (s *Source) checkReplication(ctx context.Context, srv server) capture.Finding {
 	f := capture.Finding{Severity: capture.OK, Subject: "right to read the log", Detail: "is there"}
 	set, err := srv.executed()
+	if !srv.hasGTIDs() {
+		var status logStatus
+		status, err = s.logStatus(ctx)
+		set = gtids{at: status.end}
+	}
 	var r *reader
 	if err == nil {
 		r, err = s.startReader(ctx, set)

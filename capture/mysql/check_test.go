@@ -188,7 +188,7 @@ func TestSettingsThatCannotWorkAreRefused(t *testing.T) {
 		{MariaDB, "expire_logs_days", "0.5", capture.Warn},
 		{MariaDB, "version", "8.0.15", capture.Fail},
 		{MySQL, "version", "10.11.19-MariaDB", capture.Fail},
-		{MySQL, "gtid_mode", "ON_PERMISSIVE", capture.Fail},
+		{MySQL, "gtid_mode", "ON_PERMISSIVE", capture.Warn},
 		{MySQL, "binlog_row_value_options", "PARTIAL_JSON", capture.Warn},
 		{MySQL, "binlog_row_metadata", "", capture.Fail},
 		{MySQL, "binlog_rows_query_log_events", "OFF", capture.Warn},

@@ -1,5 +1,5 @@
 // Package mysql reads the changes of a MariaDB or MySQL server from its binlog
-// by GTID and hands them to a capture.Sink.
+// by GTID (a MySQL that has none: by file and offset) and hands them to a capture.Sink.
 //
 // It promises that every committed change of a mapped table is handed over at
 // least once, in commit order, with the id that it has after every restart;
@@ -39,7 +39,8 @@
 // of the new one. A progress after a transaction that ends at byte E has
 // position E-1: the next one may start at E.
 //
-// Resume is the set of GTIDs read, an @, and the place in the binlog where they
+// Resume is the set of GTIDs read (nothing for a MySQL without GTIDs), an @,
+// and the place in the binlog where they
 // end (file, offset, when the file was begun), which proves at the next start
 // that the log is still the same one. While XA transactions are prepared it
 // stays before the oldest of them: after a restart everything since comes

@@ -12,10 +12,15 @@ import (
 )
 
 // gtids is what has been read of a server's log: for MariaDB the last GTID of
-// each domain, for MySQL the set of all GTIDs.
+// each domain, for MySQL the set of all GTIDs; and of a MySQL without GTIDs
+// everything before a place in its log, which says nothing of another server's.
 type gtids struct {
-	set binlog.GTIDSet
+	set binlog.GTIDSet // nil: there are none
+	at  position       // without GTIDs
 }
+
+// byPlace says that there are no GTIDs.
+func (g gtids) byPlace() bool { return g.set == nil }
 
 func parseGTIDs(driver, text string) (gtids, error) {
 	parse := binlog.ParseMysqlGTIDSet
@@ -27,24 +32,45 @@ func parseGTIDs(driver, text string) (gtids, error) {
 	if err != nil {
 		return gtids{}, fmt.Errorf("GTIDs %q: %w", text, err)
 	}
-	return gtids{set}, nil
+	return gtids{set: set}, nil
 }
 
-func (g gtids) String() string { return g.set.String() }
+func (g gtids) String() string {
+	if g.byPlace() {
+		return "everything before " + g.at.String()
+	}
+	return g.set.String()
+}
 
-func (g gtids) clone() gtids { return gtids{g.set.Clone()} }
+func (g gtids) clone() gtids {
+	if g.byPlace() {
+		return g
+	}
+	return gtids{set: g.set.Clone()}
+}
 
 // contains says whether everything in other has been read.
-func (g gtids) contains(other gtids) bool { return g.set.Contain(other.set) }
+func (g gtids) contains(other gtids) bool {
+	if g.byPlace() || other.byPlace() {
+		return g.byPlace() && other.byPlace() && !g.at.before(other.at)
+	}
+	return g.set.Contain(other.set)
+}
 
-// gtid names one transaction: exactly one of the pointers is set.
+// gtid names one transaction: exactly one of the pointers is set, or none where
+// there are no GTIDs.
 type gtid struct {
 	mariadb *binlog.MariadbGTID
 	mysql   *replication.GTIDEvent
+	at      position // where it begins, without GTIDs
 }
 
-// String is domain-server-number, or uuid:number, or uuid:tag:number.
+// String is domain-server-number, or uuid:number, or uuid:tag:number, or
+// file:offset.
 func (g gtid) String() string {
+	if g.mariadb == nil && g.mysql == nil {
+		return g.at.String()
+	}
 	if g.mariadb != nil {
 		return fmt.Sprintf("%d-%d-%d", g.mariadb.DomainID, g.mariadb.ServerID, g.mariadb.SequenceNumber)
 	}
@@ -58,8 +84,11 @@ func (g gtid) String() string {
 	return fmt.Sprintf("%s:%d", server, g.mysql.GNO)
 }
 
-// add counts g as read.
+// add counts one as read. Without GTIDs that is said by where it ends.
 func (g gtids) add(one gtid) error {
+	if g.byPlace() {
+		return nil
+	}
 	switch set := g.set.(type) {
 	case *binlog.MariadbGTIDSet:
 		if one.mariadb == nil {
@@ -87,6 +116,9 @@ func (g gtids) has(one gtid) bool {
 		last, ok := set.Sets[one.mariadb.DomainID]
 		return ok && last.SequenceNumber >= one.mariadb.SequenceNumber
 	}
+	if g.byPlace() {
+		return one.at.before(g.at)
+	}
 	return false // asked of MariaDB only: MySQL's own commit times need no samples
 }
 
@@ -97,8 +129,12 @@ type resumePoint struct {
 	pos position
 }
 
-// text is set@file:offset:created, or the set alone.
+// text is set@file:offset:created, or the set alone; without GTIDs the set is
+// left out.
 func (r resumePoint) text() capture.Resume {
+	if r.set.byPlace() {
+		return capture.Resume("@" + r.pos.whole())
+	}
 	if r.pos == (position{}) {
 		return capture.Resume(r.set.String())
 	}
@@ -113,6 +149,9 @@ func parseResume(driver string, resume capture.Resume) (r resumePoint, err error
 	if found {
 		if r.pos, err = parsePosition(pos); err != nil {
 			return r, fmt.Errorf("resume %q: %w", resume, err)
+		}
+		if set == "" && driver == MySQL {
+			r.set = gtids{at: r.pos}
 		}
 	}
 	return r, nil

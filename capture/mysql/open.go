@@ -38,12 +38,14 @@ func (s *Source) Open(ctx context.Context, from capture.Resume, ident string, ha
 		if err != nil {
 			return capture.Start{}, err
 		}
+		s.byPlace.Store(point.set.byPlace())
 		return capture.Start{Resume: point.text(), Identity: srv.identity().text()}, nil
 	}
 	point, err := parseResume(s.cfg.Driver, from)
 	if err != nil {
 		return capture.Start{}, err
 	}
+	s.byPlace.Store(point.set.byPlace()) // before a baseline asks
 	if err := s.prove(ctx, srv, point, ident); err != nil {
 		return capture.Start{}, err
 	}
@@ -77,9 +79,11 @@ func (s *Source) present(ctx context.Context) (resumePoint, error) {
 		if err != nil {
 			return resumePoint{}, err
 		}
-		set, err := srv.executed()
-		if err != nil {
-			return resumePoint{}, err
+		set := gtids{at: status.end}
+		if srv.hasGTIDs() {
+			if set, err = srv.executed(); err != nil {
+				return resumePoint{}, err
+			}
 		}
 		if waiting, err = s.prepared(ctx); err != nil {
 			return resumePoint{}, err
@@ -98,7 +102,10 @@ func (s *Source) present(ctx context.Context) (resumePoint, error) {
 // anchored drops a place in the binlog that is not the end of the GTIDs: it was
 // read a moment before them. MySQL does not tell.
 func (s *Source) anchored(ctx context.Context, r resumePoint) (resumePoint, error) {
-	if s.cfg.Driver != MariaDB {
+	switch {
+	case r.set.byPlace():
+		return r, nil
+	case s.cfg.Driver != MariaDB:
 		return resumePoint{set: r.set}, nil
 	}
 	there, known, err := s.gtidsAt(ctx, r.pos)

@@ -17,7 +17,7 @@ func (s *Source) prove(ctx context.Context, srv server, point resumePoint, ident
 			return s.gap("the server is another one, whose log has its own positions: it is %s, was %s", is.text(), was.text())
 		}
 	}
-	executed, err := srv.executed()
+	executed, err := s.executed(ctx, srv, point)
 	if err != nil {
 		return err
 	}
@@ -38,11 +38,22 @@ func (s *Source) prove(ctx context.Context, srv server, point resumePoint, ident
 	return s.proveAnchor(ctx, point, files)
 }
 
+// executed is everything that the server's log has or had, as point tells it.
+func (s *Source) executed(ctx context.Context, srv server, point resumePoint) (gtids, error) {
+	if !point.set.byPlace() {
+		return srv.executed()
+	}
+	status, err := s.logStatus(ctx)
+	return gtids{at: status.end}, err
+}
+
 // provePurged makes sure that nothing was removed from the log that was not
 // read.
 func (s *Source) provePurged(ctx context.Context, srv server, point resumePoint, files binlogs) (err error) {
 	var purged gtids
-	if s.cfg.Driver == MariaDB {
+	if point.set.byPlace() {
+		purged = gtids{at: files.first}
+	} else if s.cfg.Driver == MariaDB {
 		var known bool
 		if purged, known, err = s.gtidsAt(ctx, files.first); err == nil && !known {
 			err = fmt.Errorf("the server does not say which GTIDs come before %s", files.first.file)

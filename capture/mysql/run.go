@@ -40,6 +40,7 @@ func (s *Source) Run(ctx context.Context, start capture.Start, epoch uint32, sin
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
+	s.byPlace.Store(point.set.byPlace())
 	r := &run{source: s, epoch: epoch, sink: sink, identity: start.Identity, at: point, seen: point.pos, halted: map[string]bool{}}
 	for _, name := range start.Halted {
 		r.halted[name] = true
@@ -218,8 +219,13 @@ func (r *run) reach(end position) {
 	if r.seen.before(end) {
 		r.seen = end
 	}
-	if r.at.pos != (position{}) && r.at.pos.before(end) {
-		r.at.pos = end
+	known := !end.before(r.at.pos) && end.created != 0 // at the same place only when the file was begun is news
+	if r.at.pos == (position{}) || !r.at.pos.before(end) && !known {
+		return
+	}
+	r.at.pos = end
+	if r.at.set.byPlace() {
+		r.at.set.at = end
 	}
 }
 
@@ -229,6 +235,9 @@ func (r *run) pass(id gtid, end position) error {
 		return &lastingError{err}
 	}
 	r.at.pos = end
+	if r.at.set.byPlace() {
+		r.at.set.at = end
+	}
 	r.reach(end)
 	r.source.counters.transactions.Add(1)
 	r.progress.passed()

@@ -104,6 +104,13 @@ func (s *sampler) ask(ctx context.Context, conn *sql.Conn) error {
 	if taken.set, err = parseGTIDs(cfg.Driver, set); err != nil {
 		return fmt.Errorf("sample: %w", err)
 	}
+	if s.run.source.byPlace.Load() {
+		status, err := s.run.source.logStatus(ctx)
+		if err != nil {
+			return fmt.Errorf("sample: %w", err)
+		}
+		taken.set, taken.answered = gtids{at: status.end}, cfg.Clock()
+	}
 	s.run.timeline.add(taken)
 	if !s.asked {
 		s.asked = true

@@ -45,6 +45,9 @@ func (s server) executed() (gtids, error) {
 	return parseGTIDs(MySQL, s.variables["gtid_executed"])
 }
 
+// hasGTIDs says whether every transaction has one.
+func (s server) hasGTIDs() bool { return s.driver == MariaDB || s.variables["gtid_mode"] == "ON" }
+
 // identity is what identifies a server's log in the state file.
 type identity struct {
 	Driver     string `json:"driver"`
@@ -83,7 +86,7 @@ var requirements = []requirement{
 		"SET GLOBAL binlog_row_image = 'FULL'; existing connections keep theirs until they reconnect"},
 	{"binlog_row_metadata", "FULL", "", capture.Fail, "otherwise the log names no columns and does not tell signed numbers from unsigned ones",
 		"SET GLOBAL binlog_row_metadata = 'FULL' (MariaDB 10.5, MySQL 8.0.1 and later)"},
-	{"gtid_mode", "ON", MySQL, capture.Fail, "transactions are followed by their GTIDs",
+	{"gtid_mode", "ON", MySQL, capture.Warn, "transactions are followed by file and offset, which ends with this server, and baselines cannot be read",
 		"SET GLOBAL gtid_mode = ON, by the steps that MySQL's manual gives"},
 	{"binlog_row_value_options", "", MySQL, capture.Warn, "PARTIAL_JSON logs what changes in a JSON value; what sessions with another binlog_row_image change of one is unavailable",
 		"SET GLOBAL binlog_row_value_options = ''; existing connections keep theirs until they reconnect"},

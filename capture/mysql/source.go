@@ -27,6 +27,7 @@ type Source struct {
 	counters counters
 	refuser  atomic.Pointer[capture.Refuser] // of the run; nil: its sink takes nothing but changes
 	windows  *baseline.Windows               // chunks of the tables' rows that are being read
+	byPlace  atomic.Bool                     // the run follows the log by file and offset: the server has no GTIDs
 }
 
 var _ capture.Source = (*Source)(nil)

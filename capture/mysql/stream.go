@@ -126,6 +126,13 @@ func (s *stream) event(ctx context.Context, h *replication.EventHeader, start po
 	case replication.EXECUTE_LOAD_QUERY_EVENT:
 		return s.load(ctx, body, p.received)
 	case replication.ANONYMOUS_GTID_EVENT:
+		if s.run.at.set.byPlace() {
+			e, err := s.parser.Parse(p.raw)
+			if err != nil {
+				return &malformedError{err}
+			}
+			return s.parsed(ctx, e, start, p.received)
+		}
 		return s.source.gap("a transaction without GTID stands in the log: gtid_mode was not ON")
 	case replication.INCIDENT_EVENT:
 		return s.source.gap("the log has an incident event: the server could not write everything to it")
@@ -229,6 +236,9 @@ func (s *stream) begin(t *transaction) error {
 	}
 	if t.pos.before(s.run.at.pos) {
 		return s.source.gap("the log goes backwards: transaction %s stands at %s, and the one before it ended at %s; the log was reset", t.id, t.pos, s.run.at.pos)
+	}
+	if s.run.at.set.byPlace() {
+		t.id = gtid{at: t.pos}
 	}
 	t.at = t.pos.text()
 	t.rows = rowBuffer{limit: s.source.cfg.TxnMemory, dir: s.source.cfg.SpillDir}

@@ -39,7 +39,7 @@ func (s *stream) statement(ctx context.Context, text, schema string, mode uint64
 			return err
 		}
 	}
-	if s.txn.standalone || s.txn.id.mysql != nil && !s.txn.begun {
+	if s.txn.standalone || s.txn.id.mariadb == nil && !s.txn.begun {
 		return s.commit(ctx, received)
 	}
 	return nil
