@@ -79,7 +79,7 @@ func (s *session) follow(ctx context.Context, name string, round int) (_ []time.
 		})
 	}()
 	err = due.write(ctx, log, shape)
-	time.Sleep(time.Second) // what is due is published
+	time.Sleep(time.Second) //nolint:forbidigo // what is due is published by another process, which says nothing when it has none
 	stop()
 	if terr := <-ended; !errors.Is(terr, context.Canceled) {
 		err = errors.Join(err, terr)
@@ -123,7 +123,7 @@ func (p *progressTimes) write(ctx context.Context, log *stream.Log, shape histor
 	}
 	began := time.Now()
 	for next := began; time.Since(began) < followTime; next = next.Add(followTick) {
-		time.Sleep(time.Until(next))
+		time.Sleep(time.Until(next)) //nolint:forbidigo // the load is by the clock
 		for range int(followRate * followTick / time.Second) {
 			if err := h.writeOne(schemas.MicrosOf(time.Now())); err != nil {
 				return err

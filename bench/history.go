@@ -119,7 +119,7 @@ func (h *historyWriter) begin() error {
 func (h *historyWriter) writeOne(at schemas.Micros) error {
 	n := h.written
 	h.written++
-	key := n
+	var key int
 	if n < h.shape.Keys {
 		key = int(uint64(n) * 2_654_435_761 % uint64(h.shape.Keys)) // a prime that shares no factor with the numbers of keys that are used
 	} else {

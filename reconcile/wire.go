@@ -19,7 +19,6 @@ func (e *encoder) byte(v byte)           { e.b = append(e.b, v) }
 func (e *encoder) uint(v uint64)         { e.b = binary.AppendUvarint(e.b, v) }
 func (e *encoder) int(v int64)           { e.b = binary.AppendVarint(e.b, v) }
 func (e *encoder) time(v schemas.Micros) { e.int(int64(v)) }
-func (e *encoder) raw(v []byte)          { e.b = append(e.b, v...) }
 func (e *encoder) bytes(v []byte)        { e.uint(uint64(len(v))); e.b = append(e.b, v...) }
 func (e *encoder) text(v string)         { e.uint(uint64(len(v))); e.b = append(e.b, v...) }
 func (e *encoder) bool(v bool)           { e.byte(b2i(v)) }

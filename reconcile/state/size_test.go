@@ -66,7 +66,7 @@ func TestSettledKeysTakeAtMost48Bytes(t *testing.T) {
 		}
 		m := db.db.Metrics()
 		total := m.Total()
-		return int64(total.TablesSize)
+		return total.TablesSize
 	}
 	take(schemas.Record{Control: &schemas.Control{Baseline: schemas.BaselineEmpty}})
 	write(0, settled, schemas.Legacy, schemas.Target)
