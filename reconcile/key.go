@@ -108,7 +108,8 @@ func (k *keyState) appendAuthority(v version, tx *txns) {
 	// was read first.
 	if k.hasFollow && same(k.entity, &k.follower, &v) {
 		last := len(k.authority) - 1
-		if v.write != 0 && v.write == k.follower.write {
+		// A write that leaves the same value twice is paired with the first.
+		if v.write != 0 && v.write == k.follower.write && (k.min < 0 || k.authority[k.min].write != v.write) {
 			k.min = last
 		}
 		k.pass(last, false, tx)

@@ -324,11 +324,11 @@ func (c *capture) loseEntity(entity string) {
 	if end == c.high {
 		return // it needs a transaction to stand behind
 	}
-	for i := c.high; i < end; i++ {
-		c.mishap(i).skip[entity] = true
+	for i := c.high; i < end; i++ { // no progress may complete what is not there before it is said that it is not
+		m := c.mishap(i)
+		m.skip[entity] = true
+		m.gaps = append(m.gaps, entity)
 	}
-	m := c.mishap(end - 1)
-	m.gaps = append(m.gaps, entity)
 	c.note(rowKey{}, "capture of %s loses %s up to %s", c.s.side, entity, pos(end-1))
 	c.saved.todo = append(slices.Clip(c.saved.todo), chunks(entity, end, c.r.IntN(c.dials.keys+1))...)
 }

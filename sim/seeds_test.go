@@ -80,9 +80,10 @@ func TestSeeds(t *testing.T) {
 // Runs in which something was accused that was never late or wrong: by the
 // follower's frontier alone (4500, 1732, 306), by bounds on times that were very
 // late (70, 81, 254), after a gap or an unreadable row (20, 36, 94), and from what
-// baselines read (85, 166, 200, 297, 429, 507, 570, 610).
+// baselines read (85, 166, 200, 297, 429, 507, 570, 610, 4197),
+// where the two write at a time (4943), and where a write leaves a value twice (5172).
 func TestI12_SeedsThatFoundSomething(t *testing.T) {
-	for _, seed := range []uint64{4500, 1732, 306, 70, 81, 254, 20, 36, 94, 85, 166, 200, 297, 429, 507, 570, 610} {
+	for _, seed := range []uint64{4500, 1732, 306, 70, 81, 254, 20, 36, 94, 85, 166, 200, 297, 429, 507, 570, 610, 4197, 4943, 5172} {
 		if _, err := runSeed(seed, nil); err != nil {
 			t.Error(err)
 		}

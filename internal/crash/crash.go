@@ -59,6 +59,13 @@ var Sites = map[string]string{
 	"compensate.postgres.before_commit":    "the row and the ledger's row go back with their transaction",
 	"compensate.postgres.committed":        "both stand, and the ledger says so",
 
+	"reconcile.assigned":               "the state is open, nothing is read: it goes on from where it is",
+	"reconcile.polled":                 "read, not judged: it is read again",
+	"reconcile.judged":                 "judged, nothing published: it is read again and says the same",
+	"reconcile.published_before_state": "published, the state is behind: it is read again, and what it says is not published again",
+	"reconcile.state_of_some":          "the state of some partitions is behind: those are read again, nothing is published again",
+	"reconcile.state_written":          "perhaps not yet durable: what is missing is read again, nothing is published again",
+
 	"stream.acked_out_of_order": "a later record is durable, an earlier one perhaps not: nothing after the earlier one is confirmed",
 
 	"capture.mysql.in_transaction": "rows of a transaction whose outcome was not read: the transaction comes again whole",

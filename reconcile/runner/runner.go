@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/reconcile"
 	"github.com/trueup-io/trueup/reconcile/replay"
 	"github.com/trueup-io/trueup/reconcile/state"
@@ -35,6 +36,9 @@ type Config struct {
 	StateDir string
 	// Instance names this process in the consumer group, over restarts; empty: "reconcile-1".
 	Instance string
+	// SessionTimeout is how long the group waits for a member that says nothing, before its partitions go to others; 0: the
+	// group's default.
+	SessionTimeout time.Duration
 	// MaxBatch bounds the records of a batch; 0: the group's default.
 	MaxBatch int
 	// Seen is told of each record as it is taken, with its message, one at a time; nil: nobody is. It must not keep
@@ -110,7 +114,8 @@ func New(cfg Config) (*Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.group, err = cfg.Log.Group(stream.GroupConfig{Name: "reconcile", Instance: cfg.Instance, MaxPollRecords: cfg.MaxBatch}, r); err != nil {
+	if r.group, err = cfg.Log.Group(stream.GroupConfig{Name: "reconcile", Instance: cfg.Instance, MaxPollRecords: cfg.MaxBatch,
+		SessionTimeout: cfg.SessionTimeout, HeartbeatInterval: cfg.SessionTimeout / 10}, r); err != nil {
 		return nil, errors.Join(err, r.db.Close())
 	}
 	return r, nil
@@ -179,6 +184,7 @@ func (r *Runner) Assigned(ctx context.Context, number int32, committed stream.Po
 		r.mu.Unlock()
 	}
 	r.parts[number] = p
+	crash.Site("reconcile.assigned")
 	r.publishStatus()
 	if p.core.Next() == 0 {
 		return stream.Earliest, nil
@@ -188,6 +194,7 @@ func (r *Runner) Assigned(ctx context.Context, number int32, committed stream.Po
 
 // Process implements stream.Handler.
 func (r *Runner) Process(ctx context.Context, batch *stream.Batch) error {
+	crash.Site("reconcile.polled")
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(max(1, runtime.GOMAXPROCS(0))) // a partition has no more than one processor
 	for _, b := range batch.Parts {
@@ -207,7 +214,9 @@ func (r *Runner) Process(ctx context.Context, batch *stream.Batch) error {
 			return nil
 		})
 	}
-	return work.Wait()
+	err := work.Wait()
+	crash.Site("reconcile.judged")
+	return err
 }
 
 // maxAlarmsLogged bounds what one batch may write to the log of the process.
@@ -226,11 +235,14 @@ func (r *Runner) raise(partition int32, alarms []reconcile.Alarm) {
 
 // Committed implements stream.Handler.
 func (r *Runner) Committed(_ context.Context, batch *stream.Batch) error {
+	crash.Site("reconcile.published_before_state")
 	for _, b := range batch.Parts {
 		if err := r.parts[b.Partition].state.Commit(); err != nil {
 			return fmt.Errorf("partition %d: %w", b.Partition, err)
 		}
+		crash.Site("reconcile.state_of_some")
 	}
+	crash.Site("reconcile.state_written")
 	r.publishStatus()
 	return nil
 }

@@ -29,7 +29,10 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	m, err := schemas.ParseMigration([]byte(`
+	return newBenchOn(t, stream.Config{DataDir: t.TempDir()})
+}
+
+const migration = `
 apiVersion: trueup/v1
 kind: Migration
 metadata: {name: orders, owner: team-orders}
@@ -42,7 +45,11 @@ entities:
       id: {type: integer}
       v:  {type: text}
     settleWindow: 1s
-`), "test.yaml")
+`
+
+func newBenchOn(t *testing.T, cfg stream.Config) *bench {
+	t.Helper()
+	m, err := schemas.ParseMigration([]byte(migration), "test.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +57,8 @@ entities:
 	if b.rules, err = m.Rules(); err != nil {
 		t.Fatal(err)
 	}
-	b.log, err = stream.Open(t.Context(), stream.Config{Migration: "orders", DataDir: t.TempDir(), Partitions: partitions})
+	cfg.Migration, cfg.Partitions = "orders", partitions
+	b.log, err = stream.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
