@@ -369,6 +369,7 @@ func write(t testing.TB, d *db, kind keyKind, keys int) (stop func()) {
 			conn.Exec(ctx, "set synchronous_commit = off")
 		}
 		writing.Go(func() {
+			defer conn.Close(context.Background())
 			for ctx.Err() == nil {
 				if err := writeOnce(conn, rng, kind, keys); err != nil && ctx.Err() == nil {
 					t.Errorf("write: %v", err)
