@@ -74,7 +74,7 @@ func LoadMigration(path string) (*Migration, error) {
 // and relative paths in it begin at its directory. What is wrong comes back as
 // ConfigErrors, everything at once.
 func ParseMigration(src []byte, path string) (*Migration, error) {
-	r := &configReader{file: path}
+	r := &configReader{file: path, noun: "migration"}
 	if root := r.parse(src); root != nil {
 		if m := r.migration(root); len(r.errs) == 0 {
 			for _, e := range m.entities {

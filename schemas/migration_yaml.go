@@ -82,6 +82,7 @@ func (n *configNode) describe() string {
 // configReader reads the file and collects what is wrong.
 type configReader struct {
 	file  string
+	noun  string // what the file is of, for an error
 	errs  ConfigErrors
 	later []func() // checks that need what stands further down
 }
@@ -154,11 +155,11 @@ func (r *configReader) parseText(src string) (root *configNode) {
 			root = r.node(doc.Body, 0)
 		default:
 			at := doc.Body.GetToken().Position
-			r.failAt(at.Line, at.Column, "", "a second document: want one migration in a file")
+			r.failAt(at.Line, at.Column, "", "a second document: want one %s in a file", r.noun)
 		}
 	}
 	if root == nil {
-		r.failAt(1, 1, "", "the file is empty: want a migration")
+		r.failAt(1, 1, "", "the file is empty: want a %s", r.noun)
 	}
 	return root
 }
@@ -180,7 +181,7 @@ const maxRefusals = 20
 // take the parser too long.
 func (r *configReader) checkTokens(tokens token.Tokens) {
 	if len(tokens) > maxYAMLTokens {
-		r.failAt(1, 1, "", "the file has more than %d words and signs: want less in one migration", maxYAMLTokens)
+		r.failAt(1, 1, "", "the file has more than %d words and signs: want less in one %s", maxYAMLTokens, r.noun)
 		return
 	}
 	var depth yamlDepth

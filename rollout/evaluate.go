@@ -1,0 +1,104 @@
+package rollout
+
+import (
+	"encoding/binary"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// Reason says why a key is where it is.
+type Reason string
+
+// The reasons.
+const (
+	ByStage Reason = "stage" // the stage is the same for all keys
+	ByRamp  Reason = "ramp"  // the ramp is under way, and the key's bucket decided
+	ByPin   Reason = "pin"   // the ramp is under way, and the file holds the key on a side
+	Stale   Reason = "stale" // the stage is not known any more: the declared safe stage
+)
+
+// Flag is a rollout made ready for evaluation. It is not changed after Ready,
+// and any number of goroutines may use it.
+type Flag struct {
+	name  string
+	salt  string
+	place Place
+	safe  schemas.RolloutStage
+	pins  map[string]schemas.Side // by framed key
+}
+
+// Ready makes a definition ready.
+func Ready(r *schemas.Rollout) *Flag {
+	f := &Flag{name: r.Name, salt: r.Salt, place: Place{r.Stage, r.Ramp}, safe: r.SafeStage}
+	if len(r.Pins) > 0 {
+		f.pins = make(map[string]schemas.Side, len(r.Pins))
+	}
+	for _, p := range r.Pins {
+		f.pins[string(appendKey(nil, p.Key))] = p.Side
+	}
+	return f
+}
+
+// At is the same flag at another place, for a preview. The place is not checked
+// against the graph.
+func (f *Flag) At(p Place) *Flag {
+	moved := *f
+	moved.place = p
+	return &moved
+}
+
+// Name is the rollout's name.
+func (f *Flag) Name() string { return f.name }
+
+// Place is where the rollout stands.
+func (f *Flag) Place() Place { return f.place }
+
+// Decision is what a flag says of a key.
+type Decision struct {
+	Stage  schemas.RolloutStage
+	Axes   Axes
+	Bucket int // from 0 to Buckets-1, at each stage the same
+	Reason Reason
+}
+
+// Authority is the side whose value of the key is right.
+func (d Decision) Authority() schemas.Side { return d.Axes.Authority() }
+
+// Evaluate says how a key is read and written. It depends on the flag and the
+// key alone. key is the canonical texts of the key's parts.
+func Evaluate(f *Flag, key []string) Decision {
+	d := Decision{Stage: f.place.Stage, Bucket: BucketOf(f.salt, key), Reason: ByStage}
+	onTarget := false
+	if d.Stage == schemas.StageRamp {
+		d.Reason, onTarget = ByRamp, d.Bucket < int(f.place.Ramp)
+		if side, pinned := f.pinned(key); pinned {
+			d.Reason, onTarget = ByPin, side == schemas.Target
+		}
+	}
+	d.Axes = AxesOf(d.Stage, onTarget)
+	return d
+}
+
+// EvaluateStale is the answer of a process that no longer knows the stage: the
+// safe stage that the definition declares, and never anything else.
+func EvaluateStale(f *Flag, key []string) Decision {
+	return Decision{Stage: f.safe, Axes: AxesOf(f.safe, false), Bucket: BucketOf(f.salt, key), Reason: Stale}
+}
+
+func (f *Flag) pinned(key []string) (schemas.Side, bool) {
+	if len(f.pins) == 0 {
+		return 0, false
+	}
+	var space [128]byte
+	side, ok := f.pins[string(appendKey(space[:0], key))]
+	return side, ok
+}
+
+// appendKey frames a key, so that no two keys have the same bytes.
+func appendKey(dst []byte, key []string) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(key)))
+	for _, part := range key {
+		dst = appendFramed(dst, part)
+	}
+	return dst
+}

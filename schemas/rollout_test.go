@@ -1,0 +1,125 @@
+package schemas
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestRolloutIsReadWhole(t *testing.T) {
+	have, err := LoadRollout("testdata/rollout/good.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Rollout{Path: "testdata/rollout/good.yaml", Name: "orders-to-mariadb", Owner: "team-orders",
+		Description: "Orders move from PostgreSQL to MariaDB, by tenant and id.", Controls: ControlsRouting, Intent: IntentTemporary,
+		Expires: time.Date(2027, 6, 30, 0, 0, 0, 0, time.UTC), Decision: "docs/decisions/orders.md", Migration: "orders",
+		Stage: StageRamp, Ramp: 12_500, SafeStage: StageShadowRead, Salt: "orders-to-mariadb",
+		Pins: []Pin{{[]string{"4711"}, Legacy}, {[]string{"tenant-a", "17"}, Target}}}
+	if diff := cmp.Diff(want, have); diff != "" {
+		t.Error(diff)
+	}
+	if have.Expired(time.Date(2027, 6, 30, 23, 59, 59, 0, time.UTC)) || !have.Expired(time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC)) {
+		t.Error("the last day is not the last")
+	}
+}
+
+// Everything that is wrong is said at once, each where it stands.
+func TestRolloutErrorsComeAtOnce(t *testing.T) {
+	src, err := os.ReadFile("testdata/rollout/bad.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = ParseRollout(src, "r.yaml")
+	want := strings.TrimSpace(`
+r.yaml:1:1: description: missing: want a sentence that says what moves
+r.yaml:1:1: expires: missing: a temporary rollout needs its last day, like 2027-06-30
+r.yaml:1:13: apiVersion: want trueup/v1, have "trueup/v2"; did you mean trueup/v1?
+r.yaml:3:12: metadata.owner: missing: want who answers for it
+r.yaml:3:18: metadata.name: want 1 to 63 of the characters a-z, 0-9 and -, have "Orders"
+r.yaml:3:26: metadata.ownr: unknown key; did you mean owner?
+r.yaml:4:11: controls: want feature, schema or routing, have "rooting"; did you mean routing?
+r.yaml:7:7: ramp: want at most 100%, have "101%"
+r.yaml:7:7: ramp: of stage ramp alone: at dual_write all keys are alike
+r.yaml:8:12: safeStage: a process that does not know the ramp's share cannot follow it: want another stage
+r.yaml:9:7: salt: want a text that this rollout's keys are spread by, have "7" without quotes
+r.yaml:11:17: pins.target[1]: want a key of 1 to 16 parts, have 0
+r.yaml:11:21: pins.target[2]: the key "a" is pinned twice
+r.yaml:11:26: pins.target[3]: want the canonical text of a key, in quotes where it is a number, have "17" without quotes
+r.yaml:12:3: pins.both: unknown key; there are legacy, target`)
+	if err == nil {
+		t.Fatal("it is read")
+	}
+	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(err.Error(), "\n")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Each of these alone makes the good file one that is refused.
+func TestRolloutRefuses(t *testing.T) {
+	src, err := os.ReadFile("testdata/rollout/good.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ old, is, want string }{
+		{"ramp: 12.5%", "ramp: 12.5", "want a percentage, like 12.5%"},
+		{"ramp: 12.5%", "ramp: 12.5001%", "at most three decimals"},
+		{"ramp: 12.5%", "ramp: -1%", "at most three decimals"},
+		{"ramp: 12.5%", "ramp: 100.001%", "want at most 100%"},
+		{"ramp: 12.5% ", "", "missing: stage ramp needs the target's share"},
+		{"intent: temporary", "intent: permanent", "a permanent rollout does not expire"},
+		{"expires: 2027-06-30", "expires: 2027-06-31", "want its last day"},
+		{"stage: ramp\nramp: 12.5%", "stage: target_primary", "at target_primary target has authority, at shadow_read legacy"},
+		{"stage: ramp\nramp: 12.5%", "stage: rampe", "did you mean ramp?"},
+		{"kind: Rollout", "kind: Migration", "want Rollout"},
+		{`["4711"]`, `[["tenant-a", "17"]]`, "pinned twice"},
+		{"migration: orders", "migration: Orders!", "want 1 to 63"},
+		{"safeStage: shadow_read", "safestage: shadow_read", "did you mean safeStage?"},
+	} {
+		if !strings.Contains(string(src), c.old) {
+			t.Fatalf("%q does not stand in the file", c.old)
+		}
+		_, err := ParseRollout([]byte(strings.Replace(string(src), c.old, c.is, 1)), "r.yaml")
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q for %q: want %q, have %v", c.is, c.old, c.want, err)
+		}
+	}
+}
+
+func TestRampShareReadsWhatItWrites(t *testing.T) {
+	for share := range WholeRamp + 1 {
+		if back, err := ParseRampShare(share.String()); err != nil || back != share {
+			t.Fatalf("%d is written %s and read %d, %v", share, share, back, err)
+		}
+	}
+}
+
+// No file makes reading a rollout panic; what is refused has its place.
+func FuzzParseRollout(f *testing.F) {
+	for _, name := range []string{"good", "bad"} {
+		src, err := os.ReadFile("testdata/rollout/" + name + ".yaml")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(src)
+	}
+	f.Fuzz(func(t *testing.T, src []byte) {
+		r, err := ParseRollout(src, "r.yaml")
+		var all ConfigErrors
+		switch {
+		case err == nil && (r.Name == "" || r.Owner == "" || r.Salt == "" || r.Ramp > WholeRamp || r.SafeStage == StageRamp):
+			t.Errorf("%+v", r)
+		case err != nil && (!errors.As(err, &all) || len(all) == 0):
+			t.Errorf("%T: %v", err, err)
+		}
+		for _, e := range all {
+			if e.Line < 1 || e.Problem == "" || strings.Contains(e.Problem, "%!") {
+				t.Errorf("%+v", e)
+			}
+		}
+	})
+}
