@@ -64,7 +64,6 @@ type Spans struct {
 // told is what is kept of an open divergence.
 type told struct {
 	verdict trace.SpanContext
-	repair  string // the latest that was written
 }
 
 type planned struct {
