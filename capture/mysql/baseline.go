@@ -139,7 +139,9 @@ func (r *rowReader) Split(ctx context.Context, want *baseline.Table, after []str
 	}
 	defer rows.Close()
 	cells, into := cellsOf(len(t.Order))
-	if rows.Next() {
+	// Until the next Next the raw cells keep the rows from being closed, and Err would wait for that for ever if ctx ends
+	// in between: so Next is asked once more, for a row that there is not.
+	for rows.Next() {
 		if err := rows.Scan(into...); err != nil {
 			return nil, err
 		}
