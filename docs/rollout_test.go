@@ -24,4 +24,16 @@ func TestRolloutPage(t *testing.T) {
 			t.Errorf("rollout.md has no row %s", row)
 		}
 	}
+	if found := blocks(page, "json"); len(found) != 1 || found[0] != read(t, "../cmd/trueup/testdata/measured.json") {
+		t.Errorf("rollout.md shows %q", found)
+	}
+	for _, m := range schemas.Measures {
+		kind := "value"
+		if m.Share {
+			kind = "share"
+		}
+		if row := "\n| `" + m.Name + "` | " + kind + ": " + m.Is + " |\n"; !strings.Contains(page, row) {
+			t.Errorf("rollout.md has no row %s", row)
+		}
+	}
 }

@@ -12,7 +12,8 @@
 // The order of its steps: a stage is a point on four axes (Axes); from a stage a
 // rollout goes to the next or back along a graph (Next); a key falls into a
 // bucket by its hash (BucketOf), and on the ramp the bucket says which side has
-// authority for it (Evaluate).
+// authority for it (Evaluate). Before it goes forward a gate judges what was
+// measured (Judge): what is missing, late or of too few samples never passes.
 //
 //	off ─► shadow ─► dual_write ─► shadow_read ─► ramp ─► target_primary ─► complete
 //	 ◄──────── from each of these to any earlier one ─────────────┘   (from here none)

@@ -75,6 +75,8 @@ type Rollout struct {
 	SafeStage RolloutStage // what a process does that no longer knows the stage
 	Salt      string       // what this rollout's keys are spread by; the name, unless the file says another
 	Pins      []Pin        // keys that the ramp does not move
+	// Gates are what has to hold before the rollout goes forward to a stage or, at the ramp, to a larger share.
+	Gates map[RolloutStage][]Criterion
 }
 
 // Pin holds one key on a side while the ramp is under way.
@@ -113,7 +115,7 @@ func ParseRollout(src []byte, path string) (*Rollout, error) {
 func (r *configReader) rollout(root *configNode) *Rollout {
 	out := &Rollout{Path: r.file}
 	if !r.mapping(root, "", "apiVersion", "kind", "metadata", "description", "controls", "intent", "expires", "decision", "migration",
-		"stage", "ramp", "safeStage", "salt", "pins") {
+		"stage", "ramp", "safeStage", "salt", "pins", "gates") {
 		return out
 	}
 	r.oneOf(r.required(root, "", "apiVersion", apiVersion), "apiVersion", apiVersion)
@@ -132,6 +134,7 @@ func (r *configReader) rollout(root *configNode) *Rollout {
 		out.Salt = r.bounded(n, "salt", "a text that this rollout's keys are spread by")
 	}
 	r.pins(out, root.get("pins"))
+	r.gates(out, root.get("gates"))
 	return out
 }
 

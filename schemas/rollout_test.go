@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestRolloutIsReadWhole(t *testing.T) {
@@ -19,8 +20,18 @@ func TestRolloutIsReadWhole(t *testing.T) {
 		Description: "Orders move from PostgreSQL to MariaDB, by tenant and id.", Controls: ControlsRouting, Intent: IntentTemporary,
 		Expires: time.Date(2027, 6, 30, 0, 0, 0, 0, time.UTC), Decision: "docs/decisions/orders.md", Migration: "orders",
 		Stage: StageRamp, Ramp: 12_500, SafeStage: StageShadowRead, Salt: "orders-to-mariadb",
-		Pins: []Pin{{[]string{"4711"}, Legacy}, {[]string{"tenant-a", "17"}, Target}}}
-	if diff := cmp.Diff(want, have); diff != "" {
+		Pins: []Pin{{[]string{"4711"}, Legacy}, {[]string{"tenant-a", "17"}, Target}},
+		Gates: map[RolloutStage][]Criterion{StageRamp: {
+			{Name: "few-divergences", Text: "divergence <= 0.0001 && open_divergences < 10", Window: time.Hour, MinSamples: 10_000, Confidence: 0.99,
+				MaxLag: time.Minute, MaxCoverageAge: 24 * time.Hour},
+			{Name: "fast-enough", Text: "time_to_consistency_p99_ms < 2000", Window: 15 * time.Minute, MinSamples: 1000,
+				MaxLag: 30 * time.Second, MaxCoverageAge: 7 * 24 * time.Hour}}}}
+	for _, c := range have.Gates[StageRamp] {
+		if c.Condition == nil {
+			t.Errorf("%s is not compiled", c.Name)
+		}
+	}
+	if diff := cmp.Diff(want, have, cmpopts.IgnoreFields(Criterion{}, "Condition")); diff != "" {
 		t.Error(diff)
 	}
 	if have.Expired(time.Date(2027, 6, 30, 23, 59, 59, 0, time.UTC)) || !have.Expired(time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC)) {
@@ -50,7 +61,18 @@ r.yaml:9:7: salt: want a text that this rollout's keys are spread by, have "7" w
 r.yaml:11:17: pins.target[1]: want a key of 1 to 16 parts, have 0
 r.yaml:11:21: pins.target[2]: the key "a" is pinned twice
 r.yaml:11:26: pins.target[3]: want the canonical text of a key, in quotes where it is a number, have "17" without quotes
-r.yaml:12:3: pins.both: unknown key; there are legacy, target`)
+r.yaml:12:3: pins.both: unknown key; there are legacy, target
+r.yaml:17:9: gates.ramp[0].condition: undeclared reference to 'divergance' (did you mean 'divergence'?)
+r.yaml:18:36: gates.ramp[0].condition: found no matching overload for '_==_' applied to '(double, int)': write numbers with a decimal point, like 0.0
+r.yaml:19:15: gates.ramp[0].window: want more than no time, have "0s"
+r.yaml:20:19: gates.ramp[0].minSamples: want a whole number from 1 to 1000000000000, have 0
+r.yaml:21:19: gates.ramp[0].confidence: want a percentage above 50% and below 100%, like 99%, have "99" without quotes
+r.yaml:22:14: gates.ramp[1].name: "a" stands there twice
+r.yaml:22:87: gates.ramp[1].confidence: want a percentage above 50% and below 100%, like 99%, have "50%"
+r.yaml:23:8: gates.ramp[2].name: missing: want a name for what has to hold
+r.yaml:23:20: gates.ramp[2].condition: want comparisons of measured values, joined by &&, || and !
+r.yaml:24:19: gates.target_primary: want a list of 1 to 32 criteria, have an empty list
+r.yaml:25:3: gates.of: unknown key; there are shadow, dual_write, shadow_read, ramp, target_primary, complete`)
 	if err == nil {
 		t.Fatal("it is read")
 	}

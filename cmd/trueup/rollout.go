@@ -20,7 +20,7 @@ func newRollout() *cobra.Command {
 		Long: `A rollout is a file of kind Rollout that stands where the code does: the stage
 that a migration is to be at, and at stage ramp the target's share of the keys.`,
 	}
-	cmd.AddCommand(newRolloutCheck(), newRolloutEval())
+	cmd.AddCommand(newRolloutCheck(), newRolloutEval(), newRolloutGate())
 	return cmd
 }
 
