@@ -180,3 +180,55 @@ func TestDamageAcrossPartitionsAndTopics(t *testing.T) {
 		})
 	}
 }
+
+// What is said of a change has no sensitive key in it, and says it once.
+func TestDamageHidesSensitiveKeys(t *testing.T) {
+	m, err := schemas.ParseMigration([]byte(`
+apiVersion: trueup/v1
+kind: Migration
+metadata: {name: orders, owner: team-orders}
+entities:
+  - name: order
+    key: [id]
+    legacy: {table: public.orders}
+    target: {table: shop.orders}
+    fields:
+      id: {type: text, sensitive: true}
+      v:  {type: text}
+    settleWindow: 1s
+`), "test.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := m.Rules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, _ := rules.Entity("order")
+	const canary = "canary-41"
+	at := stream.Partition(e.PartitionKey([]string{canary}), partitions)
+	change := func(n int, v string) *schemas.Record {
+		return &schemas.Record{Change: &schemas.Change{EventID: schemas.EventID{Source: "s", Epoch: 1, Pos: fmt.Sprintf("%016X", n)}, Side: schemas.Legacy, Entity: "order",
+			Key: []string{canary}, Op: schemas.OpUpdate, Txn: fmt.Sprint(n), After: schemas.Row{{Name: "id", Text: canary}, {Name: "v", Text: v}}}}
+	}
+	log := []*schemas.Record{change(3, "a"), change(2, "b"), change(3, "c"), change(5, "d"),
+		{Progress: &schemas.Progress{Side: schemas.Legacy, Source: "s", Epoch: 1, Pos: fmt.Sprintf("%016X", 9)}}, change(8, "e")}
+	for number, want := range map[int32]int{at: 0, (at + 1) % partitions: 5} {
+		o := newOrder(number, partitions, rules, func(at int64) (*schemas.Change, error) { return log[at].Change, nil })
+		for i, rec := range log {
+			if err := o.take(int64(i), 0, rec); err != nil {
+				t.Fatal(err)
+			}
+		}
+		said := map[string]int{}
+		for _, d := range o.found {
+			said[d.Promise]++
+			if strings.Contains(d.Detail, canary) {
+				t.Errorf("%s: %s", d.Promise, d.Detail)
+			}
+		}
+		if said["I5"] != want || said["I3"] == 0 || said["I4"] == 0 || said["I17"] == 0 {
+			t.Errorf("partition %d: %v", number, o.found)
+		}
+	}
+}

@@ -136,7 +136,7 @@ func (j *judge) step(ctx context.Context, m *message) error {
 		return err
 	}
 	for _, offset := range j.out.Mistaken {
-		j.order.damaged("I3", offset, "the digest of %s is not that of its row", name(rec.Change))
+		j.order.damaged("I3", offset, "the digest of %s is not that of its row", j.order.name(rec.Change))
 	}
 	return nil
 }

@@ -36,8 +36,8 @@ type order struct {
 	rows       func(offset int64) (*schemas.Change, error) // reads an earlier change again
 	lines      map[lineOf]*line
 	ended      map[string]uint32 // by source, the epoch that a gap begins
-	txns       map[txnOf]txnRows // read since what was read last was written, but for now
-	now        txnOf             // the transaction of the change that stood last
+	txns       map[txnOf]txnRows // of what was read since the last write; without the transaction that stood last
+	now        txnOf             // that transaction
 	nowRows    txnRows           // and what there is of it; no rows: nothing
 	key        []byte            // reused
 	resumed    bool              // an earlier run has read what stands before; its window is gone
@@ -165,7 +165,6 @@ func (o *order) partition(offset int64, ch *schemas.Change) {
 	o.key = e.AppendPartitionKey(o.key[:0], ch.Key)
 	if want := stream.Partition(o.key, o.partitions); want != o.number {
 		o.damaged("I5", offset, "key %q of %s belongs in partition %d", o.rules.HideKeyOf(ch.Entity, ch.Key), ch.Entity, want)
-		o.damaged("I5", offset, "key %q of %s belongs in partition %d", o.rules.HideKeyOf(ch.Entity, ch.Key), ch.Entity, want)
 	}
 }
 
@@ -186,17 +185,17 @@ func (o *order) change(offset int64, ch *schemas.Change) error {
 		o.row(offset, ch, true)
 		return nil
 	case !follows:
-		o.damaged("I4", offset, "%s comes after %s/%d", name(ch), l.last.Pos, l.last.Ordinal)
+		o.damaged("I4", offset, "%s comes after %s/%d", o.name(ch), l.last.Pos, l.last.Ordinal)
 	case l.back != "" && l.back < l.last.Pos:
 		o.damaged("I17", l.backAt, "progress goes back to %s, and what it no longer covers does not come again before offset %d", l.back, offset)
 	case l.count > 0 && l.cursor != l.count-1:
-		o.damaged("I4", offset, "%s comes in the middle of a repetition: %d changes before it did not come again", name(ch), l.count-1-l.cursor)
+		o.damaged("I4", offset, "%s comes in the middle of a repetition: %d changes before it did not come again", o.name(ch), l.count-1-l.cursor)
 	}
 	switch {
 	case ch.Pos <= l.complete:
-		o.damaged("I17", offset, "%s comes after progress to %s", name(ch), l.complete)
+		o.damaged("I17", offset, "%s comes after progress to %s", o.name(ch), l.complete)
 	case ch.CommitTS != 0 && ch.CommitTS < l.completeTS:
-		o.damaged("I17", offset, "%s committed at %s at the latest, and progress had passed %s", name(ch), ch.CommitTS, l.completeTS)
+		o.damaged("I17", offset, "%s committed at %s at the latest, and progress had passed %s", o.name(ch), ch.CommitTS, l.completeTS)
 	}
 	o.row(offset, ch, false)
 	l.back = ""
@@ -208,7 +207,7 @@ func (o *order) change(offset int64, ch *schemas.Change) error {
 
 func (o *order) again(l *line, offset int64, ch *schemas.Change, was place) error {
 	if was.number > l.cursor+1 {
-		o.damaged("I4", offset, "%s comes again, and what stands before it does not", name(ch))
+		o.damaged("I4", offset, "%s comes again, and what stands before it does not", o.name(ch))
 	}
 	l.cursor = was.number
 	if l.cursor == l.count-1 {
@@ -219,7 +218,7 @@ func (o *order) again(l *line, offset int64, ch *schemas.Change, was place) erro
 		return err
 	}
 	if first != nil && !bytes.Equal(content(first), content(ch)) {
-		o.damaged("I3", offset, "%s is another change than under the same id at offset %d", name(ch), was.offset)
+		o.damaged("I3", offset, "%s is another change than under the same id at offset %d", o.name(ch), was.offset)
 	}
 	return nil
 }
@@ -255,6 +254,7 @@ func content(ch *schemas.Change) []byte {
 	return schemas.AppendRecord(nil, &schemas.Record{Change: &same})
 }
 
-func name(ch *schemas.Change) string {
-	return fmt.Sprintf("%s of %s %q at %s", ch.Op, ch.Entity, ch.Key, ch.Pos)
+// name is how a change is called in what is said of it: a report is handed on.
+func (o *order) name(ch *schemas.Change) string {
+	return fmt.Sprintf("%s of %s %q at %s", ch.Op, ch.Entity, o.rules.HideKeyOf(ch.Entity, ch.Key), ch.Pos)
 }
