@@ -125,8 +125,7 @@ func (p *pipeline) serveBaselines(ctx context.Context) error {
 			p.wantRows(r.Entities)
 			if p.rowsIdle() {
 				// Who asked looks at the status once the request is gone.
-				s := p.status(ctx, time.Now())
-				if err := s.write(p.cfg.migration.DataDir); err != nil {
+				if err := p.saveStatus(ctx); err != nil {
 					return err
 				}
 				if err := withdraw(path); err != nil {

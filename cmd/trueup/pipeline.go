@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,7 +55,8 @@ type pipeline struct {
 
 	subscriptions *subscriptions // nil: nobody is told
 
-	latest   atomic.Pointer[statusFile] // written by the status loop, read by the observer
+	saving   sync.Mutex                 // one status is written at a time
+	latest   atomic.Pointer[statusFile] // the last one written, read by the observer
 	observer *observer                  // nil: nobody listens
 }
 

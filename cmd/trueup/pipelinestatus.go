@@ -19,16 +19,23 @@ const statusEvery = time.Second
 // writeStatus keeps status.json true until ctx is done, and writes it once more then.
 func (p *pipeline) writeStatus(ctx context.Context) error {
 	for {
-		s := p.status(ctx, time.Now())
-		p.latest.Store(s)
-		if err := s.write(p.cfg.migration.DataDir); err != nil {
+		if err := p.saveStatus(ctx); err != nil {
 			return err
 		}
 		if !pause(ctx, statusEvery) {
-			s := p.status(context.WithoutCancel(ctx), time.Now())
-			return s.write(p.cfg.migration.DataDir)
+			return p.saveStatus(context.WithoutCancel(ctx))
 		}
 	}
+}
+
+// saveStatus writes the status as it is now. Its callers are several, and each
+// file follows the one before.
+func (p *pipeline) saveStatus(ctx context.Context) error {
+	p.saving.Lock()
+	defer p.saving.Unlock()
+	s := p.status(ctx, time.Now())
+	p.latest.Store(s)
+	return s.write(p.cfg.migration.DataDir)
 }
 
 func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {

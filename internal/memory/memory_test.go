@@ -2,30 +2,34 @@ package memory
 
 import (
 	"runtime"
+	"runtime/metrics"
 	"testing"
 )
 
-var sink []byte
-
-// collections counts how often 64 MB of garbage are collected.
-func collections() uint32 {
+// goal is how large the heap may grow before it is collected, and how much of it
+// is alive, in bytes.
+func goal() (goal, live uint64) {
 	runtime.GC()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	for range 64 << 10 {
-		sink = make([]byte, 1<<10)
-	}
-	runtime.ReadMemStats(&after)
-	return after.NumGC - before.NumGC
+	s := []metrics.Sample{{Name: "/gc/heap/goal:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64(), s[1].Value.Uint64()
 }
 
-// A small heap is collected more seldom with headroom than without.
-func TestHeadroomMakesCollectionsRare(t *testing.T) {
-	without := collections()
+// The garbage that may lie about is what Go allows and twice the headroom; once it
+// is given back, what Go allows.
+func TestHeadroomIsGarbageThatMayLieAbout(t *testing.T) {
+	used := make([]byte, 8<<20) // above the smallest heap that Go collects
+	without, live := goal()
 	restore := Relax()
-	with := collections()
+	with, more := goal()
 	restore()
-	if with >= without*3/4 {
-		t.Errorf("64 MB of garbage were collected %d times with headroom, %d times without", with, without)
+	after, _ := goal()
+	const slack = 1 << 20
+	if grown := with - without; grown < 2*headroom-slack || grown > 2*headroom+slack || more-live > headroom+slack {
+		t.Errorf("a heap of %d may grow to %d with headroom (%d alive), to %d without", live, with, more, without)
 	}
+	if after > without+slack {
+		t.Errorf("a heap may still grow to %d when the headroom was given back, %d before", after, without)
+	}
+	runtime.KeepAlive(used)
 }
