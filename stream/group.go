@@ -123,7 +123,24 @@ func (l *Log) Group(cfg GroupConfig, handler Handler) (*Group, error) {
 // flight, hands its partitions over, and returns nil. Any other return is an error:
 // ErrFenced if another process took this instance's name, what the handler returned,
 // or what cannot be retried. It may be run again.
+//
+// A member that was away in the middle of a transaction for longer than brokers wait
+// (TransactionTimeout) finds it aborted, and joins again.
 func (g *Group) Run(ctx context.Context) error {
+	for {
+		err := g.member(ctx)
+		if !errors.Is(err, errAway) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return nil // nothing of the batch is there, and it comes again
+		}
+		g.log.cfg.Log.Warn("away for longer than brokers wait for a transaction; joining again", "group", g.id, "instance", g.cfg.Instance, "err", err)
+	}
+}
+
+// member is one membership, from joining to leaving.
+func (g *Group) member(ctx context.Context) error {
 	alive, end := context.WithCancelCause(context.Background())
 	defer end(nil)
 	defer g.log.onFailure(func(err error) { end(err) })()

@@ -145,10 +145,13 @@ func (g *Group) commit(ctx context.Context, batch *Batch) (bool, error) {
 	// its transaction not waited for any longer.
 	g.session.AllowRebalance()
 	committed, err := g.session.End(ctx, kgo.TryCommit)
-	if err != nil {
-		return false, fmt.Errorf("commit transaction, outcome not known: %w", explain(g.because(err)))
+	switch {
+	case err == nil:
+		return committed, nil
+	case g.away(ctx, err):
+		return false, fmt.Errorf("%w: %w", errAway, err)
 	}
-	return committed, nil
+	return false, fmt.Errorf("commit transaction, outcome not known: %w", explain(g.because(err)))
 }
 
 func (g *Group) checkOutput(r *Record) error {

@@ -1,0 +1,35 @@
+package stream
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// errAway: the brokers aborted a transaction of this member that took too long.
+var errAway = errors.New("the brokers ended the transaction before it was committed")
+
+// away says whether a commit came to nothing because this member was away for too
+// long, and not because another process took its name. In both cases the brokers say
+// that the producer is an old one; who has taken the name has joined with it, too.
+func (g *Group) away(ctx context.Context, err error) bool {
+	switch {
+	case errors.Is(err, kerr.InvalidTxnState):
+		return true // the transaction was aborted, and the next one is this producer's as well
+	case errors.Is(err, kerr.ProducerFenced), errors.Is(err, kerr.InvalidProducerEpoch):
+	default:
+		return false
+	}
+	groups, err := g.log.admin.DescribeGroups(ctx, g.id)
+	if err != nil || groups.Error() != nil {
+		return false
+	}
+	own, _ := g.session.Client().GroupMetadata()
+	for _, m := range groups[g.id].Members {
+		if m.InstanceID != nil && *m.InstanceID == g.cfg.Instance && m.MemberID != own {
+			return false
+		}
+	}
+	return true
+}
