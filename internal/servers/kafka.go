@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -38,6 +39,7 @@ type Kafka struct {
 	Dir     string   // the node's own directory: data/ and log
 	Brokers []string // one address, 127.0.0.1:PORT, plaintext; the same after Restart
 
+	number int // in its cluster, from 1
 	server *server
 }
 
@@ -48,7 +50,6 @@ var kafkaLogging []byte
 // and are small so that the first transaction does not wait for 50 partitions.
 var kafkaSettings = map[string]string{
 	"process.roles":                                    "broker,controller",
-	"node.id":                                          "1",
 	"controller.listener.names":                        "CONTROLLER",
 	"offsets.topic.replication.factor":                 "1",
 	"offsets.topic.num.partitions":                     "4",
@@ -68,6 +69,29 @@ var kafkaSettings = map[string]string{
 // StartKafka starts a node and returns when it answers. ctx bounds the start, not
 // the node's life. The first start on a machine fetches about 54 MB with Maven.
 func StartKafka(ctx context.Context, o KafkaOptions) (*Kafka, error) {
+	n, err := newKafkaNode(ctx, o, "kafka", 1, newClusterID())
+	if err != nil {
+		return nil, err
+	}
+	err = n.server.first(ctx, func() error {
+		ports, err := freePorts(2)
+		if err != nil {
+			return err
+		}
+		return n.listen([]nodePorts{{ports[0], ports[1]}}, o.Settings)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// nodePorts are where a node listens as broker and as controller.
+type nodePorts struct{ broker, controller int }
+
+// newKafkaNode makes the directory of the node of that number, from 1, which has
+// to be told where to listen before it is launched.
+func newKafkaNode(ctx context.Context, o KafkaOptions, name string, number int, cluster string) (*Kafka, error) {
 	java, err := exec.LookPath("java")
 	if err != nil {
 		return nil, fmt.Errorf("Kafka: java (17 or later): %w; %s", ErrMissing, howToInstall)
@@ -76,7 +100,7 @@ func StartKafka(ctx context.Context, o KafkaOptions) (*Kafka, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := privateDirectory(o.Dir, "kafka", nil)
+	dir, err := privateDirectory(o.Dir, name, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -84,35 +108,29 @@ func StartKafka(ctx context.Context, o KafkaOptions) (*Kafka, error) {
 	jvm := slices.Concat([]string{java}, kafkaJVM(o.JVM),
 		[]string{"-Dlog4j2.configurationFile=" + dir.join("log4j2.properties"), "-cp", filepath.Join(lib, "*")})
 
-	k := &Kafka{Dir: dir.path}
-	id, err := initKafka(ctx, base, jvm, dir)
+	k := &Kafka{Dir: dir.path, number: number}
+	id, err := initKafka(ctx, base, jvm, dir, number, cluster)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start Kafka: %w", err), dir.discard())
 	}
-	properties := dir.join("server.properties")
 	k.server = &server{name: "Kafka", dir: dir,
 		polite: []demand{{syscall.SIGTERM, 60 * time.Second}},
 		launch: func(ctx context.Context) (*process, error) {
 			c := base
-			c.argv = append(slices.Clone(jvm), "kafka.Kafka", properties)
+			c.argv = append(slices.Clone(jvm), "kafka.Kafka", dir.join("server.properties"))
 			proc, err := c.start()
 			if err != nil {
 				return nil, err
 			}
-			return await(ctx, proc, portTaken, func(ctx context.Context) error { return probeKafka(ctx, k.Brokers, id) })
+			return await(ctx, proc, portTaken, func(ctx context.Context) error { return probeKafka(ctx, k.Brokers, id, number) })
 		}}
-	err = k.server.first(ctx, func() error {
-		ports, err := freePorts(2)
-		if err != nil {
-			return err
-		}
-		k.Brokers = []string{loopback(ports[0])}
-		return writeProperties(properties, nodeSettings(dir, ports[0], ports[1], o.Settings))
-	})
-	if err != nil {
-		return nil, err
-	}
 	return k, nil
+}
+
+// listen says where the nodes of the cluster are, by number, this one among them.
+func (k *Kafka) listen(nodes []nodePorts, more map[string]string) error {
+	k.Brokers = []string{loopback(nodes[k.number-1].broker)}
+	return writeProperties(k.server.dir.join("server.properties"), nodeSettings(k.server.dir, k.number, nodes, more))
 }
 
 // PID is the running node's process, 0 when none runs: to measure it, not to
@@ -130,20 +148,20 @@ func (k *Kafka) Kill() error { return k.server.Kill() }
 func (k *Kafka) Restart(ctx context.Context) error { return k.server.Restart(ctx) }
 
 // initKafka formats the data directory and returns the cluster's id.
-func initKafka(ctx context.Context, base command, jvm []string, dir directory) (id string, err error) {
+func initKafka(ctx context.Context, base command, jvm []string, dir directory, number int, cluster string) (id string, err error) {
 	if err := os.WriteFile(dir.join("log4j2.properties"), kafkaLogging, 0o644); err != nil {
 		return "", err
 	}
 	data, err := initOnce(dir, nil, func(fresh string) error {
 		// The ports are not kept by formatting: any will do.
 		properties := dir.join("format.properties")
-		settings := nodeSettings(dir, portMin, portMin+1, map[string]string{"log.dirs": fresh})
+		settings := nodeSettings(dir, number, slices.Repeat([]nodePorts{{portMin, portMin + 1}}, number), map[string]string{"log.dirs": fresh})
 		if err := writeProperties(properties, settings); err != nil {
 			return err
 		}
 		c := base
 		c.name = "format Kafka's directory"
-		c.argv = append(slices.Clone(jvm), "kafka.tools.StorageTool", "format", "-t", newClusterID(), "-c", properties)
+		c.argv = append(slices.Clone(jvm), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", properties)
 		return c.run(ctx)
 	})
 	if err != nil {
@@ -161,12 +179,18 @@ func kafkaJVM(chosen []string) []string {
 	return []string{"-Xmx512m", "-XX:TieredStopAtLevel=1"}
 }
 
-func nodeSettings(dir directory, broker, controller int, more map[string]string) map[string]string {
+func nodeSettings(dir directory, number int, nodes []nodePorts, more map[string]string) map[string]string {
 	settings := maps.Clone(kafkaSettings)
+	own := nodes[number-1]
+	settings["node.id"] = strconv.Itoa(number)
 	settings["log.dirs"] = dir.join("data")
-	settings["listeners"] = fmt.Sprintf("PLAINTEXT://%s,CONTROLLER://%s", loopback(broker), loopback(controller))
-	settings["advertised.listeners"] = "PLAINTEXT://" + loopback(broker)
-	settings["controller.quorum.voters"] = "1@" + loopback(controller)
+	settings["listeners"] = fmt.Sprintf("PLAINTEXT://%s,CONTROLLER://%s", loopback(own.broker), loopback(own.controller))
+	settings["advertised.listeners"] = "PLAINTEXT://" + loopback(own.broker)
+	voters := make([]string, len(nodes))
+	for i, n := range nodes {
+		voters[i] = fmt.Sprintf("%d@%s", i+1, loopback(n.controller))
+	}
+	settings["controller.quorum.voters"] = strings.Join(voters, ",")
 	maps.Copy(settings, more)
 	return settings
 }
@@ -180,9 +204,9 @@ func writeProperties(path string, settings map[string]string) error {
 	return os.WriteFile(path, []byte(text.String()), 0o644)
 }
 
-// probeKafka succeeds when the node of that cluster answers and can take part in
-// transactions and groups.
-func probeKafka(ctx context.Context, brokers []string, id string) error {
+// probeKafka succeeds when the node of that cluster and number answers and can
+// take part in transactions and groups.
+func probeKafka(ctx context.Context, brokers []string, id string, number int) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RequestRetries(0), kgo.DialTimeout(2*time.Second))
 	if err != nil {
 		return err
@@ -195,8 +219,8 @@ func probeKafka(ctx context.Context, brokers []string, id string) error {
 	if meta.Cluster != id {
 		return fmt.Errorf("the broker at %v belongs to cluster %s, not %s", brokers, meta.Cluster, id)
 	}
-	if len(meta.Brokers) != 1 {
-		return fmt.Errorf("%d brokers are registered", len(meta.Brokers))
+	if !slices.Contains(meta.Brokers.NodeIDs(), int32(number)) {
+		return fmt.Errorf("broker %d is not among the registered ones %v", number, meta.Brokers.NodeIDs())
 	}
 	return nil
 }

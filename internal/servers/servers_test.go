@@ -311,21 +311,28 @@ func startKafka(ctx context.Context, dir string) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
+	s := kafkaStore(k.Brokers, 1)
+	s.server, s.dir = k, k.Dir
+	return s, nil
+}
+
+// kafkaStore remembers texts in a topic of so many replicas.
+func kafkaStore(brokers []string, replicas int16) *store {
 	const topic = "notes"
-	return &store{server: k, dir: k.Dir,
+	return &store{
 		write: func(ctx context.Context, text string) error {
-			client, err := kgo.NewClient(kgo.SeedBrokers(k.Brokers...), kgo.DefaultProduceTopic(topic))
+			client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DefaultProduceTopic(topic))
 			if err != nil {
 				return err
 			}
 			defer client.Close()
-			if _, err := kadm.NewClient(client).CreateTopic(ctx, 1, 1, nil, topic); err != nil && !strings.Contains(err.Error(), "TOPIC_ALREADY_EXISTS") {
+			if _, err := kadm.NewClient(client).CreateTopic(ctx, 1, replicas, nil, topic); err != nil && !strings.Contains(err.Error(), "TOPIC_ALREADY_EXISTS") {
 				return err
 			}
 			return client.ProduceSync(ctx, kgo.StringRecord(text)).FirstErr()
 		},
 		read: func(ctx context.Context) ([]string, error) {
-			client, err := kgo.NewClient(kgo.SeedBrokers(k.Brokers...), kgo.ConsumeTopics(topic))
+			client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(topic))
 			if err != nil {
 				return nil, err
 			}
@@ -345,5 +352,5 @@ func startKafka(ctx context.Context, dir string) (*store, error) {
 			}
 			return texts, nil
 		},
-	}, nil
+	}
 }
