@@ -5,6 +5,7 @@
 # make bench     one JSON line per benchmark; BENCH=prefix chooses, BENCH_FLAGS="-profile DIR" profiles;
 #                BENCH=peers fetches Debezium and runs beside it
 	TRUEUP_CRASH_ALL=1 $(GO) test -count=1 -timeout 60m -v -p 1 -run 'KilledAtEverySite' ./capture/postgres ./capture/mysql ./compensate/postgres ./compensate/mysql
+# make group     a group of comparators on three nodes of Kafka: killed, paused, added and removed, with a node killed, too
 # make huge      one transaction of ROWS rows, streamed and not; resident memory
 # make zoo       bugs that such programs had, put in one at a time: a named test has to fail; ZOO=z4 chooses
 # make baseline-campaign  ROWS rows read beside writers, then compared with SELECT; resident memory
@@ -35,7 +36,7 @@ TOOLS := .cache/bin
 TOOL  := $(TOOLS)/.built
 
 .DELETE_ON_ERROR:
-.PHONY: demo build test lint bench races crash huge zoo baseline-campaign fuzz generate clean sim subscribers
+.PHONY: demo build test lint bench races crash group huge zoo baseline-campaign fuzz generate clean sim subscribers
 
 demo:
 	@scripts/setup demo
@@ -71,6 +72,10 @@ bench:
 crash:
 	@scripts/setup test
 	TRUEUP_CRASH_ALL=1 $(GO) test -count=1 -timeout 60m -v -p 1 -run 'KilledAtEverySite' ./capture/postgres ./capture/mysql ./compensate/postgres ./compensate/mysql
+
+group:
+	@scripts/setup test
+	TRUEUP_REQUIRE_ALL=1 TRUEUP_GROUP=1 $(GO) test -race -count=1 -timeout 20m -v -run 'I19' ./stream ./reconcile/runner
 
 huge:
 	@scripts/setup test

@@ -214,14 +214,25 @@ func TestI15_I40_ReconcilerKilledAtEverySite(t *testing.T) {
 // reader sees is what one undisturbed process publishes, each event once.
 func TestI19_GroupOfProcesses(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
-	churn(t, b)
+	churn(t, newBench(t), brokers{})
 }
 
-func churn(t *testing.T, b *bench) {
+// brokers are what can be done to those that carry the log; nil: nothing.
+type brokers struct {
+	lose, regain, move func()
+	brief              bool // no member is paused, which has everybody wait for sessions
+}
+
+func churn(t *testing.T, b *bench, on brokers) {
+	t.Helper()
+	disturb := func(do func()) {
+		if do != nil {
+			do()
+		}
+	}
 	const seed, n = 8, 900
 	want := undisturbed(t, seed, n)
-	parts := slices.Collect(slices.Chunk(b.history(seed, n), 400))
+	parts := slices.Collect(slices.Chunk(b.history(seed, n), 300))
 	next := 0
 	grow := func() {
 		t.Helper()
@@ -241,13 +252,19 @@ func churn(t *testing.T, b *bench) {
 	b.committed(1, nil) // the other has taken over, from the log
 	one.start()         // with the state that it had
 	three.start()
+	disturb(on.lose)
 	grow()
 	b.committed(0.9, nil)
-	two.signal(syscall.SIGSTOP)
+	disturb(on.regain)
+	if !on.brief {
+		two.signal(syscall.SIGSTOP)
+		grow()
+		b.committed(1, nil)     // without it, once its session is over
+		time.Sleep(time.Second) //nolint:forbidigo // beyond the session for certain
+		two.signal(syscall.SIGCONT)
+	}
 	grow()
-	b.committed(1, nil)     // without it, once its session is over
-	time.Sleep(time.Second) //nolint:forbidigo // beyond the session for certain
-	two.signal(syscall.SIGCONT)
+	disturb(on.move)
 	grow()
 	b.committed(1, nil)
 	three.stop()
