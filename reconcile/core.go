@@ -167,7 +167,7 @@ func (c *Core) Quarantine(offset int64, entity string, key []string, detail stri
 	for _, s := range schemas.Sides {
 		c.renew(k, s)
 		// Where it stood nobody can say: a covered range may be one of which it was a row.
-		k.side[s].gen, k.side[s].known = c.gen(e, s), false
+		k.on(s).gen, k.on(s).known = c.gen(e, s), false
 		c.block(k, s, schemas.Quarantined)
 	}
 	c.touch(k)

@@ -17,7 +17,7 @@ import (
 // blank says that nothing is known of a key.
 func (k *keyState) blank() bool {
 	for _, s := range schemas.Sides {
-		if n := &k.side[s]; n.known || n.seen || n.blocked != "" {
+		if n := k.on(s); n.known || n.seen || n.blocked != 0 {
 			return false
 		}
 	}
@@ -83,7 +83,7 @@ func (c *Core) recall(k *keyState, q *waiting) (done bool, what outcome) {
 		c.recallRow(k, q)
 	}
 	for _, s := range schemas.Sides { // it had settled: whatever is said of it up to here was said before
-		if n := &k.side[s]; c.sides[s].pos != "" {
+		if n := k.on(s); c.sides[s].pos != "" {
 			n.seen, n.lastPos, n.lastOrd = true, c.sides[s].pos, math.MaxUint32
 		}
 	}
@@ -94,11 +94,11 @@ func (c *Core) recall(k *keyState, q *waiting) (done bool, what outcome) {
 func (c *Core) recallRow(k *keyState, q *waiting) {
 	c.undrop(k)
 	for _, s := range schemas.Sides {
-		k.side[s] = knowledge{known: true, ever: true, gen: c.gen(k.entity, s), since: always}
+		*k.on(s) = knowledge{known: true, ever: true, gen: c.gen(k.entity, s), since: always}
 	}
 	if q.prior == nil { // the other side's value is known again with its next change
-		k.side[q.side].since = q.v.at
-		k.side[q.side.Other()].blocked = schemas.UnavailableReason
+		k.on(q.side).since = q.v.at
+		k.on(q.side.Other()).blocked = blockedUnavailable
 		return
 	}
 	k.authority = append(k.authority[:0], *q.prior)

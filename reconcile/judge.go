@@ -46,13 +46,13 @@ func (k *keyState) judge(w *view, out *Effects) {
 func (k *keyState) unknown(w *view) class {
 	var gap, none bool
 	for _, s := range schemas.Sides {
-		n := &k.side[s]
+		n := k.on(s)
 		switch {
-		case n.blocked == schemas.Quarantined:
+		case n.blocked == blockedQuarantined:
 			return classQuarantined
-		case n.blocked == schemas.UnavailableReason:
+		case n.blocked == blockedUnavailable:
 			return classUnavailable
-		case n.blocked == schemas.GapReason, n.known && n.gen != w.gen[s]:
+		case n.blocked == blockedGap, n.known && n.gen != w.gen[s]:
 			gap = true
 		case !n.known:
 			none = true
@@ -169,9 +169,9 @@ func (k *keyState) judgeWaiting(w *view, out *Effects) {
 		kind = schemas.Schema
 	case w.txns.torn(u):
 		kind = schemas.Torn
-	case !k.side[follower].ever:
+	case !k.on(follower).ever:
 		kind = schemas.Missing
-	case u.has(virtual) && !k.side[w.authority].ever:
+	case u.has(virtual) && !k.on(w.authority).ever:
 		// A row of the follower in a range where the authority has nothing, as far as history is known.
 		kind = schemas.Rogue
 	}
@@ -190,7 +190,7 @@ func (k *keyState) restsOnFollower(u *version, due schemas.Micros, w *view) (at 
 		// A row where the authority has none, as far as is known: it may yet be read to have had it, whenever that came.
 		return k.run.Add(w.window), true
 	}
-	if !k.hasFollow || f.at <= u.at || f.has(virtual) && !k.side[w.authority.Other()].ever {
+	if !k.hasFollow || f.at <= u.at || f.has(virtual) && !k.on(w.authority.Other()).ever {
 		return 0, false
 	}
 	if k.max < 0 || k.run > due {
@@ -253,7 +253,7 @@ func (k *keyState) say(stage schemas.Stage, cause *version, w *view, out *Effect
 		},
 		Authority: refOf(a), Follower: refOf(f), Cause: Ref{Offset: noOffset}, Closer: Ref{Offset: noOffset},
 	}
-	if !k.side[w.authority.Other()].ever {
+	if !k.on(w.authority.Other()).ever {
 		v.Follower = Ref{Offset: noOffset}
 	}
 	switch stage {

@@ -4,18 +4,40 @@ import "github.com/trueup-io/trueup/schemas"
 
 // knowledge is what is known of one side of a key.
 type knowledge struct {
-	known bool           // its current value is known
-	gen   uint32         // the side's generation when it became known; an older one than the side's is void (a gap came between)
-	since schemas.Micros // its history is known from here on
-	ever  bool           // it had a version of its own, not only an absence from coverage
-
-	seen    bool // lastPos and lastOrd are set
-	lastPos string
+	since   schemas.Micros // its history is known from here on
+	lastPos string         // of the latest event, if seen
 	lastOrd uint32
+	gen     uint32 // the side's generation when it became known; an older one than the side's is void (a gap came between)
+	known   bool   // its current value is known
+	ever    bool   // it had a version of its own, not only an absence from coverage
+	seen    bool   // lastPos and lastOrd are set
+	// blocked is why the current value cannot be used although a change was read. None for most.
+	blocked blocked
+}
 
-	// blocked is why the current value cannot be used although a change was read: unavailable, quarantined, gap (an
-	// event came late), overflow. Empty for most.
-	blocked schemas.Reason
+// blocked is a schemas.Reason in a byte: there is one for either side of each key in memory.
+type blocked uint8
+
+const (
+	blockedGap         blocked = 1 + iota // an event came late
+	blockedOverflow                       // more in flight than the cap
+	blockedQuarantined                    // an event could not be read
+	blockedUnavailable                    // a value does not stand in the log
+)
+
+var blockedReasons = [...]schemas.Reason{blockedGap: schemas.GapReason, blockedOverflow: schemas.Overflow,
+	blockedQuarantined: schemas.Quarantined, blockedUnavailable: schemas.UnavailableReason}
+
+func (b blocked) reason() schemas.Reason { return blockedReasons[b] }
+
+// blockedBy is 0 for a reason that blocks no value.
+func blockedBy(why schemas.Reason) blocked {
+	for b := blockedGap; b <= blockedUnavailable; b++ {
+		if b.reason() == why {
+			return b
+		}
+	}
+	return 0
 }
 
 // openDivergence is a divergence that was opened and not yet closed.
@@ -55,26 +77,30 @@ type keyState struct {
 	entity *schemas.Entity
 	id     string // the key in State; "" for one that is not in memory
 
-	side [3]knowledge // by schemas.Side
+	sides [2]knowledge // see on
 
-	authority []version // L, from the last settlement on
-	min, max  int       // smallest and largest feasible index of follower in authority
-	follower  version   // N's latest version that was taken; meaningful if hasFollower
-	hasFollow bool
+	authority []version      // L, from the last settlement on
+	min, max  int            // smallest and largest feasible index of follower in authority
+	follower  version        // N's latest version that was taken; meaningful if hasFollower
 	run       schemas.Micros // when the first of the follower's latest equal versions can have committed at the latest
 	parked    []version      // follower versions that match nothing yet, oldest first
 	open      *openDivergence
-	overflow  bool // more versions in flight than the cap: only the latest ones are kept, and nothing is judged until they are equal
 
-	timer   [3]schemas.Micros // by side: when that side's frontier passes it, look again; 0: never
-	class   class             // as counted in the partition's totals
-	queued  [3]schemas.Micros // timers that stand in the queue
-	touched bool
-	stored  bool   // State has a record of it
-	list    uint64 // the list of waiting keys that it stands in, 0 for none
-	dirty   bool   // changed since it was written
-	listed  bool   // the next flush looks at it
+	timer  [3]schemas.Micros // by side: when that side's frontier passes it, look again; 0: never
+	queued [3]schemas.Micros // timers that stand in the queue
+	list   uint64            // the list of waiting keys that it stands in, 0 for none
+
+	hasFollow bool
+	overflow  bool  // more versions in flight than the cap: only the latest ones are kept, and nothing is judged until they are equal
+	class     class // as counted in the partition's totals
+	touched   bool
+	stored    bool // State has a record of it
+	dirty     bool // changed since it was written
+	listed    bool // the next flush looks at it
 }
+
+// on is what is known of a side.
+func (k *keyState) on(side schemas.Side) *knowledge { return &k.sides[side-schemas.Legacy] }
 
 // maxSpareVersions bounds what a state that is used again keeps room for.
 const maxSpareVersions = 8

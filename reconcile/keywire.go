@@ -53,17 +53,17 @@ func encodeKey(b []byte, k *keyState, authority schemas.Side) []byte {
 			b2i(len(k.parked) > 0)*hasParked|b2i(k.hasFollow && k.run != k.follower.at)*hasRun)
 	b = binary.AppendUvarint(b, k.list)
 	for _, s := range schemas.Sides {
-		b = encodeSide(b, &k.side[s], k.timer[s])
+		b = encodeSide(b, k.on(s), k.timer[s])
 	}
 	b = binary.AppendUvarint(b, uint64(len(k.authority)))
 	b = binary.AppendVarint(b, int64(k.min))
 	b = binary.AppendVarint(b, int64(k.max))
 	var before *version
 	for i := range k.authority {
-		b = encodeVersion(b, &k.authority[i], &k.side[authority], before)
+		b = encodeVersion(b, &k.authority[i], k.on(authority), before)
 		before = &k.authority[i]
 	}
-	follower := &k.side[authority.Other()]
+	follower := k.on(authority.Other())
 	if k.hasFollow {
 		b = encodeVersion(b, &k.follower, follower, before)
 		before = &k.follower
@@ -94,7 +94,7 @@ func encodeKey(b []byte, k *keyState, authority schemas.Side) []byte {
 
 func encodeSide(b []byte, w *knowledge, timer schemas.Micros) []byte {
 	b = append(b, b2i(w.known)*sideKnown|b2i(w.ever)*sideEver|b2i(w.seen)*sideSeen|b2i(w.since == always)*sideAlways|
-		b2i(w.blocked != "")*sideBlocked|b2i(timer != 0)*sideTimer)
+		b2i(w.blocked != 0)*sideBlocked|b2i(timer != 0)*sideTimer)
 	b = binary.AppendUvarint(b, uint64(w.gen))
 	if w.since != always {
 		b = appendTime(b, w.since)
@@ -103,8 +103,8 @@ func encodeSide(b []byte, w *knowledge, timer schemas.Micros) []byte {
 		b = appendPos(b, w.lastPos)
 		b = binary.AppendUvarint(b, uint64(w.lastOrd))
 	}
-	if w.blocked != "" {
-		b = appendText(b, string(w.blocked))
+	if w.blocked != 0 {
+		b = appendText(b, string(w.blocked.reason()))
 	}
 	if timer != 0 {
 		b = appendTime(b, timer)
@@ -123,7 +123,9 @@ func decodeSide(d *decoder, w *knowledge) (timer schemas.Micros) {
 		w.lastPos, w.lastOrd = d.pos(), uint32(d.uint())
 	}
 	if flags&sideBlocked != 0 {
-		w.blocked = schemas.Reason(d.text())
+		if w.blocked = blockedBy(schemas.Reason(d.text())); w.blocked == 0 {
+			d.bad = true
+		}
 	}
 	if flags&sideTimer != 0 {
 		timer = d.fixedTime()
@@ -147,8 +149,8 @@ func encodeVersion(b []byte, v *version, side *knowledge, before *version) []byt
 		b = append(b, v.digest[:]...)
 	}
 	if v.tolerant != nil {
-		b = binary.AppendUvarint(b, uint64(len(v.tolerant)))
-		b = append(b, v.tolerant...)
+		b = binary.AppendUvarint(b, uint64(len(v.tolerant.values)))
+		b = append(b, v.tolerant.values...)
 	}
 	if v.at != always {
 		b = appendTime(b, v.at)
@@ -179,7 +181,7 @@ func decodeVersion(d *decoder, side *knowledge, before *version) version {
 		v.digest = before.digest
 	}
 	if how&versionTolerant != 0 {
-		v.tolerant = append([]byte{}, d.take(d.uint())...)
+		v.tolerant = &tolerant{append([]byte{}, d.take(d.uint())...)}
 	}
 	if how&versionAlways == 0 {
 		v.at = d.fixedTime()
@@ -201,7 +203,7 @@ func decodeVersion(d *decoder, side *knowledge, before *version) version {
 // settledForm says whether the small form holds all there is to remember.
 func (k *keyState) settledForm() bool {
 	for _, s := range schemas.Sides {
-		if w := &k.side[s]; w.seen != w.ever {
+		if w := k.on(s); w.seen != w.ever {
 			return false
 		}
 	}
@@ -211,7 +213,7 @@ func (k *keyState) settledForm() bool {
 // hasSettled says that the key is equal on both sides, and that nothing is under way.
 func (k *keyState) hasSettled() bool {
 	for _, s := range schemas.Sides {
-		if w := &k.side[s]; !w.known || w.blocked != "" {
+		if w := k.on(s); !w.known || w.blocked != 0 {
 			return false
 		}
 	}
@@ -225,12 +227,12 @@ func (k *keyState) hasSettled() bool {
 // is written and read back is no part of the log, and no verdict may depend on
 // it.
 func (k *keyState) settle(authority schemas.Side) {
-	k.authority[0] = k.authority[0].settled(&k.side[authority])
-	k.follower = k.follower.settled(&k.side[authority.Other()])
+	k.authority[0] = k.authority[0].settled(k.on(authority))
+	k.follower = k.follower.settled(k.on(authority.Other()))
 	k.run = always
 	k.min = 0
 	for _, s := range schemas.Sides {
-		k.side[s].since = always
+		k.on(s).since = always
 	}
 }
 
@@ -250,7 +252,7 @@ func (v *version) settled(side *knowledge) version {
 func encodeSettled(b []byte, k *keyState, authority schemas.Side) []byte {
 	form := byte(formSettled)
 	for _, s := range schemas.Sides {
-		if w := &k.side[s]; w.ever {
+		if w := k.on(s); w.ever {
 			if _, ok := shortPos(w.lastPos); !ok {
 				form = formSettledText
 			}
@@ -260,10 +262,10 @@ func encodeSettled(b []byte, k *keyState, authority schemas.Side) []byte {
 	v[authority], v[authority.Other()] = &k.authority[0], &k.follower
 	head := form | b2i(k.authority[0].has(present))<<2 | b2i(authority == schemas.Target)<<3
 	for i, s := range schemas.Sides {
-		head |= b2i(k.side[s].ever)<<(4+i) | b2i(v[s].has(virtual))<<(6+i)
+		head |= b2i(k.on(s).ever)<<(4+i) | b2i(v[s].has(virtual))<<(6+i)
 	}
 	b = append(b, head)
-	legacy, target := &k.side[schemas.Legacy], &k.side[schemas.Target]
+	legacy, target := k.on(schemas.Legacy), k.on(schemas.Target)
 	if legacy.gen < 16 && target.gen < 15 { // both 15 would be manyGens
 		b = append(b, byte(legacy.gen)<<4|byte(target.gen))
 	} else {
@@ -313,7 +315,7 @@ func decodeKey(b []byte, k *keyState, share *texts) (schemas.Side, error) {
 		return 0, ErrDamaged
 	}
 	for _, s := range schemas.Sides {
-		k.timer[s] = decodeSide(d, &k.side[s])
+		k.timer[s] = decodeSide(d, k.on(s))
 	}
 	n := d.uint()
 	k.min, k.max = int(d.int()), int(d.int())
@@ -323,10 +325,10 @@ func decodeKey(b []byte, k *keyState, share *texts) (schemas.Side, error) {
 	}
 	k.authority = slices.Grow(k.authority, int(n)) // before points into it
 	for ; n > 0 && !d.bad; n-- {
-		k.authority = append(k.authority, decodeVersion(d, &k.side[authority], before))
+		k.authority = append(k.authority, decodeVersion(d, k.on(authority), before))
 		before = k.last()
 	}
-	follower := &k.side[authority.Other()]
+	follower := k.on(authority.Other())
 	if k.hasFollow = has&hasFollower != 0; k.hasFollow {
 		k.follower = decodeVersion(d, follower, before)
 		before = &k.follower
@@ -363,9 +365,9 @@ func decodeSettled(d *decoder, k *keyState, head byte) (schemas.Side, error) {
 		authority = schemas.Target
 	}
 	if gens := d.byte(); gens != manyGens {
-		k.side[schemas.Legacy].gen, k.side[schemas.Target].gen = uint32(gens>>4), uint32(gens&15)
+		k.on(schemas.Legacy).gen, k.on(schemas.Target).gen = uint32(gens>>4), uint32(gens&15)
 	} else {
-		k.side[schemas.Legacy].gen, k.side[schemas.Target].gen = uint32(d.uint()), uint32(d.uint())
+		k.on(schemas.Legacy).gen, k.on(schemas.Target).gen = uint32(d.uint()), uint32(d.uint())
 	}
 	var digest schemas.Digest
 	here := versionFlags(0)
@@ -379,7 +381,7 @@ func decodeSettled(d *decoder, k *keyState, head byte) (schemas.Side, error) {
 		if head>>(6+i)&1 != 0 {
 			v[s].flags |= virtual
 		}
-		w := &k.side[s]
+		w := k.on(s)
 		w.known, w.since = true, always
 		w.ever = head>>(4+i)&1 != 0
 		if w.seen = w.ever; !w.seen {

@@ -106,7 +106,7 @@ func (c *Core) image(e *schemas.Entity, r *schemas.Change, v *version, out *Effe
 	if r.Mapping == c.cfg.Rules.Version && r.Mapping != "" && img.Exact() && img.Digest != r.Digest {
 		out.Mistaken = append(out.Mistaken, v.off)
 	}
-	v.digest, v.tolerant = img.Digest, img.Tolerant
+	v.digest, v.tolerant = img.Digest, tolerantOf(img.Tolerant)
 	if len(img.Unrepresentable) > 0 {
 		v.flags |= unrepresentable
 	}
@@ -249,7 +249,7 @@ func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) bool {
 	s := &c.sides[q.side]
 	authority := c.force.authorityOf(k.entity)
 	c.renew(k, q.side)
-	n := &k.side[q.side]
+	n := k.on(q.side)
 	if n.seen && !after(q.v.pos, q.v.ord, n.lastPos, n.lastOrd) {
 		if q.v.has(shared) {
 			c.txns.done(&q.v, false)
@@ -258,7 +258,7 @@ func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) bool {
 	}
 	c.know(k)
 	c.touch(k)
-	first, unread := !n.known, !n.known || n.blocked != ""
+	first, unread := !n.known, !n.known || n.blocked != 0
 	n.seen, n.lastPos, n.lastOrd = true, q.v.pos, q.v.ord
 	n.known, n.ever, n.gen = true, true, c.gen(k.entity, q.side)
 	if first {
@@ -277,8 +277,8 @@ func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) bool {
 		c.block(k, q.side, q.block)
 		return true
 	}
-	if n.blocked != "" {
-		n.blocked, n.since = "", q.v.at
+	if n.blocked != 0 {
+		n.blocked, n.since = 0, q.v.at
 	}
 	if q.side == authority {
 		if q.op == schemas.OpRead && len(k.authority) > 0 && same(k.entity, k.last(), &q.v) {
@@ -308,8 +308,8 @@ func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) bool {
 // follower's version. Its time is a bound that can be much too late, and that of
 // a row that was read says when, not of when: what was read before tells more.
 func (c *Core) ordered(k *keyState, authority schemas.Side, q *waiting) bool {
-	a := &k.side[authority]
-	if !a.known || a.blocked != "" || a.gen != c.gen(k.entity, authority) {
+	a := k.on(authority)
+	if !a.known || a.blocked != 0 || a.gen != c.gen(k.entity, authority) {
 		return false
 	}
 	if a.since == always {
@@ -334,7 +334,7 @@ func (c *Core) overflow(k *keyState, out *Effects) {
 
 // block says that a side's current value cannot be used, and begins its history anew.
 func (c *Core) block(k *keyState, side schemas.Side, why schemas.Reason) {
-	k.side[side].blocked = why
+	k.on(side).blocked = blockedBy(why)
 	c.forget(k, side)
 	c.touch(k)
 }
@@ -352,8 +352,8 @@ func (c *Core) forget(k *keyState, side schemas.Side) {
 
 // renew forgets what a gap has voided.
 func (c *Core) renew(k *keyState, side schemas.Side) {
-	n := &k.side[side]
-	if gen := c.gen(k.entity, side); (n.known || n.seen || n.blocked != "") && n.gen != gen {
+	n := k.on(side)
+	if gen := c.gen(k.entity, side); (n.known || n.seen || n.blocked != 0) && n.gen != gen {
 		c.forget(k, side)
 		*n = knowledge{ever: n.ever, gen: gen}
 	}
@@ -363,9 +363,9 @@ func (c *Core) renew(k *keyState, side schemas.Side) {
 func (c *Core) know(k *keyState) {
 	authority := c.force.authorityOf(k.entity)
 	for _, side := range [2]schemas.Side{authority, authority.Other()} {
-		n := &k.side[side]
+		n := k.on(side)
 		gen := c.gen(k.entity, side)
-		if n.gen == gen && (n.known || n.blocked != "") {
+		if n.gen == gen && (n.known || n.blocked != 0) {
 			continue
 		}
 		since, ok := c.covered.find(coverKey{k.entity.Name, side}, gen, k.order())
@@ -403,12 +403,12 @@ func (c *Core) applyCovered(q *waiting) error {
 // unblock meets a covered range that a key lies in of which the latest event
 // could not be used. Had the row been there, it would have been read.
 func (c *Core) unblock(k *keyState, q *waiting, covered span) {
-	n := &k.side[q.side]
-	if n.blocked == "" || !n.known || n.gen != covered.gen || q.v.pos < n.lastPos ||
-		q.v.pos == n.lastPos && n.blocked == schemas.UnavailableReason { // it may be the row that was read
+	n := k.on(q.side)
+	if n.blocked == 0 || !n.known || n.gen != covered.gen || q.v.pos < n.lastPos ||
+		q.v.pos == n.lastPos && n.blocked == blockedUnavailable { // it may be the row that was read
 		return
 	}
-	n.blocked, n.since = "", covered.since
+	n.blocked, n.since = 0, covered.since
 	c.absent(k, q.side, covered.since)
 }
 
@@ -432,7 +432,7 @@ func (c *Core) applyTruncate(q *waiting, out *Effects) error {
 	gen := c.gen(q.entity, q.side)
 	c.forgetUnkeyed(q)
 	err := c.keys.eachIn(q.entity, nil, nil, func(k *keyState) error {
-		if n := &k.side[q.side]; (n.known || n.blocked != "") && n.gen == gen && c.holds(k, q.side) {
+		if n := k.on(q.side); (n.known || n.blocked != 0) && n.gen == gen && c.holds(k, q.side) {
 			one := *q
 			one.id = k.id
 			c.applyVersion(k, &one, out)
@@ -451,7 +451,7 @@ func (c *Core) applyTruncate(q *waiting, out *Effects) error {
 
 // holds says whether a side's latest version of a key is a row.
 func (c *Core) holds(k *keyState, side schemas.Side) bool {
-	if k.side[side].blocked != "" {
+	if k.on(side).blocked != 0 {
 		return true
 	}
 	if side == c.force.authorityOf(k.entity) {

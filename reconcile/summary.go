@@ -73,7 +73,7 @@ func (c *Core) finish(q *waiting) error {
 			return nil
 		}
 	}
-	if n := &k.side[q.side]; n.seen && !after(q.v.pos, q.v.ord, n.lastPos, n.lastOrd) {
+	if n := k.on(q.side); n.seen && !after(q.v.pos, q.v.ord, n.lastPos, n.lastOrd) {
 		return nil
 	}
 	c.touch(k)

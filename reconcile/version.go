@@ -27,13 +27,32 @@ const (
 // in the log at off.
 type version struct {
 	digest   schemas.Digest
-	tolerant []byte // the values of tolerant fields; nil for most entities
-	flags    versionFlags
+	tolerant *tolerant      // nil for most entities
 	at       schemas.Micros // the latest time at which it can have committed, on our clock
 	pos      string
-	ord      uint32
 	off      int64  // offset in the partition
 	write    uint64 // hash of its write id, 0 for none
+	ord      uint32
+	flags    versionFlags
+}
+
+// tolerant holds the values of fields that are equal within a tolerance.
+type tolerant struct{ values []byte }
+
+func tolerantOf(values []byte) *tolerant {
+	if values == nil {
+		return nil
+	}
+	return &tolerant{values}
+}
+
+// image is the version as what is compared.
+func (v *version) image() schemas.Image {
+	img := schemas.Image{Digest: v.digest, Present: true}
+	if v.tolerant != nil {
+		img.Tolerant = v.tolerant.values
+	}
+	return img
 }
 
 func (v *version) has(f versionFlags) bool { return v.flags&f != 0 }
@@ -53,9 +72,7 @@ func same(e *schemas.Entity, a, b *version) bool {
 	if a.tolerant == nil && b.tolerant == nil {
 		return a.digest == b.digest
 	}
-	return e.Equal(
-		schemas.Image{Digest: a.digest, Present: true, Tolerant: a.tolerant},
-		schemas.Image{Digest: b.digest, Present: true, Tolerant: b.tolerant})
+	return e.Equal(a.image(), b.image())
 }
 
 // after says whether (pos, ord) comes after (lastPos, lastOrd) of the same source and epoch.
