@@ -27,6 +27,11 @@ const (
 	maxFetchBytes = 16 << 20
 	// maxFetchPartitionBytes bounds one partition's part of it.
 	maxFetchPartitionBytes = 4 << 20
+	// groupFetchBytes and groupFetchPartitionBytes are the same for members of a group.
+	// An answer is being read while another one is worked on and what it compared stays
+	// at hand: about a batch of records each, decompressed.
+	groupFetchBytes          = 4 << 20
+	groupFetchPartitionBytes = 1 << 20
 )
 
 // Config says where a migration's log is. The zero value of a field other than

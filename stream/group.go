@@ -183,6 +183,8 @@ func (g *Group) options() ([]kgo.Opt, error) {
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
+		kgo.FetchMaxBytes(groupFetchBytes),
+		kgo.FetchMaxPartitionBytes(groupFetchPartitionBytes),
 		kgo.AdjustFetchOffsetsFn(g.adjust),
 		kgo.OnPartitionsRevoked(g.onRevoked),
 		kgo.OnPartitionsLost(g.onLost),
