@@ -85,7 +85,12 @@ func (t compareTask) run(ctx context.Context) (err error) {
 // watch looks at the comparison until it has taken everything.
 func (t compareTask) watch(ctx context.Context, r *runner.Runner, ends []int64) (compared, error) {
 	var c compared
-	var first int64
+	var first, half int64 // half: when the heap is looked at; 0: not, or not again
+	if t.Profile != "" {
+		for _, end := range ends {
+			half += end / 2
+		}
+	}
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -101,6 +106,12 @@ func (t compareTask) watch(ctx context.Context, r *runner.Runner, ends []int64) 
 		c.Records, c.Equal, c.Diverged = c.All-first, s.Keys.Equal, s.Keys.Diverged
 		if len(s.Stopped) > 0 {
 			return c, errors.New("a partition was stopped")
+		}
+		if half != 0 && c.All > half {
+			half = 0
+			if err := writeHeap(t.Profile + ".heap"); err != nil {
+				return c, err
+			}
 		}
 		if !t.Follow && (t.Share == 0 || len(s.Next) == t.Share) && caughtUp(&s, ends) {
 			return c, nil
@@ -127,4 +138,13 @@ func caughtUp(s *runner.Status, ends []int64) bool {
 		}
 	}
 	return true
+}
+
+// writeHeap writes what is alive.
+func writeHeap(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(pprof.Lookup("heap").WriteTo(f, 0), f.Close())
 }

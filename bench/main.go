@@ -100,7 +100,7 @@ const rounds = 3
 
 func main() {
 	prefix := flag.String("bench", "", "only benchmarks whose names begin so")
-	profile := flag.String("profile", "", "a `directory` for CPU profiles of the subjects' processes")
+	profile := flag.String("profile", "", "a `directory` for CPU profiles of the subjects' processes, and of the heaps of those that compare")
 	keyCount := flag.Int("keys", 200_000, "`how many` distinct keys reconcile compares")
 	child := flag.String("child", "", "of the program itself: what to do in a process of its own")
 	flag.Parse()
