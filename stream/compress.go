@@ -48,5 +48,6 @@ func (c *lz4Frames) writer() (*lz4.Writer, error) {
 	default:
 	}
 	w := lz4.NewWriter(nil)
-	return w, w.Apply(lz4.BlockSizeOption(lz4Block))
+	// A batch has a checksum of its own.
+	return w, w.Apply(lz4.BlockSizeOption(lz4Block), lz4.ChecksumOption(false))
 }

@@ -56,12 +56,21 @@ type Producer struct {
 	end        context.CancelFunc
 	forget     func() // ends the interest in the embedded broker's failure
 
+	linger time.Duration
+	large  int // bytes of a batch that waits for no more
+
 	acks chan struct{} // capacity 1: that Acked has moved, not how often
 	room chan struct{} // capacity 1: that there is room, or a failure
+	look chan struct{} // capacity 1: that a lane may be due
+	sent chan struct{} // closed when no goroutine sends any more
+
+	sending sync.Mutex  // held by who hands records to the client, so that a partition's stay in their order
+	batches []*buffered // under sending: what is being handed over
 
 	mu      sync.Mutex
 	prefix  *prefix // Append and Barrier add, acknowledgements take
 	buffer  buffer  // the same
+	lanes   []lane  // by partition; the same
 	records int     // handed over and not acknowledged
 	bytes   int
 	err     error // final
@@ -84,9 +93,21 @@ func (l *Log) Producer(cfg ProducerConfig) (*Producer, error) {
 		maxBytes:   cfg.MaxBufferedBytes,
 		acks:       make(chan struct{}, 1),
 		room:       make(chan struct{}, 1),
+		look:       make(chan struct{}, 1),
+		sent:       make(chan struct{}),
 		prefix:     newPrefix(),
+		lanes:      make([]lane, l.Partitions()),
 	}
-	opts, err := l.producingOptions(p.topic, cfg.Linger, cfg.Compression)
+	client := handOver
+	switch p.linger = cfg.Linger; {
+	case p.linger == 0:
+		p.linger = DefaultLinger
+	case p.linger < 0:
+		p.linger, client = 0, -1
+	}
+	// Half of the buffer may wait here while the other half is in flight.
+	p.large = max(1, min(batchBytes, cfg.MaxBufferedBytes/2/len(p.lanes)))
+	opts, err := l.producingOptions(p.topic, client, cfg.Compression)
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +118,7 @@ func (l *Log) Producer(cfg ProducerConfig) (*Producer, error) {
 	}
 	p.alive, p.end = context.WithCancel(context.Background())
 	p.forget = l.onFailure(p.fail)
+	go p.send()
 	return p, nil
 }
 
@@ -164,12 +186,64 @@ func (p *Producer) Append(ctx context.Context, r Record) error {
 	}
 	e := p.buffer.take(&r)
 	e.span = p.prefix.append()
+	e.record.Topic = p.topic.Name
 	p.records++
 	p.bytes += size
+	lane := &p.lanes[r.Partition]
+	before := lane.bytes
+	first := lane.add(e, time.Now())
+	crossed := before < p.large && lane.bytes >= p.large
 	p.mu.Unlock()
-	e.record.Topic = p.topic.Name
-	p.client.Produce(e, &e.record, p.acknowledged)
+	if first || crossed {
+		signal(p.look)
+	}
 	return nil
+}
+
+// send hands records to the client as they are due, until the producer ends.
+func (p *Producer) send() {
+	defer close(p.sent)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-p.look:
+		case <-timer.C:
+		case <-p.alive.Done():
+			return
+		}
+		if wait, ok := p.handOver(false); ok {
+			timer.Reset(wait)
+		}
+	}
+}
+
+// handOver hands to the client what is due, or everything that waits, and returns
+// how long it is until more will be, false if only an acknowledgement or another
+// record can make it so.
+func (p *Producer) handOver(all bool) (wait time.Duration, ok bool) {
+	p.sending.Lock()
+	defer p.sending.Unlock()
+	batches := p.batches[:0]
+	p.mu.Lock()
+	now := time.Now()
+	for i := range p.lanes {
+		lane := &p.lanes[i]
+		after, timed := lane.due(now, p.linger, p.large)
+		switch {
+		case timed && after <= 0 || all && len(lane.waiting) > 0:
+			batches = lane.take(batches)
+		case timed && (!ok || after < wait):
+			wait, ok = after, true
+		}
+	}
+	p.mu.Unlock()
+	for _, e := range batches {
+		p.client.Produce(e, &e.record, p.acknowledged)
+	}
+	clear(batches)
+	p.batches = batches
+	return wait, ok
 }
 
 // full says that a record of size has to wait. A record larger than the whole buffer
@@ -193,6 +267,7 @@ func (p *Producer) acknowledged(r *kgo.Record, err error) {
 	e := r.Context.(*buffered)
 	p.mu.Lock()
 	advanced := p.prefix.ack(e.span)
+	look := p.lanes[r.Partition].acknowledged()
 	p.records--
 	p.bytes -= e.size
 	p.buffer.give(e) // the client lets go of it before it tells us
@@ -203,6 +278,9 @@ func (p *Producer) acknowledged(r *kgo.Record, err error) {
 	}
 	if wake {
 		signal(p.room)
+	}
+	if look {
+		signal(p.look)
 	}
 	if advanced {
 		signal(p.acks)
@@ -268,6 +346,7 @@ func (p *Producer) Flush(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(p.alive, cancel)()
+	p.handOver(true)
 	err := p.client.Flush(ctx)
 	if perr := p.Err(); perr != nil {
 		return perr
@@ -284,6 +363,7 @@ func (p *Producer) Flush(ctx context.Context) error {
 func (p *Producer) Close() error {
 	p.fail(fmt.Errorf("producer for topic %q: %w", p.topic.Name, ErrClosed))
 	p.forget()
+	<-p.sent
 	p.client.Close()
 	return nil
 }
