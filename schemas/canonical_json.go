@@ -2,7 +2,6 @@ package schemas
 
 import (
 	"bytes"
-	"cmp"
 	"slices"
 	"strconv"
 	"sync"
@@ -125,6 +124,10 @@ func (p *jsonCanon) value() error {
 	text, ok := p.number()
 	if !ok {
 		return notJSON
+	}
+	if len(text) <= 15 && plainInteger(text) {
+		p.dst = append(p.dst, text...)
+		return nil
 	}
 	n, ok := scanNumber(text)
 	if !ok {
@@ -287,27 +290,45 @@ func (p *jsonCanon) name(m jsonMember) []byte { return p.dst[m.start+1 : m.name]
 
 // order brings the members that end dst into the order of their names.
 func (p *jsonCanon) order(members []jsonMember) error {
-	byName := func(a, b jsonMember) int { return bytes.Compare(p.name(a), p.name(b)) }
 	start := members[0].start
-	if !slices.IsSortedFunc(members, byName) {
-		slices.SortFunc(members, func(a, b jsonMember) int { return cmp.Or(byName(a, b), cmp.Compare(a.start, b.start)) })
-		p.sorted = p.sorted[:0]
-		for i, m := range members {
-			if i > 0 {
-				p.sorted = append(p.sorted, ',')
-			}
-			at := len(p.sorted)
-			p.sorted = append(p.sorted, p.dst[m.start:m.end]...)
-			members[i] = jsonMember{start: start + at, name: start + at + m.name - m.start}
-		}
-		copy(p.dst[start:], p.sorted)
+	sorted := true // with each name once
+	for i := 1; i < len(members) && sorted; i++ {
+		sorted = string(p.name(members[i-1])) < string(p.name(members[i]))
 	}
+	if sorted {
+		return nil
+	}
+	p.sort(members)
+	p.sorted = p.sorted[:0]
+	for i, m := range members {
+		if i > 0 {
+			p.sorted = append(p.sorted, ',')
+		}
+		at := len(p.sorted)
+		p.sorted = append(p.sorted, p.dst[m.start:m.end]...)
+		members[i] = jsonMember{start: start + at, name: start + at + m.name - m.start}
+	}
+	copy(p.dst[start:], p.sorted)
 	for i := 1; i < len(members); i++ {
 		if bytes.Equal(p.name(members[i-1]), p.name(members[i])) {
 			return unreadable("a JSON object with a name twice")
 		}
 	}
 	return nil
+}
+
+// sort sorts members by name, and by place where that is the same: few as most
+// objects have them, without what a sort of any number costs.
+func (p *jsonCanon) sort(members []jsonMember) {
+	if len(members) > 8 {
+		slices.SortStableFunc(members, func(a, b jsonMember) int { return bytes.Compare(p.name(a), p.name(b)) })
+		return
+	}
+	for i := 1; i < len(members); i++ {
+		for j := i; j > 0 && string(p.name(members[j])) < string(p.name(members[j-1])); j-- {
+			members[j], members[j-1] = members[j-1], members[j]
+		}
+	}
 }
 
 // string reads a string and appends it with as few escapes as possible.

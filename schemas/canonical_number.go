@@ -222,6 +222,14 @@ type decimalType struct{ scale int }
 func (t decimalType) declared() string { return typeDecimal + "(" + strconv.Itoa(t.scale) + ")" }
 
 func (t decimalType) canon(dst []byte, text string) ([]byte, limits, error) {
+	if t.plain(text) {
+		return append(dst, text...), 0, nil
+	}
+	return t.any(dst, text)
+}
+
+// any reads every form.
+func (t decimalType) any(dst []byte, text string) ([]byte, limits, error) {
 	if special, ok := specialNumber(text); ok {
 		return append(dst, special...), beyondMySQL, nil
 	}
@@ -233,6 +241,24 @@ func (t decimalType) canon(dst []byte, text string) ([]byte, limits, error) {
 		return dst, 0, unreadable("a number of too many digits")
 	}
 	return n.append(dst, t.scale), n.limits(), nil
+}
+
+// plain says whether text is a canonical number of at most 19 digits with scale of
+// them after the point, as nearly all are.
+func (t decimalType) plain(text string) bool {
+	if t.scale == 0 {
+		return plainInteger(text)
+	}
+	point := len(text) - 1 - t.scale
+	if len(text) > 20 || point < 1 || text[point] != '.' || !plainInteger(text[:point]) {
+		return false
+	}
+	for i := point + 1; i < len(text); i++ {
+		if text[i] < '0' || text[i] > '9' {
+			return false
+		}
+	}
+	return true
 }
 
 func (decimalType) write(dst []byte, canonical string, _ Driver) []byte {

@@ -299,6 +299,17 @@ type timestampType struct{ granularity }
 func (t timestampType) declared() string { return t.granularity.declared(typeTimestamp) }
 
 func (t timestampType) canon(dst []byte, text string) ([]byte, limits, error) {
+	if form, ok := t.common(text); ok {
+		start := len(dst)
+		dst = append(append(dst, form...), 'Z')
+		dst[start+len("2006-01-02")] = 'T'
+		return dst, 0, nil
+	}
+	return t.any(dst, text)
+}
+
+// any reads every form.
+func (t timestampType) any(dst []byte, text string) ([]byte, limits, error) {
 	const wrong = unreadable("not a timestamp")
 	if text == "infinity" || text == "-infinity" {
 		return append(dst, text...), beyondMySQL, nil
@@ -332,6 +343,40 @@ func (t timestampType) canon(dst []byte, text string) ([]byte, limits, error) {
 	dst = append(date.append(dst), 'T')
 	dst = append(c.append(dst, fraction, t.precision), 'Z')
 	return date.appendEra(dst), date.limits(), nil
+}
+
+// common returns a text without its zone if that is UTC, its fraction has as many
+// digits as are compared, and its day is one that every calendar has, as of nearly
+// all timestamps: but for one letter it is canonical.
+func (t timestampType) common(text string) (form string, ok bool) {
+	size := len("2006-01-02 15:04:05")
+	if t.precision > 0 {
+		size += 1 + t.precision
+	}
+	if len(text) != size {
+		if len(text) != size+len("+00") || text[size:] != "+00" {
+			return "", false
+		}
+		text = text[:size]
+	}
+	ok = text[4] == '-' && text[7] == '-' && (text[10] == ' ' || text[10] == 'T') && text[13] == ':' && text[16] == ':' &&
+		allDigits(text[:4]) && allDigits(text[5:7]) && allDigits(text[8:10]) && allDigits(text[11:13]) && allDigits(text[14:16]) && allDigits(text[17:19]) &&
+		(t.precision == 0 || text[19] == '.' && allDigits(text[20:]))
+	if !ok {
+		return "", false
+	}
+	ordinary := text[:4] != "0000" && text[5:7] >= "01" && text[5:7] <= "12" && text[8:10] >= "01" && text[8:10] <= "28" &&
+		text[11:13] <= "23" && text[14] <= '5' && text[17] <= '5'
+	return text, ordinary
+}
+
+func allDigits(text string) bool {
+	for i := range len(text) {
+		if text[i] < '0' || text[i] > '9' {
+			return false
+		}
+	}
+	return true
 }
 
 // shift moves a point in time to UTC, and on by a second if carry.

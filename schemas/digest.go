@@ -156,21 +156,37 @@ func (b *imageBuffer) appendField(img *Image, e *Entity, f *Field, side Side, c 
 		b.row = append(b.row, markNull)
 		return
 	}
+	if f.plain && r.problem == nil && len(r.text) <= largeValue {
+		b.row = append(b.row, markValue)
+		b.row = appendFramed(b.row, r.text)
+		if textLimits(r.text) != 0 && beyondPostgres.beyond(e.drivers[side.Other()]) {
+			img.Unrepresentable = append(img.Unrepresentable, f.Name)
+		}
+		return
+	}
 	var limit limits
 	err := r.problem
+	start := len(b.row)
 	if err == nil {
-		b.value, limit, err = f.canonical.canon(b.value[:0], r.text)
+		// One byte for the length, as of nearly all values that are no texts.
+		b.row, limit, err = f.canonical.canon(append(b.row, markValue, 0), r.text)
 	}
 	if err != nil {
 		img.Schema = append(img.Schema, f.Name)
-		b.row = append(b.row, markUnreadable, byte(side))
+		b.row = append(b.row[:start], markUnreadable, byte(side))
 		b.row = appendFramed(b.row, r.text)
 		return
 	}
 	if limit != 0 && limit.beyond(e.drivers[side.Other()]) {
 		img.Unrepresentable = append(img.Unrepresentable, f.Name)
 	}
-	b.row = append(b.row, markValue)
+	value := b.row[start+2:]
+	if f.tolerance == nil && f.fold == nil && len(value) < 0x80 {
+		b.row[start+1] = byte(len(value))
+		return
+	}
+	b.value = append(b.value[:0], value...)
+	b.row = b.row[:start+1]
 	switch {
 	case f.tolerance != nil:
 		b.row = binary.BigEndian.AppendUint64(b.row, math.Float64bits(valueOf(b.value)))

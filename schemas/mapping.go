@@ -87,6 +87,7 @@ type Field struct {
 	canonical canonType
 	tolerance *tolerance
 	fold      *folding // nil: text is compared byte by byte
+	plain     bool     // text that is compared byte by byte: its canonical text is itself
 	sources   [3]source
 }
 
@@ -132,6 +133,10 @@ func (e *Entity) finish() {
 	for i := range e.Fields {
 		f := &e.Fields[i]
 		e.byName[f.Name] = i
+		switch f.canonical.(type) {
+		case textType, enumType:
+			f.plain = f.fold == nil
+		}
 		switch {
 		case f.Ignore:
 		case f.tolerance != nil:
