@@ -138,7 +138,7 @@ func (k *keyState) appendAuthority(v version, tx *txns) {
 		if v.write != 0 && v.write == k.follower.write && (k.min < 0 || k.authority[k.min].write != v.write) {
 			k.min = last
 		}
-		k.pass(last, false, tx)
+		k.pass(last, byAuthority, tx)
 	}
 	if len(k.parked) > 0 {
 		k.retryParked(tx)
@@ -169,6 +169,7 @@ func (k *keyState) setFollower(v version) {
 		k.run = v.at
 	}
 	k.follower, k.hasFollow = v, true
+	k.follower.flags &^= wasRead
 }
 
 // unpark takes what is parked as it comes.
@@ -207,7 +208,11 @@ func (k *keyState) match(v version, ordered bool, tx *txns) bool {
 	if ordered || exact >= 0 {
 		k.min = first
 	}
-	k.pass(last, true, tx)
+	how := byWrite
+	if v.flags&(wasRead|virtual) != 0 {
+		how = byReading
+	}
+	k.pass(last, how, tx)
 	return true
 }
 
@@ -220,20 +225,32 @@ func (k *keyState) retryParked(tx *txns) {
 	k.parked = append(k.parked[:0], k.parked[n:]...)
 }
 
-// pass moves max to index j. Wrote says that a write of the follower did it:
-// evidence that it applied the transactions passed.
-func (k *keyState) pass(j int, wrote bool, tx *txns) {
-	for i := max(k.max+1, 0); i <= j; i++ {
+// passage is how a key comes to stand at a version of the authority.
+type passage uint8
+
+const (
+	byWrite     passage = iota // the follower wrote it: evidence that it applied the transactions passed
+	byAuthority                // it came back to what the follower has
+	byReading                  // the follower's row was read, or is not there: copied, or applied, as its next change tells
+)
+
+// pass moves max to index j.
+func (k *keyState) pass(j int, how passage, tx *txns) {
+	from := max(k.max+1, 0)
+	if how == byWrite {
+		from = 0 // what was passed by reading, too
+	}
+	for i := from; i <= j && how != byReading; i++ {
 		if k.authority[i].has(shared) {
-			tx.done(&k.authority[i], wrote)
+			tx.done(&k.authority[i], how == byWrite)
 		}
 	}
 	k.max = j
 }
 
-// release gives up the places of versions that will never be passed.
+// release gives up the places of versions that nothing will be known of any more.
 func (k *keyState) release(tx *txns) {
-	for i := max(k.max+1, 0); i < len(k.authority); i++ {
+	for i := range k.authority {
 		if k.authority[i].has(shared) {
 			tx.done(&k.authority[i], false)
 		}

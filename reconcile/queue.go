@@ -286,8 +286,9 @@ func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) bool {
 		}
 		k.appendAuthority(q.v, c.txns)
 	} else {
-		if q.v.has(shared) {
-			q.v.flags &^= shared
+		q.v.flags &^= shared
+		if q.op == schemas.OpRead {
+			q.v.flags |= wasRead
 		}
 		ordered := c.ordered(k, authority, q)
 		if q.op == schemas.OpRead && k.hasFollow && len(k.parked) == 0 && same(k.entity, &k.follower, &q.v) && !unread {

@@ -21,6 +21,7 @@ const (
 	unrepresentable                          // a value that the other side cannot hold
 	unmappable                               // the mapping cannot be applied to it
 	shared                                   // its transaction has other keys in this partition
+	wasRead                                  // of the follower, until it is placed: a baseline read it
 )
 
 // version is one value of a key on one side. It carries no row: the row stands
