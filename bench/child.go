@@ -89,7 +89,8 @@ func runChild(ctx context.Context, what string) error {
 		_, _ = io.Copy(io.Discard, in) // its end is what counts: nobody wants us any more
 		cancel()
 	}()
-	defer memory.Relax()() // as the product does
+	defer memory.Tune()() // as the product does, and then
+	memory.ForgetStart()
 	switch what {
 	case "broker":
 		return decoded(task, func(t brokerTask) error { return t.run(ctx) })

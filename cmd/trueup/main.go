@@ -33,7 +33,7 @@ func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)
 func main() { os.Exit(run()) }
 
 func run() int {
-	defer memory.Relax()()
+	defer memory.Tune()()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	defer stop()

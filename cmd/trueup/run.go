@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trueup-io/trueup/internal/memory"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -91,6 +92,7 @@ func runPipeline(ctx context.Context, cfg pipelineConfig) error {
 		return err
 	}
 	cfg.log.Info("running", "migration", cfg.migration.Name, "rules", p.rules.Version, "log", p.log.Describe(), "data", cfg.migration.DataDir)
+	memory.ForgetStart()
 	err = p.run(ctx)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil

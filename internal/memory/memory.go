@@ -1,24 +1,88 @@
 // Package memory says how lazy the garbage collector may be.
 //
 // What captures or compares keeps little alive and makes much that is soon
-// forgotten: with Go's own setting, which is to collect when the heap has doubled,
-// a heap of a few megabytes is collected twenty times a second, and that was a
-// quarter of a capture's CPU time. A higher GOGC would multiply the heap when a
-// burst has made it large. So the heap gets a constant on top: it is collected when
-// it has doubled and headroom was used too. GOGC and GOMEMLIMIT mean what they
-// always do.
+// forgotten. Go's own setting collects when the heap has doubled: a heap of two
+// megabytes is collected twenty times a second, which was a quarter of a capture's
+// CPU time, and one of fifteen takes thirty, half of which nobody needs. So the
+// garbage that may lie about is at first a constant, and what Go allows only where
+// that is much more. Who sets GOGC has what it says; GOMEMLIMIT means what it
+// always does.
 package memory
 
-import "runtime"
+import (
+	"math"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync"
+)
 
-// headroom is half of how much garbage may lie about besides what Go allows,
-// before the heap has doubled. A capture uses most of its memory again, so that
-// more makes it no faster.
-const headroom = 4 << 20
+const (
+	// headroom is how much garbage may lie about beside a small heap, in bytes.
+	headroom = 8 << 20
+	// smallest is the heap that Go never collects at GOGC=100; it goes with GOGC.
+	smallest = 4 << 20
+)
 
-// Relax gives the heap headroom until restore is called. The headroom itself is
-// never touched and so never resident.
-func Relax() (restore func()) {
-	ballast := make([]byte, headroom)
-	return func() { runtime.KeepAlive(ballast) }
+// Tune gives the heap headroom until restore is called, of one process once at a
+// time. After each collection it sets what the next one waits for.
+func Tune() (restore func()) {
+	if os.Getenv("GOGC") != "" {
+		return func() {}
+	}
+	t := &tuner{before: debug.SetGCPercent(100), set: 100}
+	t.tune()
+	watch(t)
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.stopped = true
+		debug.SetGCPercent(t.before)
+	}
+}
+
+// watch tunes after the next collection, and watches for the one after it.
+func watch(t *tuner) {
+	// What nobody points to is gone with the next collection.
+	runtime.AddCleanup(new([16]byte), func(t *tuner) {
+		if t.tune() {
+			watch(t)
+		}
+	}, t)
+}
+
+type tuner struct {
+	before int // what GOGC was
+
+	mu      sync.Mutex
+	set     int // under mu, as is what follows: what GOGC is
+	stopped bool
+}
+
+// tune sets GOGC by what is alive, false if it was stopped.
+func (t *tuner) tune() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stopped {
+		return false
+	}
+	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(s)
+	if p := percent(s[0].Value.Uint64()); p != t.set {
+		t.set = p
+		debug.SetGCPercent(p)
+	}
+	return true
+}
+
+// percent is the GOGC for a heap with so many bytes alive: garbage of headroom
+// beside a small one, of headroom less than is alive beside a large one. It goes in
+// steps, so that it is not set for nothing.
+func percent(live uint64) int {
+	const step = 5
+	l := max(float64(live), 1<<16)
+	garbage := max(headroom, l-headroom)
+	p := min(garbage/l, (l+garbage)/smallest) * 100
+	return max(step, int(math.Round(p/step))*step)
 }
