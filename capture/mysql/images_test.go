@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/internal/servers/servertest"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -148,6 +149,28 @@ func TestI9_WhatIsNotLoggedIsNeverGuessed(t *testing.T) {
 			t.Errorf("-want +got\n%s", diff)
 		}
 	})
+}
+
+// Statements of MariaDB that write although they begin with another word, in a
+// format that does not log rows.
+func TestI7_StatementsWithinStatements(t *testing.T) {
+	for name, sql := range map[string]string{
+		"set statement": "set statement max_statement_time=100 for update a set v='z'",
+		"analyze":       "analyze update a set v='z'",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dsn, database := servertest.MariaDBDatabase(t)
+			l := newLab(t, MariaDB, dsn, database)
+			l.exec("insert into a values (1,'x',0)")
+			c := l.capture(capture.Start{})
+			l.session("set binlog_format=statement", sql)
+			var gap *capture.GapError
+			if err := c.failed(); !errors.As(err, &gap) || !strings.Contains(gap.Reason, "statement format") {
+				t.Errorf("ended with %v", err)
+			}
+		})
+	}
 }
 
 func TestStatementsOnOtherTablesAreCounted(t *testing.T) {

@@ -1,6 +1,9 @@
 package mysql
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // tokenKind is what a token of an SQL text is.
 type tokenKind uint8
@@ -22,6 +25,8 @@ type token struct {
 func (t token) is(keyword string) bool {
 	return t.kind == wordToken && strings.EqualFold(t.text, keyword)
 }
+
+func (t token) isAny(keywords ...string) bool { return slices.ContainsFunc(keywords, t.is) }
 
 // The bits of sql_mode that change where a token ends.
 const (

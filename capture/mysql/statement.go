@@ -20,6 +20,7 @@ const (
 	verbXARollback             // XA ROLLBACK name
 	verbWrite                  // changes rows, and says so by its text only: tables are what it names
 	verbDefine                 // changes tables
+	verbUnknown                // nobody knows: tables are what it names
 )
 
 // effect is what a statement that changes tables does to the rows of one.
@@ -51,6 +52,10 @@ type touched struct {
 func parseStatement(text, schema string, mode uint64) statement {
 	p := statementParser{scanner: scanner{text: text, mode: mode}, schema: schema}
 	p.advance()
+	return p.statement()
+}
+
+func (p *statementParser) statement() statement {
 	switch {
 	case p.take("BEGIN"), p.take("START"):
 		return statement{verb: verbBegin}
@@ -75,18 +80,58 @@ func parseStatement(text, schema string, mode uint64) statement {
 		if p.take("TABLE") || p.take("TABLES") {
 			return p.rename()
 		}
+		return p.harmless("USER")
 	case p.take("CREATE"):
 		return p.create()
 	case p.take("ALTER"):
 		return p.alter()
-	}
-	for _, write := range [...]string{"INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "WITH", "SELECT", "CALL", "DO", "VALUES", "TABLE"} {
-		if p.current.is(write) {
-			return statement{verb: verbWrite, tables: p.names()}
+	case p.take("SET"):
+		return p.set()
+	case p.take("ANALYZE"): // MariaDB's does what a statement behind it says, too
+		if p.current.isAny("TABLE", "TABLES", "LOCAL", "NO_WRITE_TO_BINLOG") {
+			return statement{}
 		}
+		return statement{verb: verbWrite, tables: p.names()}
+	case p.ended: // the servers write such where a replica would not know an event
+		return statement{}
+	}
+	if p.current.isAny("INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "WITH", "SELECT", "CALL", "DO", "VALUES", "TABLE") {
+		return statement{verb: verbWrite, tables: p.names()}
+	}
+	return p.harmless("GRANT", "REVOKE", "FLUSH", "OPTIMIZE", "REPAIR", "CHECK", "CHECKSUM", "INSTALL", "UNINSTALL", "USE", "RESET", "PURGE")
+}
+
+// harmless reads a statement that changes no table if it goes on with one of
+// these words, and otherwise is one that nobody knows.
+func (p *statementParser) harmless(words ...string) statement {
+	if p.current.isAny(words...) {
+		return statement{}
+	}
+	return statement{verb: verbUnknown, tables: p.names()}
+}
+
+// set reads SET, and the statement behind MariaDB's SET STATEMENT … FOR.
+func (p *statementParser) set() statement {
+	if !p.take("STATEMENT") {
+		return statement{}
+	}
+	for !p.ended {
+		if p.take("FOR") {
+			return p.statement()
+		}
+		p.advance()
 	}
 	return statement{}
 }
+
+// Objects that are no tables, or words that stand before their kind.
+var (
+	created = []string{"DATABASE", "SCHEMA", "TEMPORARY", "VIEW", "INDEX", "UNIQUE", "FULLTEXT", "SPATIAL", "VECTOR", "ONLINE", "OFFLINE", "TRIGGER",
+		"FUNCTION", "AGGREGATE", "PROCEDURE", "PACKAGE", "EVENT", "USER", "ROLE", "SERVER", "SEQUENCE", "TABLESPACE", "UNDO", "LOGFILE", "RESOURCE",
+		"DEFINER", "ALGORITHM", "SQL"}
+	altered = append([]string{"INSTANCE"}, created...)
+	dropped = append([]string{"PREPARE"}, created...)
+)
 
 // statementParser is at its current token; the zero token is the end.
 type statementParser struct {
@@ -175,7 +220,7 @@ func (p *statementParser) drop() statement {
 		p.ifExists()
 		return statement{verb: verbDefine, tables: []touched{{schemas.TableName{Schema: p.current.text}, effectDrop}}}
 	}
-	return statement{} // a temporary table too: its rows are not in the log
+	return p.harmless(dropped...) // a temporary table too: its rows are not in the log
 }
 
 func (p *statementParser) rename() statement {
@@ -206,7 +251,7 @@ func (p *statementParser) create() statement {
 	if p.take("TABLE") {
 		return p.define(e)
 	}
-	return statement{}
+	return p.harmless(created...)
 }
 
 // alter reads ALTER [ONLINE] [IGNORE] TABLE name …. What it does stands in
@@ -216,7 +261,7 @@ func (p *statementParser) alter() statement {
 	p.take("ONLINE")
 	p.take("IGNORE")
 	if !p.take("TABLE") {
-		return statement{}
+		return p.harmless(altered...)
 	}
 	s := p.define(effectAlter)
 	for before := ""; !p.ended && len(s.tables) > 0; p.advance() {

@@ -1,10 +1,13 @@
 package mysql
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -54,13 +57,76 @@ func TestStatementsOfTheBinlogAreUnderstood(t *testing.T) {
 			name(0, "db", "update"), name(0, "db", "a"), name(0, "db", "set"), name(0, "db", "b"), name(0, "db", "1")}}},
 		{"INSERT INTO `x`.`a` SELECT 'b'", statement{verb: verbWrite, tables: []touched{
 			name(0, "db", "INSERT"), name(0, "db", "INTO"), name(0, "x", "a"), name(0, "db", "SELECT")}}},
+		{"analyze update a set b=1", statement{verb: verbWrite, tables: []touched{
+			name(0, "db", "update"), name(0, "db", "a"), name(0, "db", "set"), name(0, "db", "b"), name(0, "db", "1")}}},
+		{"set statement max_statement_time=1 for truncate a", define(name(effectEmpty, "db", "a"))},
+		{"set statement max_statement_time=1", statement{}},
+		{"SET PASSWORD FOR a = 'x'", statement{}},
+		{"analyze local table a", statement{}},
+		{"create definer=`a`@`b` trigger c after insert on a for each row begin end", statement{}},
+		{"CREATE OR REPLACE SQL SECURITY INVOKER VIEW a AS SELECT 1", statement{}},
+		{"alter instance rotate innodb master key", statement{}},
 		{"GRANT ALL ON a.* TO b", statement{}},
+
+		{"compact `a` x.b", statement{verb: verbUnknown, tables: []touched{name(0, "db", "compact"), name(0, "db", "a"), name(0, "x", "b")}}},
+		{"(select f())", statement{verb: verbUnknown, tables: []touched{name(0, "db", "select"), name(0, "db", "f")}}},
+		{"CREATE EXTERNAL TABLE a", statement{verb: verbUnknown, tables: []touched{name(0, "db", "EXTERNAL"), name(0, "db", "TABLE"), name(0, "db", "a")}}},
+		{"drop cluster a", statement{verb: verbUnknown, tables: []touched{name(0, "db", "cluster"), name(0, "db", "a")}}},
+		{"alter cluster a", statement{verb: verbUnknown, tables: []touched{name(0, "db", "cluster"), name(0, "db", "a")}}},
+		{"rename cluster a to b", statement{verb: verbUnknown, tables: []touched{name(0, "db", "cluster"), name(0, "db", "a"), name(0, "db", "to"), name(0, "db", "b")}}},
 		{"# Dummy event", statement{}},
 		{"", statement{}},
 	} {
 		got := parseStatement(c.text, "db", 0)
 		if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(statement{}, touched{})); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", c.text, diff)
+		}
+	}
+}
+
+// "a statement that cannot be understood is classified and reported, never
+// dropped": one that names a mapped table halts it, or is a gap where nobody
+// takes halts; any other is counted and said.
+func TestI8_StatementNobodyKnows(t *testing.T) {
+	for _, refuses := range []bool{true, false} {
+		database, _, events := recorded(t, MariaDB)
+		s, sink := newOffline(t, MariaDB, database).stream(t)
+		defer s.close()
+		s.run.halted = map[string]bool{}
+		if refuses {
+			s.run.sink = refusing{sink}
+		}
+		for _, p := range split(events) {
+			if s.txn != nil {
+				break
+			}
+			if err := s.packet(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		received := split(events)[0].received
+		s.txn.standalone = false // more comes
+		if err := s.statement(t.Context(), "compact elsewhere", database, 0, received); err != nil || len(s.txn.halts) > 0 {
+			t.Errorf("of another table: %v, halts %+v", err, s.txn.halts)
+		}
+		err := s.statement(t.Context(), "compact a 'secret'", database, 0, received)
+		var gap *capture.GapError
+		switch {
+		case !refuses && (!errors.As(err, &gap) || !strings.Contains(gap.Reason, "compact a")):
+			t.Errorf("ended with %v", err)
+		case refuses && (err != nil || !s.run.halted["a"] || s.run.halted["b"]):
+			t.Errorf("%v, halted %v", err, s.run.halted)
+		}
+		if refuses {
+			if err := s.statement(t.Context(), "commit", database, 0, received); err != nil {
+				t.Error(err)
+			}
+			if len(sink.halts) != 1 || !strings.Contains(sink.halts[0].Reason, "compact a") || strings.Contains(sink.halts[0].Reason, "secret") {
+				t.Errorf("halts %+v", sink.halts)
+			}
+		}
+		if n := s.source.Stats().Puzzling; n != 2 {
+			t.Errorf("%d statements are counted that nobody knows", n)
 		}
 	}
 }

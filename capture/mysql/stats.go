@@ -16,6 +16,7 @@ type Stats struct {
 	Prepared     int64 // XA transactions that wait for their outcome now
 	Statements   int64 // writes in statement format to tables that are not mapped
 	Unknown      int64 // events of a type that this version does not know, marked as ignorable
+	Puzzling     int64 // statements that this version does not know
 	SetAside     int64 // transactions whose rows did not fit in memory
 	Connections  int64 // streams started
 	// Streaming says that a connection streams now; where none does, Broken says
@@ -32,7 +33,7 @@ type Stats struct {
 
 // counters are written by the run's goroutines and read by Stats.
 type counters struct {
-	transactions, changes, rolledBack, refused, prepared, statements, unknown, setAside, connections atomic.Int64
+	transactions, changes, rolledBack, refused, prepared, statements, unknown, puzzling, setAside, connections atomic.Int64
 
 	broken   atomic.Pointer[string] // why nothing streams, "" while something does; written by the delivering goroutine
 	progress atomic.Pointer[schemas.Progress]
@@ -45,7 +46,7 @@ func (c *counters) streams(broken string) { c.broken.Store(&broken) }
 func (s *Source) Stats() Stats {
 	c := &s.counters
 	stats := Stats{Transactions: c.transactions.Load(), Changes: c.changes.Load(), RolledBack: c.rolledBack.Load(),
-		Refused: c.refused.Load(), Prepared: c.prepared.Load(), Statements: c.statements.Load(), Unknown: c.unknown.Load(),
+		Refused: c.refused.Load(), Prepared: c.prepared.Load(), Statements: c.statements.Load(), Unknown: c.unknown.Load(), Puzzling: c.puzzling.Load(),
 		SetAside: c.setAside.Load(), Connections: c.connections.Load()}
 	if broken := c.broken.Load(); broken != nil {
 		stats.Streaming, stats.Broken = *broken == "", *broken

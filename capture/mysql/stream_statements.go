@@ -38,6 +38,10 @@ func (s *stream) statement(ctx context.Context, text, schema string, mode uint64
 		if err := s.define(ctx, p, text); err != nil {
 			return err
 		}
+	case verbUnknown:
+		if err := s.puzzle(p, text); err != nil {
+			return err
+		}
 	}
 	if s.txn.standalone || s.txn.id.mariadb == nil && !s.txn.begun {
 		return s.commit(ctx, received)
@@ -57,6 +61,27 @@ func (s *stream) write(p statement, text string) error {
 	if s.new("statement") {
 		s.source.log.Warn("a statement stands in the log without its rows; what triggers and views make it change is not seen: set binlog_format to ROW",
 			"txn", s.txn.id.String(), "pos", s.txn.pos.String())
+	}
+	return nil
+}
+
+// puzzle meets a statement that nobody knows: what it names may have changed in
+// any way.
+func (s *stream) puzzle(p statement, text string) error {
+	s.source.counters.puzzling.Add(1)
+	for _, t := range p.tables {
+		e, mapped := s.source.cfg.Rules.EntityOf(s.source.cfg.Side, t.Schema, t.Name)
+		switch {
+		case !mapped:
+		case s.run.refuser() != nil:
+			s.halt(e, "a statement that this version of Trueup does not know names it ("+tagOrBegin(text)+")", "make sure that its rows are what they should be")
+		default:
+			return s.source.gap("transaction %s has a statement that this version of Trueup does not know, and that names table %s (%s)", s.txn.id, t.TableName, tagOrBegin(text))
+		}
+	}
+	if begin := tagOrBegin(text); s.new("statement " + begin) {
+		s.source.log.Warn("a statement that this version of Trueup does not know stands in the log: make sure that it changed no mapped table",
+			"txn", s.txn.id.String(), "pos", s.txn.pos.String(), "statement", begin)
 	}
 	return nil
 }
