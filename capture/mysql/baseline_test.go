@@ -204,22 +204,28 @@ func (b *based) same(entity string, expressions []string) int {
 		b.l.t.Fatal(err)
 	}
 	b.sink.await(b.l.t, "progress to the end", func() bool { return b.sink.said.TS >= now })
-	e, _ := b.l.cfg.Rules.Entity(entity)
-	want := b.l.selected(e, expressions)
-	b.sink.mu.Lock()
-	defer b.sink.mu.Unlock()
+	return b.sink.same(b.l, entity, expressions)
+}
+
+// same compares what was said so far with the rows of the server of a lab.
+func (s *copyOf) same(l *lab, entity string, expressions []string) int {
+	l.t.Helper()
+	e, _ := l.cfg.Rules.Entity(entity)
+	want := l.selected(e, expressions)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	wrong := 0
 	for key, text := range want {
-		if got := b.sink.rows[entity][key].text; got != text {
+		if got := s.rows[entity][key].text; got != text {
 			if wrong++; wrong < 4 {
-				b.l.t.Errorf("%s %x: the server has %.300s\nthe log says %.300q", entity, key, text, got)
+				l.t.Errorf("%s %x: the server has %.300s\nthe log says %.300q", entity, key, text, got)
 			}
 		}
 	}
-	for key, v := range b.sink.rows[entity] {
+	for key, v := range s.rows[entity] {
 		if _, ok := want[key]; !ok && v.text != "" {
 			if wrong++; wrong < 4 {
-				b.l.t.Errorf("%s %x: the log says %s\nthe server has no such row", entity, key, v.text)
+				l.t.Errorf("%s %x: the log says %s\nthe server has no such row", entity, key, v.text)
 			}
 		}
 	}

@@ -182,6 +182,25 @@ func newKilling(t *testing.T) *killing {
 	t.Helper()
 	dsn, name := servertest.MariaDBDatabase(t)
 	l := newLab(t, MariaDB, dsn, name)
+	k := killingOf(t, l, fmt.Sprintf("  - {name: a, key: [id], legacy: {table: %[1]s.a}, target: {table: public.a}, fields: {id: {type: integer}, v: {type: text}}}\n"+
+		"  - {name: b, key: [id], legacy: {table: %[1]s.b}, target: {table: public.b}, fields: {id: {type: integer}, v: {type: text}}}\n", name))
+	_, start, err := l.open(capture.Start{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k.state, err = json.Marshal(map[string]any{"source": "crash", "epoch": 1, "identity": start.Identity, "resume": start.Resume}); err != nil {
+		t.Fatal(err)
+	}
+	g := &ledger{t: t, db: l.db}
+	g.work(3)
+	k.ledger = g.writes
+	k.toTheEnd()
+	return k
+}
+
+// killingOf builds what is killed, and starts the broker that it writes to.
+func killingOf(t *testing.T, l *lab, entities string) *killing {
+	t.Helper()
 	k := &killing{t: t, l: l, dir: t.TempDir()}
 	k.binary = filepath.Join(k.dir, "capturer")
 	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-tags", crash.Tag, "-o", k.binary, "../../internal/crash/capturer")
@@ -189,9 +208,8 @@ func newKilling(t *testing.T) *killing {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	yaml := fmt.Sprintf("apiVersion: trueup/v1\nkind: Migration\nmetadata: {name: crash, owner: us}\nstores:\n  legacy: {driver: mariadb, dsn: \"env:A\"}\n"+
-		"  target: {driver: postgres, dsn: \"env:B\"}\nentities:\n  - {name: a, key: [id], legacy: {table: %[1]s.a}, target: {table: public.a}, fields: {id: {type: integer}, v: {type: text}}}\n"+
-		"  - {name: b, key: [id], legacy: {table: %[1]s.b}, target: {table: public.b}, fields: {id: {type: integer}, v: {type: text}}}\n", name)
+	yaml := fmt.Sprintf("apiVersion: trueup/v1\nkind: Migration\nmetadata: {name: crash, owner: us}\nstores:\n  legacy: {driver: %s, dsn: \"env:A\"}\n"+
+		"  target: {driver: postgres, dsn: \"env:B\"}\nentities:\n%s", l.driver, entities)
 	if err := os.WriteFile(k.rulesPath(), []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -211,23 +229,6 @@ func newKilling(t *testing.T) *killing {
 			t.Error(err)
 		}
 	})
-	_, start, err := l.open(capture.Start{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if k.state, err = json.Marshal(map[string]any{"source": "crash", "epoch": 1, "identity": start.Identity, "resume": start.Resume}); err != nil {
-		t.Fatal(err)
-	}
-	g := &ledger{t: t, db: l.db}
-	g.work(3)
-	k.ledger = g.writes
-	source := New(l.cfg)
-	defer source.Close(t.Context())
-	status, err := source.logStatus(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	k.until = status.end.reached()
 	return k
 }
 
@@ -238,6 +239,7 @@ func (k *killing) rulesPath() string { return filepath.Join(k.dir, "migration.ya
 type lived struct {
 	*killing
 	name, state, spill string
+	rows               string // state of a baseline; empty: none is read
 	log                *eventlog.Log
 }
 
@@ -268,8 +270,12 @@ func (l *lived) process(env ...string) (killed bool) {
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(l.t.Context(), patient)
 	defer cancel()
-	argument, err := json.Marshal(map[string]any{"Migration": l.name, "Rules": l.rulesPath(), "Brokers": []string{l.broker.Addr()}, "Driver": MariaDB,
-		"DSN": l.l.cfg.DSN, "State": l.state, "Spill": l.spill, "Until": l.until, "Pause": crashPause})
+	pause := crashPause
+	if l.rows != "" {
+		pause = 0 // writers go on until it ends
+	}
+	argument, err := json.Marshal(map[string]any{"Migration": l.name, "Rules": l.rulesPath(), "Brokers": []string{l.broker.Addr()}, "Driver": l.l.driver,
+		"DSN": l.l.cfg.DSN, "State": l.state, "Spill": l.spill, "Until": l.until, "Pause": pause, "Baseline": l.rows})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -300,15 +306,20 @@ func (k *killing) undisturbed() map[string]int {
 	}
 	k.whole = l.read()
 	l.expect(k.whole)
-	b, err := os.ReadFile(listed)
+	return readHits(k.t, listed)
+}
+
+func readHits(t *testing.T, path string) map[string]int {
+	t.Helper()
+	b, err := os.ReadFile(path)
 	if err != nil {
-		k.t.Fatal(err)
+		t.Fatal(err)
 	}
 	hits := map[string]int{}
 	for site := range strings.Lines(string(b)) {
 		hits[strings.TrimSpace(site)]++
 	}
-	k.t.Logf("hits: %v", hits)
+	t.Logf("hits: %v", hits)
 	return hits
 }
 
