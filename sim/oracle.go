@@ -164,6 +164,10 @@ func (o *oracle) lawful(k rowKey, read [3]seen, ids, only bool) bool {
 		return false
 	}
 	places := []int{0}
+	// With what a divergence was closed may be a write that the authority had only later, behind others.
+	if e := slices.IndexFunc(l, func(a version) bool { return n[0].id != "" && a.id == n[0].id && a.v == n[0].v }); ids && e > 0 {
+		places[0] = e
+	}
 	next, owed := 1, 1
 	for {
 		late := owed < len(l) && l[owed].at+window < due
