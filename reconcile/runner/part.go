@@ -25,6 +25,7 @@ type part struct {
 	out    reconcile.Effects
 	decode schemas.Decoder
 	seen   func(*stream.Record, *schemas.Record) // nil: nobody is told
+	needs  *needs                                // of the log, for a rebuild
 	recent recent                                // the newest changes, so that most evidence needs no reading back
 
 	// said holds the events that stood at the end of the divergences topic when the partition was opened, until the
@@ -108,6 +109,9 @@ func (p *part) reopen() error {
 		return fmt.Errorf("partition %d: %w", p.number, err)
 	}
 	p.core = core
+	if p.needs, err = loadNeeds(p.state, core.Next(), p.rules); err != nil {
+		return fmt.Errorf("partition %d: %w", p.number, err)
+	}
 	return nil
 }
 
@@ -136,7 +140,7 @@ func (p *part) take(ctx context.Context, records []stream.Record) ([]stream.Reco
 	if p.said != nil && p.core.Next() >= p.saidUntil {
 		p.said = nil
 	}
-	if err := p.core.Flush(); err != nil {
+	if err := errors.Join(p.core.Flush(), p.needs.save(p.state)); err != nil {
 		return nil, nil, fmt.Errorf("partition %d: %w", p.number, err)
 	}
 	return outputs, alarms, nil
@@ -156,6 +160,7 @@ func (p *part) step(r *stream.Record) error {
 	if p.seen != nil {
 		p.seen(r, rec)
 	}
+	p.needs.take(r.Offset, rec, p.rules)
 	return p.core.Step(r.Offset, rec, &p.out)
 }
 

@@ -67,6 +67,7 @@ type Status struct {
 	Keys       schemas.Summary
 	Records    reconcile.Counters
 	Next       map[int32]int64 // by partition, the offset after the last record taken
+	Needed     map[int32]int64 // by partition, the offset from which on a rebuild of its state needs the log; -1: it holds no rows yet
 	// Frontier is by schemas.Side the least of the partitions' frontiers, on our clock; 0 while one has none.
 	Frontier [3]schemas.Micros
 	Stopped  map[int32]string // partitions that cannot be read on, and why
@@ -289,7 +290,7 @@ func (r *Runner) Stopped(_ context.Context, number int32, err error) error {
 
 // publishStatus takes a picture of the partitions.
 func (r *Runner) publishStatus() {
-	s := Status{Partitions: len(r.parts), At: time.Now(), Next: make(map[int32]int64, len(r.parts)),
+	s := Status{Partitions: len(r.parts), At: time.Now(), Next: make(map[int32]int64, len(r.parts)), Needed: make(map[int32]int64, len(r.parts)),
 		Keys: schemas.Summary{Unknown: map[schemas.Reason]int64{}, ByKind: map[schemas.Kind]int64{}}}
 	for _, side := range schemas.Sides {
 		s.Frontier[side] = r.frontier(side)
@@ -297,7 +298,7 @@ func (r *Runner) publishStatus() {
 	for _, p := range r.parts {
 		replay.Add(&s.Keys, p.core.Totals())
 		s.Records = s.Records.Plus(p.core.Counters())
-		s.Next[p.number] = p.core.Next()
+		s.Next[p.number], s.Needed[p.number] = p.core.Next(), p.needs.oldest()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
