@@ -22,7 +22,6 @@ type instruments struct {
 	consistency    *prometheus.HistogramVec
 
 	applied map[string]time.Time // by compensation: when it was written; touched by the watcher's goroutines, one at a time
-	sample  *watch.Consistency
 }
 
 // instrument is a family as docs/metrics.md has it.
@@ -66,14 +65,6 @@ func newInstruments(rules *schemas.Rules) *instruments {
 	m.opened, m.closed = counter("trueup_divergences_opened_total"), counter("trueup_divergences_closed_total")
 	m.detection, m.duration = histogram("trueup_detection_delay_seconds"), histogram("trueup_divergence_duration_seconds")
 	m.repair, m.consistency = histogram("trueup_repair_confirmed_seconds"), histogram("trueup_time_to_consistency_seconds")
-	m.sample = watch.NewConsistency(func(entity string, first schemas.Side, took time.Duration, traceID string) {
-		if e, ok := rules.Entity(entity); ok {
-			if e.Sensitive() {
-				traceID = "" // what a tag says is hidden in events, and here nothing looked
-			}
-			observe1(m.consistency.WithLabelValues(entity, first.String()), took, traceID)
-		}
-	})
 	// Counters exist from the start, so that the first divergence is an increase.
 	for _, e := range rules.Entities() {
 		for _, kind := range schemas.Kinds {
@@ -84,6 +75,16 @@ func newInstruments(rules *schemas.Rules) *instruments {
 		}
 	}
 	return m
+}
+
+// consistent notes how long a version took to be on the side that did not have it first.
+func (m *instruments) consistent(entity string, first schemas.Side, took time.Duration, traceID string) {
+	if e, ok := m.rules.Entity(entity); ok {
+		if e.Sensitive() {
+			traceID = "" // what a tag says is hidden in events, and here nothing looked
+		}
+		observe1(m.consistency.WithLabelValues(entity, first.String()), took, traceID)
+	}
 }
 
 // What closed a divergence.

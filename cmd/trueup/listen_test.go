@@ -26,6 +26,8 @@ func statusOf(now time.Time) *statusFile {
 		Keys: keyCounts{Compared: 5, Equal: 4, Diverged: 1, Unknown: map[string]int64{"lag": 2, "no_data": 3}},
 		Open: &openStatus{Count: 1, Whole: true, Since: now.Add(-time.Minute).UTC().Format(time.RFC3339Nano), ByKind: map[string]map[string]int64{"order": {"stale": 1}},
 			Oldest: []openDivergence{{ID: "d", Entity: "order", Key: []string{"secret-key"}}}},
+		Windows:       []windowStatus{{Entity: "order", SetMs: 2000, SuggestedMs: 500}},
+		LogRoom:       &logStatus{KeptS: 864000, ReadingS: 864000, RebuildS: 3600},
 		State:         &stateStatus{Bytes: 400, Ingested: 100, Written: 250},
 		Records:       recordCounts{Consumed: 20, Applied: 15, Duplicate: 2, OutOfScope: 1, Quarantined: 1, Waiting: 1, Behind: 4},
 		Webhooks:      []webhookStatus{{Name: "pager", Taken: 5, Failed: 2, Dead: 1, Waiting: 1}},

@@ -133,6 +133,33 @@ var metrics = []metric{
 				say(float64(*side.Slot.SafeBytes))
 			}
 		})},
+	{"trueup_settle_window_seconds", "The entity's settle window, as it is set.", prometheus.GaugeValue, []string{"entity"},
+		func(s *statusFile, say func(float64, ...string)) {
+			for i := range s.Windows {
+				say(s.Windows[i].SetMs/1000, s.Windows[i].Entity)
+			}
+		}},
+	{"trueup_settle_window_suggested_seconds", "The settle window that what was measured suggests: three times what 999 of 1,000 writes need. Absent while too little was seen.", prometheus.GaugeValue, []string{"entity"},
+		func(s *statusFile, say func(float64, ...string)) {
+			for i := range s.Windows {
+				if w := &s.Windows[i]; w.SuggestedMs > 0 {
+					say(w.SuggestedMs/1000, w.Entity)
+				}
+			}
+		}},
+	{"trueup_log_kept_seconds", "For how long the log keeps a record. Absent where it does for ever.", prometheus.GaugeValue, nil,
+		func(s *statusFile, say func(float64, ...string)) {
+			if s.LogRoom != nil && s.LogRoom.KeptS > 0 {
+				say(s.LogRoom.KeptS)
+			}
+		}},
+	{"trueup_log_headroom_seconds", "How long it is until the log's retention takes what is needed: for reading, a record that was not compared yet; for rebuild, a row that lost state would be made anew from. Absent where it is kept for ever.", prometheus.GaugeValue, []string{"for"},
+		func(s *statusFile, say func(float64, ...string)) {
+			if s.LogRoom != nil && s.LogRoom.KeptS > 0 {
+				say(s.LogRoom.ReadingS, "reading")
+				say(s.LogRoom.RebuildS, "rebuild")
+			}
+		}},
 	{"trueup_state_bytes", "Disk that the comparison's state takes.", prometheus.GaugeValue, nil,
 		func(s *statusFile, say func(float64, ...string)) {
 			if s.State != nil {

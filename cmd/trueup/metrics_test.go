@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/trueup-io/trueup/internal/watch"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -48,10 +49,11 @@ func measured(t *testing.T) *observer {
 	i.Outcome(&o1, now, true)
 	o1.Result = schemas.Confirmed
 	i.Outcome(&o1, now.Add(700*time.Millisecond), true)
+	sample := watch.NewConsistency(i.consistent)
 	for n := range 64 { // some key of these is looked at
 		key := []byte{'k', byte(n)}
 		for _, side := range schemas.Sides {
-			i.sample.Record(key, &schemas.Record{Change: &schemas.Change{Side: side, Entity: "order", Op: schemas.OpInsert, Mapping: "m",
+			sample.Record(key, &schemas.Record{Change: &schemas.Change{Side: side, Entity: "order", Op: schemas.OpInsert, Mapping: "m",
 				CommitTS: since.Add(time.Duration(side) * 20 * time.Millisecond), Tag: schemas.Tag{Traceparent: anyTrace}}})
 		}
 	}
@@ -116,6 +118,11 @@ func TestMetricsPageSaysWhatIs(t *testing.T) {
 		"trueup_side_covered,entity=order,side=legacy":                      1,
 		"trueup_slot_retained_bytes,side=legacy":                            56,
 		"trueup_state_bytes":                                                400,
+		"trueup_settle_window_seconds,entity=order":                         2,
+		"trueup_settle_window_suggested_seconds,entity=order":               0.5,
+		"trueup_log_kept_seconds":                                           864000,
+		"trueup_log_headroom_seconds,for=reading":                           864000,
+		"trueup_log_headroom_seconds,for=rebuild":                           3600,
 		"trueup_state_written_bytes_total":                                  250,
 		"trueup_compensations_total,result=applied":                         2,
 		"trueup_compensations_paused":                                       1,

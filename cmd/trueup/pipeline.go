@@ -52,6 +52,8 @@ type pipeline struct {
 	repairs    *compensate.Runner
 	events     *watch.Watcher // knows what is open; nil: this process does not compare
 	spans      *spans.Spans   // nil: nobody asked for them
+	settling   *watch.Settling
+	room       headroom // guarded by saving
 
 	subscriptions *subscriptions // nil: nobody is told
 
@@ -141,7 +143,7 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 }
 
 // openComparison opens the comparison, and what looks at it. What nobody asked for
-// is not measured.
+// is not measured, but for how long writes take to be on both sides.
 func (p *pipeline) openComparison(ctx context.Context) (err error) {
 	cfg := runner.Config{Rules: p.rules, Log: p.log, StateDir: p.dir.Path("state"), Logger: p.cfg.log}
 	events := watch.Config{Log: p.log, Logger: p.cfg.log, Observers: []watch.Observer{&journal{log: p.cfg.log}}}
@@ -158,14 +160,17 @@ func (p *pipeline) openComparison(ctx context.Context) (err error) {
 		}
 		events.Observers = append(events.Observers, p.spans)
 	}
-	if m != nil || p.spans != nil {
-		cfg.Seen = func(r *stream.Record, rec *schemas.Record) {
-			if m != nil {
-				m.sample.Record(r.Key, rec)
-			}
-			if p.spans != nil {
-				p.spans.Seen(rec, r.Time)
-			}
+	p.settling = watch.NewSettling()
+	sample := watch.NewConsistency(func(entity string, first schemas.Side, took time.Duration, traceID string) {
+		p.settling.Add(entity, first, took)
+		if m != nil {
+			m.consistent(entity, first, took, traceID)
+		}
+	})
+	cfg.Seen = func(r *stream.Record, rec *schemas.Record) {
+		sample.Record(r.Key, rec)
+		if p.spans != nil {
+			p.spans.Seen(rec, r.Time)
 		}
 	}
 	p.events = watch.New(events)

@@ -28,6 +28,8 @@ type statusFile struct {
 	Open          *openStatus           `json:"open,omitempty"` // nil: this process does not compare
 	Records       recordCounts          `json:"records"`
 	State         *stateStatus          `json:"state,omitempty"`
+	Windows       []windowStatus        `json:"windows,omitempty"`
+	LogRoom       *logStatus            `json:"log_room,omitempty"` // nil: the log is kept for ever, or nobody asked yet
 	Compensations compensationStatus    `json:"compensations"`
 	Webhooks      []webhookStatus       `json:"webhooks,omitempty"`
 	Clients       *clientsStatus        `json:"event_clients,omitempty"` // of /events
