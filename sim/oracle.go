@@ -55,7 +55,7 @@ func (o *oracle) hear(v *verdict) {
 		o.open[k] = d
 	case schemas.Closed:
 		o.closed++
-		b := basis{o.index(k, d.Authority, v), o.index(k, d.Follower, v)}
+		b := basis{o.index(k, o.authority, d.Authority, v), o.index(k, o.follower(), d.Follower, v)}
 		if a, f := o.store[o.authority].past(k)[b.authority], o.store[o.follower()].past(k)[b.follower]; a.v != f.v {
 			o.broken("I28", "%s: closed with %q and %q", k, a.v, f.v)
 		}
@@ -82,12 +82,14 @@ func (o *oracle) wholeTransactions(v *verdict) {
 	}
 }
 
-// index finds evidence in the true history. Where there is none the row is
-// absent as of what was read.
-func (o *oracle) index(k rowKey, e *schemas.Evidence, v *verdict) int {
-	side := o.authority
+// index finds evidence in the true history of a side. Where there is none the row
+// is absent as of what was read.
+func (o *oracle) index(k rowKey, side schemas.Side, e *schemas.Evidence, v *verdict) int {
 	if e != nil {
-		side = e.Side
+		if e.Side != side {
+			o.broken("I26", "%s: evidence at %s/%d of %s stands for %s", k, e.Pos, e.Ordinal, e.Side, side)
+			return 0
+		}
 		if at, ok := o.reads[e.EventID]; ok {
 			return at
 		}
@@ -98,9 +100,6 @@ func (o *oracle) index(k rowKey, e *schemas.Evidence, v *verdict) int {
 		}
 		o.broken("I26", "%s: evidence at %s/%d of %s is of no version of it", k, e.Pos, e.Ordinal, side)
 		return 0
-	}
-	if v.d.Authority != nil {
-		side = o.follower()
 	}
 	return o.store[side].index(k, v.seen[side].complete)
 }
