@@ -159,6 +159,9 @@ func printAudit(ctx context.Context, to, complain io.Writer, a *audit.Audit, asJ
 	}
 	fmt.Fprintf(complain, "trueup: against what was published: %d the same, %d missing there, %d only there, %d changed, %d not published yet, %d under other rules\n",
 		n.Same, n.Missing, n.Extra, n.Changed, n.Pending, n.OtherRules)
+	if a.MoreDamage > 0 {
+		fmt.Fprintf(complain, "trueup: the log is damaged at %d places more, which are not listed\n", a.MoreDamage)
+	}
 	if a.Unproven > 0 {
 		fmt.Fprintf(complain, "trueup: %d changes may repeat some from too far back to tell\n", a.Unproven)
 	}

@@ -19,6 +19,14 @@ import (
 	"github.com/trueup-io/trueup/stream"
 )
 
+// What bounds memory, whatever the log's length and its keys: some 100 MB for all
+// partitions, half of it for those that are judged at once.
+const (
+	cachedKeys  = 40_000 // kept decoded, by all partitions; some 30 MB
+	leastCached = 2_000  // by one
+	blockCache  = 32 << 20
+)
+
 // Bound is an end of a range: an offset in every partition, or a time at which
 // records were written. The zero value is the log's own end.
 type Bound struct {
@@ -82,14 +90,17 @@ type Audit struct {
 	client *client
 	judges []*judge
 
+	sharedDamage int // places that only all partitions show
+
 	Ranges  []Range
 	Summary schemas.Summary
 	Alarms  int64 // of the records that this run judged
 	// Damage is what the log itself does not keep, up to the range's end; Unproven counts changes that this run read and
 	// that may repeat some from so far back, or from before a stop, that they are no longer known.
-	Damage    []Damage
-	Unproven  int64
-	Committed []int64 // by partition, where production's group stood; below 0: unknown
+	Damage     []Damage
+	MoreDamage int64 // places that are not kept: of each partition, and of what only all of them show, the first thousand are
+	Unproven   int64
+	Committed  []int64 // by partition, where production's group stood; below 0: unknown
 }
 
 // Run judges a range of the log anew. Close what it returns. If it is stopped,
@@ -98,7 +109,7 @@ func Run(ctx context.Context, cfg Config) (_ *Audit, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	db, err := state.Open(state.Config{Dir: cfg.StateDir, Identity: state.Identity{Migration: cfg.Rules.Migration, Log: cfg.LogID, Partitions: cfg.Partitions}})
+	db, err := state.Open(state.Config{Dir: cfg.StateDir, CacheSize: blockCache, Identity: state.Identity{Migration: cfg.Rules.Migration, Log: cfg.LogID, Partitions: cfg.Partitions}})
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
@@ -207,7 +218,7 @@ func (a *Audit) judge(ctx context.Context) error {
 	var done, total int64 // done is guarded by mu
 	for i := range a.Ranges {
 		r := &a.Ranges[i]
-		j := &judge{number: r.Partition, partitions: a.cfg.Partitions, rules: a.cfg.Rules, read: a.client, topic: a.cfg.Topics.Changes, state: a.db.Partition(r.Partition)}
+		j := &judge{number: r.Partition, partitions: a.cfg.Partitions, cached: max(leastCached, cachedKeys/a.cfg.Partitions), rules: a.cfg.Rules, read: a.client, topic: a.cfg.Topics.Changes, state: a.db.Partition(r.Partition)}
 		if a.cfg.WrittenUnder != nil {
 			j.supposed = &whatif.Log{Supposition: whatif.Suppose(a.cfg.WrittenUnder, a.cfg.Rules)}
 		}
@@ -225,7 +236,7 @@ func (a *Audit) judge(ctx context.Context) error {
 		r := a.Ranges[i]
 		g.Go(func() error {
 			at := r.Resumed
-			return a.client.read(ctx, j.topic, j.number, at, r.To, func(batch []message, next int64) error {
+			err := a.client.read(ctx, j.topic, j.number, at, r.To, func(batch []message, next int64) error {
 				if err := j.take(ctx, batch); err != nil {
 					return err
 				}
@@ -238,6 +249,14 @@ func (a *Audit) judge(ctx context.Context) error {
 				}
 				return nil
 			})
+			if err != nil {
+				return err
+			}
+			if err := j.end(ctx); err != nil {
+				return err
+			}
+			j.state = a.db.Partition(j.number) // what the other one used would stay in memory
+			return nil
 		})
 	}
 	return g.Wait()
@@ -314,26 +333,26 @@ func (j *judge) forget(prefix byte) error {
 
 var errEnough = errors.New("enough")
 
+// damaged keeps what only all partitions show.
+func (a *Audit) damaged(d Damage) {
+	if a.sharedDamage++; a.sharedDamage > maxDamage {
+		a.MoreDamage++
+		return
+	}
+	a.Damage = append(a.Damage, d)
+}
+
 // count takes the summary of the keys as the range leaves them.
 func (a *Audit) count(ctx context.Context) error {
 	a.Summary = schemas.Summary{Unknown: map[schemas.Reason]int64{}, ByKind: map[schemas.Kind]int64{}}
 	for _, j := range a.judges {
-		s, err := j.core.Finish()
-		if err != nil {
-			return fmt.Errorf("count: %w", err)
-		}
-		j.state.Discard() // what Finish loaded is not state
-		replay.Add(&a.Summary, s)
+		replay.Add(&a.Summary, j.ended.keys)
 		a.Alarms += j.alarms
 		if j.supposed != nil {
 			continue
 		}
-		if j.order == nil { // there was nothing new
-			if err := j.openOrder(ctx); err != nil {
-				return err
-			}
-		}
 		a.Damage = append(a.Damage, j.order.found...)
+		a.MoreDamage += j.order.more
 		a.Unproven += j.order.unproven
 	}
 	if a.cfg.WrittenUnder == nil {

@@ -109,7 +109,7 @@ func (a *Audit) compareSaid(j *judge, r Range, n *Counts, fn func(*Finding) erro
 			f.Event, f.Why = *d, "the same event was published twice, with different contents"
 		case j.after(d, a.cfg.To.Set):
 			return nil
-		case d.Rules != j.core.RulesInForce() && !ok:
+		case d.Rules != j.ended.rules && !ok:
 			n.OtherRules++
 			return nil
 		case r.First > 0:
@@ -129,7 +129,7 @@ func (j *judge) after(d *schemas.Divergence, bounded bool) bool {
 		return false
 	}
 	for _, s := range schemas.Sides {
-		if f, ok := j.core.Frontier(s); !ok || d.At >= f {
+		if !j.ended.complete[s] || d.At >= j.ended.frontiers[s] {
 			return true
 		}
 	}

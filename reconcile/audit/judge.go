@@ -25,6 +25,8 @@ const (
 	supposedPrefix  = 'S' // one record: what supposed control records said per entity, as JSON
 	seenPrefix      = 'N' // one record: how much the partition has of each epoch of each source, as JSON
 	txnPrefix       = 'T' // source, epoch, position: what the partition has of a transaction that is not whole in it
+	morePrefix      = 'M' // one record: how much more damage was found than is kept
+	appliedPrefix   = 'A' // of partition 0: id of a compensation: what the topics say of it, as JSON
 	echoPrefix      = 'C' // id of a compensation: the offset of the last change that carries it
 	openedPrefix    = 'O' // id, sequence: when it was opened, which leads from a published event to the found one
 )
@@ -33,6 +35,7 @@ const (
 type judge struct {
 	number     int32
 	partitions int
+	cached     int // keys kept decoded between answers
 	rules      *schemas.Rules
 	read       *client
 	topic      string
@@ -45,12 +48,22 @@ type judge struct {
 	damages    int // of order.found, those that the state has
 	seen       map[lineOf]epochSeen
 	supposed   *whatif.Log // nil: the log is taken as it is
+	ended      ended
+}
+
+// ended is what is left of a core that has come to the range's end.
+type ended struct {
+	keys      schemas.Summary
+	frontiers [3]schemas.Micros // by schemas.Side
+	complete  [3]bool           // by schemas.Side: it has a frontier
+	rules     string            // in force
 }
 
 // open opens the core on what the state has of the partition, or anew where
 // that is of other rules, or no part of what is to be judged.
 func (j *judge) open(first, to int64) error {
-	core, err := reconcile.NewCore(reconcile.Config{Rules: j.rules, Recompute: true}, j.state)
+	cfg := reconcile.Config{Rules: j.rules, Recompute: true, MaxCached: j.cached}
+	core, err := reconcile.NewCore(cfg, j.state)
 	stale := errors.Is(err, reconcile.ErrForeignState) || err == nil && core.Next() != 0 && (core.Next() < first || core.Next() > to)
 	hidden, _, herr := j.state.Get([]byte{hidingPrefix})
 	if herr != nil {
@@ -61,7 +74,7 @@ func (j *judge) open(first, to int64) error {
 		if err := j.state.Drop(); err != nil {
 			return err
 		}
-		core, err = reconcile.NewCore(reconcile.Config{Rules: j.rules, Recompute: true}, j.state)
+		core, err = reconcile.NewCore(cfg, j.state)
 	}
 	if err != nil {
 		return fmt.Errorf("partition %d: %w", j.number, err)
@@ -69,6 +82,28 @@ func (j *judge) open(first, to int64) error {
 	j.core = core
 	if hiding := j.rules.Hiding(); stale && hiding != "" {
 		return j.state.Set([]byte{hidingPrefix}, []byte(hiding))
+	}
+	return nil
+}
+
+// end takes from the core what it says at the range's end, and frees what only
+// judging needs.
+func (j *judge) end(ctx context.Context) (err error) {
+	if j.supposed == nil && j.order == nil { // there was nothing new
+		if err := j.openOrder(ctx); err != nil {
+			return err
+		}
+	}
+	j.ended.rules = j.core.RulesInForce()
+	for _, s := range schemas.Sides {
+		j.ended.frontiers[s], j.ended.complete[s] = j.core.Frontier(s)
+	}
+	if j.ended.keys, err = j.core.Finish(); err != nil {
+		return fmt.Errorf("partition %d: count: %w", j.number, err)
+	}
+	j.core, j.cache, j.out = nil, rowCache{}, reconcile.Effects{}
+	if j.order != nil {
+		j.order.forget()
 	}
 	return nil
 }
@@ -171,7 +206,14 @@ func (j *judge) openOrder(ctx context.Context) error {
 	if err := j.loadSeen(); err != nil {
 		return err
 	}
-	b, ok, err := j.state.Get([]byte{damagePrefix})
+	b, ok, err := j.state.Get([]byte{morePrefix})
+	if err != nil {
+		return err
+	}
+	if ok {
+		j.order.more, _ = binary.Varint(b)
+	}
+	b, ok, err = j.state.Get([]byte{damagePrefix})
 	if err != nil || !ok {
 		return err
 	}
@@ -189,6 +231,11 @@ func (j *judge) keepChecks() error {
 	}
 	if err := j.keepTxns(); err != nil {
 		return err
+	}
+	if j.order.more > 0 {
+		if err := j.state.Set([]byte{morePrefix}, binary.AppendVarint(nil, j.order.more)); err != nil {
+			return err
+		}
 	}
 	if len(j.order.found) == j.damages {
 		return nil

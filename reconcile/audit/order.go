@@ -42,6 +42,7 @@ type order struct {
 	key        []byte            // reused
 	resumed    bool              // an earlier run has read what stands before; its window is gone
 	found      []Damage
+	more       int64 // that are not in found
 	unproven   int64
 }
 
@@ -112,10 +113,19 @@ func newOrder(number int32, partitions int, rules *schemas.Rules, rows func(int6
 	return &order{number: number, partitions: partitions, rules: rules, rows: rows, lines: map[lineOf]*line{}, ended: map[string]uint32{}, txns: map[txnOf]txnRows{}}
 }
 
-func (o *order) damaged(promise string, offset int64, format string, args ...any) {
-	if len(o.found) < maxDamage {
-		o.found = append(o.found, Damage{Promise: promise, Partition: o.number, Offset: offset, Detail: fmt.Sprintf(format, args...)})
+// forget frees the windows: nothing more is read.
+func (o *order) forget() {
+	for _, l := range o.lines {
+		l.young, l.old = nil, nil
 	}
+}
+
+func (o *order) damaged(promise string, offset int64, format string, args ...any) {
+	if len(o.found) >= maxDamage {
+		o.more++
+		return
+	}
+	o.found = append(o.found, Damage{Promise: promise, Partition: o.number, Offset: offset, Detail: fmt.Sprintf(format, args...)})
 }
 
 // line is what the partition says of an epoch; pos is that of the record that asks.

@@ -161,7 +161,7 @@ func (a *Audit) torn() error {
 			sum = sum.plus(p.txnRows)
 		}
 		if sum.Said != 0 && sum.Rows < sum.Said && !sum.Unproven && at.pos > first[line] {
-			a.Damage = append(a.Damage, Damage{Promise: "I13", Partition: parts[0].judge.number, Offset: parts[0].Offset,
+			a.damaged(Damage{Promise: "I13", Partition: parts[0].judge.number, Offset: parts[0].Offset,
 				Detail: fmt.Sprintf("the transaction at %s of %s has %d rows in all partitions, it says %d", at.pos, at.source, sum.Rows, sum.Said)})
 			return nil
 		}

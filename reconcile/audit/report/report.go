@@ -141,6 +141,7 @@ func New(a *audit.Audit, about About) (*Report, error) {
 		return nil, err
 	}
 	r.Compared = Compared(n)
+	r.LeftOut.Damage = a.MoreDamage
 	for _, d := range a.Damage {
 		topic := d.Topic
 		if topic == "" {
