@@ -105,7 +105,7 @@ func auditReplay() (local, error) {
 		if n, err = read(re.Step); err != nil {
 			return n, err
 		}
-		_, _, err = re.Finish()
+		_, err = re.Finish()
 		return n, err
 	}, against: func() (int, error) { return read(func(*schemas.Record) error { return nil }) }}, nil
 }

@@ -83,6 +83,9 @@ func NewCore(cfg Config, state State) (*Core, error) {
 	return c, nil
 }
 
+// SetMaxCached changes Config.MaxCached from the next flush on.
+func (c *Core) SetMaxCached(n int) { c.keys.max = n }
+
 // Next is the offset after the last record that the state has taken.
 func (c *Core) Next() int64 { return c.next }
 

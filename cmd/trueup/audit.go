@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trueup-io/trueup/reconcile/replay"
+	"github.com/trueup-io/trueup/reconcile/whatif"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -98,7 +99,7 @@ found, or the other way round. With other rules it is that of their verdicts.`,
 	return cmd
 }
 
-func auditFile(cmd *cobra.Command, file, rulesPath string, asJSON bool) error {
+func auditFile(cmd *cobra.Command, file, rulesPath string, asJSON bool) (err error) {
 	rules, err := loadRules(rulesPath)
 	if err != nil {
 		return err
@@ -107,20 +108,23 @@ func auditFile(cmd *cobra.Command, file, rulesPath string, asJSON bool) error {
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
-	defer r.Close()
+	defer func() { err = errors.Join(err, r.Close()) }()
 	if err := eachLine(cmd, file, r.Step); err != nil {
 		return err
 	}
-	found, sum, err := r.Finish()
+	sum, err := r.Finish()
 	if err != nil {
 		return fmt.Errorf("audit %s: %w", file, err)
 	}
-	if err := printVerdicts(cmd.OutOrStdout(), found, sum, asJSON); err != nil {
-		return err
+	if err := printVerdicts(cmd.OutOrStdout(), r.Divergences, sum, asJSON); err != nil {
+		return fmt.Errorf("audit %s: %w", file, err)
 	}
 	for _, a := range r.Alarms {
 		a.Key = rules.HideKeyOf(a.Entity, a.Key)
 		fmt.Fprintln(cmd.ErrOrStderr(), "trueup:", describeAlarm(a))
+	}
+	if r.MoreAlarms > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "trueup: %d records more are strange, and not listed\n", r.MoreAlarms)
 	}
 	return verdictStatus(sum)
 }
@@ -166,10 +170,14 @@ func verdictStatus(s schemas.Summary) error {
 	return nil
 }
 
-func printVerdicts(to io.Writer, found []schemas.Divergence, sum schemas.Summary, asJSON bool) error {
+func printVerdicts(to io.Writer, list whatif.Listing, sum schemas.Summary, asJSON bool) error {
 	w := bufio.NewWriter(to)
-	for i := range found {
-		writeDivergence(w, &found[i], asJSON)
+	err := list(func(d *schemas.Divergence) error {
+		writeDivergence(w, d, asJSON)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if asJSON {
 		writeLine(w, schemas.AppendSummaryJSON(nil, &sum))

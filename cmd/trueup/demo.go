@@ -209,11 +209,14 @@ func replayExport(ctx context.Context, log *stream.Log, rules *schemas.Rules) (w
 			return nil, nil, err
 		}
 	}
-	replayed, _, err := r.Finish()
-	if err != nil {
+	if _, err := r.Finish(); err != nil {
 		return nil, nil, err
 	}
-	return jsonLines(published), jsonLines(replayed), nil
+	err = r.Divergences(func(d *schemas.Divergence) error {
+		found = append(found, schemas.AppendDivergenceJSON(nil, d))
+		return nil
+	})
+	return jsonLines(published), found, err
 }
 
 func jsonLines(found []schemas.Divergence) [][]byte {

@@ -55,19 +55,10 @@ func whatIfFile(cmd *cobra.Command, file, rulesPath, otherPath string, asJSON bo
 		return err
 	}
 	for i, r := range replays {
-		found, sum, err := r.Finish()
-		if err != nil {
+		if sides[i].summary, err = r.Finish(); err != nil {
 			return fmt.Errorf("audit %s: %w", file, err)
 		}
-		sides[i].summary = sum
-		sides[i].list = func(fn func(*schemas.Divergence) error) error {
-			for i := range found {
-				if err := fn(&found[i]); err != nil {
-					return err
-				}
-			}
-			return nil
-		}
+		sides[i].list = r.Divergences
 	}
 	return printWhatIf(cmd.OutOrStdout(), &sides[0], &sides[1], asJSON)
 }

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"slices"
 	"testing"
+
+	"go.uber.org/goleak"
 
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -84,13 +87,22 @@ func exported(t testing.TB, seed uint64, n int) []byte {
 	return out.Bytes()
 }
 
-func run(t testing.TB, log []byte) []byte {
+func run(t testing.TB, log []byte) []byte { return runWithin(t, log, maxInMemory) }
+
+// runWithin replays a log, and keeps so many bytes in memory before it moves to disk.
+func runWithin(t testing.TB, log []byte, limit int) []byte {
 	t.Helper()
 	r, err := New(rules(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
+	defer func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	r.kept.limit = limit
+	steps := 0
 	lines := schemas.NewLineReader(bytes.NewReader(log), 0)
 	for {
 		rec, err := lines.Next()
@@ -103,17 +115,28 @@ func run(t testing.TB, log []byte) []byte {
 		if err := r.Step(rec); err != nil {
 			t.Fatal(err)
 		}
+		if steps++; limit == 0 && steps%100 == 0 {
+			if err := r.flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	found, sum, err := r.Finish()
+	sum, err := r.Finish()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if moved := r.kept.db != nil; moved != (limit == 0) {
+		t.Fatalf("with %d bytes in memory it has moved to disk: %v", limit, moved)
 	}
 	if n := r.Counters(); n.Consumed != n.Applied+n.Duplicate+n.OutOfScope+n.Quarantined+n.Waiting {
 		t.Fatalf("I21: the accounts do not add up: %+v", n)
 	}
 	var out []byte
-	for i := range found {
-		out = append(schemas.AppendDivergenceJSON(out, &found[i]), '\n')
+	if err := r.Divergences(func(d *schemas.Divergence) error {
+		out = append(schemas.AppendDivergenceJSON(out, d), '\n')
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 	return schemas.AppendSummaryJSON(out, &sum)
 }
@@ -134,6 +157,25 @@ func TestI14_ReplayIsByteIdentical(t *testing.T) {
 				t.Fatalf("seed %d, %d processors: %s\nwant %s", seed, procs, got, want)
 			}
 		}
+	}
+}
+
+// Where what a replay knows lies changes nothing of what it says, and nothing of
+// it stays behind.
+func TestALongLogIsReplayedOnDisk(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	for seed := range uint64(5) {
+		log := exported(t, seed, 300)
+		if got, want := runWithin(t, log, 0), run(t, log); !bytes.Equal(got, want) {
+			t.Fatalf("seed %d: %s\nwant %s", seed, got, want)
+		}
+	}
+	left, err := os.ReadDir(os.Getenv("TMPDIR"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(left) > 0 {
+		t.Errorf("%d files are left behind, such as %s", len(left), left[0].Name())
 	}
 }
 
@@ -165,3 +207,5 @@ func BenchmarkReplay(b *testing.B) {
 	}
 	b.ReportMetric(float64(bytes.Count(log, []byte("\n"))*b.N)/b.Elapsed().Seconds(), "records/s")
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
