@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/pprof"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -18,7 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// observer is the HTTP side of a running process: metrics, health, profiles.
+// observer is the HTTP side of a running process: metrics, health, events.
 // It only reads, and only what the status loop last said, so that a scrape
 // costs the pipeline nothing.
 //
@@ -27,7 +26,6 @@ import (
 //	GET /healthz     200 while the process makes progress with its own affairs; else 503
 //	GET /readyz      200 while nothing needs an operator and no side is late; else 503, with the reasons
 //	GET /events      divergences and what follows from them, as they are published (package sse)
-//	GET /debug/pprof profiles, on a loopback address only
 type observer struct {
 	listener net.Listener
 	latest   *atomic.Pointer[statusFile]
@@ -41,13 +39,15 @@ func observe(addr string, latest *atomic.Pointer[statusFile]) (*observer, error)
 	if err != nil {
 		return nil, fmt.Errorf("--listen %s: %w; name another address, such as 127.0.0.1:0 for a free port", addr, err)
 	}
-	r := prometheus.NewRegistry()
-	r.MustRegister(newStatusCollector(latest), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return &observer{listener: l, latest: latest, registry: r}, nil
+	return &observer{listener: l, latest: latest, registry: newRegistry(latest)}, nil
 }
 
-// measure has what is measured served too.
-func (o *observer) measure(m *instruments) { m.register(o.registry) }
+// newRegistry is of what a process says of itself without measuring.
+func newRegistry(latest *atomic.Pointer[statusFile]) *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(newStatusCollector(latest), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
 
 // loopback says whether only this machine can reach the listener.
 func (o *observer) loopback() bool {
@@ -64,22 +64,18 @@ func (o *observer) handler() http.Handler {
 	if o.events != nil {
 		mux.Handle("GET /events", o.events)
 	}
-	if o.loopback() {
-		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	}
 	return mux
 }
 
 // run serves until ctx is done.
-func (o *observer) run(ctx context.Context) error {
-	server := &http.Server{Handler: o.handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+func (o *observer) run(ctx context.Context) error { return serve(ctx, o.listener, o.handler()) }
+
+// serve answers what comes in until ctx is done.
+func serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(o.listener) }()
+	go func() { ended <- server.Serve(l) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serve metrics and health: %w", err)
@@ -97,8 +93,10 @@ func (o *observer) run(ctx context.Context) error {
 }
 
 // close closes the listener, if run has not done it.
-func (o *observer) close() error {
-	if err := o.listener.Close(); !errors.Is(err, net.ErrClosed) {
+func (o *observer) close() error { return closeListener(o.listener) }
+
+func closeListener(l net.Listener) error {
+	if err := l.Close(); !errors.Is(err, net.ErrClosed) {
 		return err
 	}
 	return nil

@@ -36,7 +36,7 @@ func measured(t *testing.T) *observer {
 		t.Fatal(err)
 	}
 	i := newInstruments(rules)
-	o.measure(i)
+	i.register(o.registry)
 	since := schemas.MicrosOf(now.Add(-10 * time.Second))
 	d := schemas.Divergence{Stage: schemas.Opened, Verdict: schemas.Stale, Entity: "order", Since: since, Cause: &schemas.Evidence{Tag: schemas.Tag{Traceparent: anyTrace}}}
 	i.Divergence(&d, since.Add(2*time.Second+300*time.Millisecond).Time(), true)

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trueup-io/trueup/capture"
@@ -34,6 +35,7 @@ type pipelineConfig struct {
 	stages    stages
 	newEpoch  map[schemas.Side]bool
 	listen    string   // where metrics and health are served; empty: nowhere
+	debug     string   // where metrics and profiles are, on a loopback address; empty: nowhere
 	otlp      string   // where spans are sent; empty: nowhere
 	resume    []string // halted entities to take up again
 	log       *slog.Logger
@@ -60,6 +62,7 @@ type pipeline struct {
 	saving   sync.Mutex                 // one status is written at a time
 	latest   atomic.Pointer[statusFile] // the last one written, read by the observer
 	observer *observer                  // nil: nobody listens
+	debugger *debugger                  // nil: nobody listens
 }
 
 // captured is one side's capture.
@@ -98,6 +101,15 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 	}()
 	if cfg.listen != "" {
 		if p.observer, err = observe(cfg.listen, &p.latest); err != nil {
+			return p, err
+		}
+	}
+	if cfg.debug != "" {
+		registry := p.registry()
+		if registry == nil {
+			registry = newRegistry(&p.latest)
+		}
+		if p.debugger, err = observeDebug(cfg.debug, registry); err != nil {
 			return p, err
 		}
 	}
@@ -142,15 +154,26 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 	return p, nil
 }
 
+// registry is what metrics are served from, nil where they are not.
+func (p *pipeline) registry() *prometheus.Registry {
+	switch {
+	case p.observer != nil:
+		return p.observer.registry
+	case p.debugger != nil:
+		return p.debugger.registry
+	}
+	return nil
+}
+
 // openComparison opens the comparison, and what looks at it. What nobody asked for
 // is not measured, but for how long writes take to be on both sides.
 func (p *pipeline) openComparison(ctx context.Context) (err error) {
 	cfg := runner.Config{Rules: p.rules, Log: p.log, StateDir: p.dir.Path("state"), Logger: p.cfg.log}
 	events := watch.Config{Log: p.log, Logger: p.cfg.log, Observers: []watch.Observer{&journal{log: p.cfg.log}}}
 	var m *instruments
-	if p.observer != nil {
+	if r := p.registry(); r != nil {
 		m = newInstruments(p.rules)
-		p.observer.measure(m)
+		m.register(r)
 		events.Observers = append(events.Observers, m)
 	}
 	if p.cfg.otlp != "" {
@@ -398,6 +421,9 @@ func (p *pipeline) run(ctx context.Context) error {
 		p.observer.events = p.serveEvents()
 		g.Go(func() error { return p.observer.run(ctx) })
 	}
+	if p.debugger != nil {
+		g.Go(func() error { return p.debugger.run(ctx) })
+	}
 	g.Go(func() error { return p.writeStatus(ctx) })
 	g.Go(func() error {
 		select {
@@ -414,6 +440,9 @@ func (p *pipeline) close() error {
 	var errs []error
 	if p.observer != nil {
 		errs = append(errs, p.observer.close())
+	}
+	if p.debugger != nil {
+		errs = append(errs, p.debugger.close())
 	}
 	if p.reconciler != nil {
 		errs = append(errs, p.reconciler.Close())

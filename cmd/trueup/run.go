@@ -13,7 +13,7 @@ import (
 )
 
 func newRun() *cobra.Command {
-	var file, only, listen, otlp, logFormat, logLevel string
+	var file, only, listen, debug, otlp, logFormat, logLevel string
 	var newEpoch, resume []string
 	cmd := &cobra.Command{
 		Use:   "run -f migration.yaml",
@@ -35,7 +35,7 @@ be proven the side stops, and says what to do.`,
 			if err != nil {
 				return err
 			}
-			cfg := pipelineConfig{migration: m, newEpoch: map[schemas.Side]bool{}, resume: resume, listen: listen, otlp: otlp, log: log}
+			cfg := pipelineConfig{migration: m, newEpoch: map[schemas.Side]bool{}, resume: resume, listen: listen, debug: debug, otlp: otlp, log: log}
 			if cfg.stages, err = parseStages(only); err != nil {
 				return err
 			}
@@ -52,7 +52,9 @@ be proven the side stops, and says what to do.`,
 	fileFlag(cmd, &file)
 	cmd.Flags().StringVar(&only, "only", "", "only these stages: capture, reconcile, compensate, subscribe")
 	cmd.Flags().StringVar(&listen, "listen", "",
-		"serve /metrics, /healthz, /readyz, /status and /events here, such as 127.0.0.1:9464; on a loopback address also /debug/pprof")
+		"serve /metrics, /healthz, /readyz, /status and /events here, such as 127.0.0.1:9464")
+	cmd.Flags().StringVar(&debug, "debug-listen", "",
+		"serve profiles (/debug/pprof/) and /metrics here, on a loopback address only, such as 127.0.0.1:9465")
 	cmd.Flags().StringVar(&otlp, "otlp", "",
 		"send spans of divergences and repairs to this OTLP/HTTP receiver, such as http://127.0.0.1:4318")
 	cmd.Flags().StringVar(&logFormat, "log-format", "json", "how the log of the process is written, on standard error: json or text")

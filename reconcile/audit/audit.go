@@ -19,11 +19,12 @@ import (
 	"github.com/trueup-io/trueup/stream"
 )
 
-// What bounds memory, whatever the log's length and its keys: some 100 MB for all
-// partitions, half of it for those that are judged at once.
+// What bounds memory, whatever the log's length and its keys.
 const (
-	cachedKeys  = 40_000 // kept decoded, by all partitions; some 30 MB
-	leastCached = 2_000  // by one
+	// cachedKeys are kept decoded by the partitions that are judged at once, some 60 MB; leastCached by one. What waits for
+	// the other side should be among them: each that is not is read twice more.
+	cachedKeys  = 80_000
+	leastCached = 2_000
 	blockCache  = 32 << 20
 )
 
@@ -216,9 +217,10 @@ func (a *Audit) bound(ctx context.Context, b Bound, spans []span, otherwise func
 func (a *Audit) judge(ctx context.Context) error {
 	var mu sync.Mutex
 	var done, total int64 // done is guarded by mu
+	atOnce := min(a.cfg.Partitions, 2*runtime.GOMAXPROCS(0))
 	for i := range a.Ranges {
 		r := &a.Ranges[i]
-		j := &judge{number: r.Partition, partitions: a.cfg.Partitions, cached: max(leastCached, cachedKeys/a.cfg.Partitions), rules: a.cfg.Rules, read: a.client, topic: a.cfg.Topics.Changes, state: a.db.Partition(r.Partition)}
+		j := &judge{number: r.Partition, partitions: a.cfg.Partitions, cached: max(leastCached, cachedKeys/atOnce), rules: a.cfg.Rules, read: a.client, topic: a.cfg.Topics.Changes, state: a.db.Partition(r.Partition)}
 		if a.cfg.WrittenUnder != nil {
 			j.supposed = &whatif.Log{Supposition: whatif.Suppose(a.cfg.WrittenUnder, a.cfg.Rules)}
 		}
@@ -231,7 +233,7 @@ func (a *Audit) judge(ctx context.Context) error {
 		done += r.Resumed - r.First
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(2 * runtime.GOMAXPROCS(0))
+	g.SetLimit(atOnce)
 	for i, j := range a.judges {
 		r := a.Ranges[i]
 		g.Go(func() error {

@@ -21,8 +21,8 @@ import (
 const (
 	// flushEvery is after how many records what is kept decoded is written.
 	flushEvery = 1 << 14
-	// cachedKeys are kept decoded by all partitions, some 30 MB; leastCached by one.
-	cachedKeys  = 40_000
+	// cachedKeys are kept decoded by all partitions, some 60 MB; leastCached by one.
+	cachedKeys  = 80_000
 	leastCached = 500
 	// maxAlarms bounds what is kept of strange records.
 	maxAlarms = 1000
