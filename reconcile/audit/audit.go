@@ -25,7 +25,7 @@ const (
 	// the other side should be among them: each that is not is read twice more.
 	cachedKeys  = 80_000
 	leastCached = 2_000
-	blockCache  = 32 << 20
+	blockCache  = 64 << 20
 )
 
 // Bound is an end of a range: an offset in every partition, or a time at which

@@ -16,7 +16,7 @@ const (
 	// A short wait with a large answer times out.
 	maxWait = 2 * time.Second
 	// maxBytes bounds an answer, and so what a partition holds of the log.
-	maxBytes = 512 << 10
+	maxBytes = 256 << 10
 	// maxEmpty bounds how often a broker may answer with nothing where there is something.
 	maxEmpty = 30
 )
