@@ -31,7 +31,7 @@ func (c *Checker) Expect(source string, ledger []Write) (found []Violation) {
 	for _, w := range ledger {
 		want[w.Txn] = append(want[w.Txn], w.String())
 	}
-	events := slices.SortedFunc(maps.Values(c.events), func(a, b *event) int { return compareIDs(a.id, b.id) })
+	events := slices.SortedFunc(maps.Values(c.events), func(a, b *written) int { return compareIDs(a.id, b.id) })
 	for _, e := range events {
 		if e.id.Source == source {
 			got[e.write.Txn] = append(got[e.write.Txn], e.write.String())
@@ -126,12 +126,12 @@ func (c *Checker) torn() (found []Violation) {
 func (c *Checker) complete(source string, epoch uint32) string {
 	least := ""
 	for p := range int32(c.partitions) {
-		l := c.lines[lineOf{p, source, epoch}]
-		if l == nil {
+		o := c.orders[p]
+		if o == nil {
 			return ""
 		}
-		if p == 0 || l.complete < least {
-			least = l.complete
+		if at := o.Complete(Line{source, epoch}); p == 0 || at < least {
+			least = at
 		}
 	}
 	return least

@@ -1,6 +1,10 @@
 // Package logcheck reads a changes topic, or any slice of its records, and
 // says which promises of capture it does not keep.
 //
+// Order checks a partition by itself, in little memory; an audit has one for each.
+// Checker has one for each too, and holds the whole log in memory to check what
+// only that shows.
+//
 // It promises to accept every log that kills, restarts and lost connections
 // may leave, and to refuse every other one that it can tell from the records:
 //
@@ -51,18 +55,17 @@ type Checker struct {
 	partitions int
 	rules      *schemas.Rules // nil: where a key belongs, and its digest, are not checked
 
-	events map[schemas.EventID]*event
+	events map[schemas.EventID]*written
 	keys   map[keyOf]int32 // the partition of each key
-	lines  map[lineOf]*line
-	ended  map[lineOf]uint32 // by partition and source (its epoch is 0): the epoch that a gap begins
+	orders map[int32]*Order
+	noted  map[int32]int // of what the order of a partition has found, how much is in violations
 
 	violations []Violation
-	repeated   int
 	reads      int
 }
 
-// event is a change, as it was written first.
-type event struct {
+// written is a change, as it was first.
+type written struct {
 	id        schemas.EventID
 	write     Write
 	content   [32]byte
@@ -72,26 +75,10 @@ type event struct {
 
 type keyOf struct{ entity, key string }
 
-type lineOf struct {
-	partition int32
-	source    string
-	epoch     uint32
-}
-
-// line is what a partition says of one epoch of a source.
-type line struct {
-	order  []schemas.EventID // first emissions
-	index  map[schemas.EventID]int
-	cursor int // of order, the record that stood last; -1 before the first
-
-	complete   string         // the furthest position that a progress gave
-	completeTS schemas.Micros // and the latest time
-}
-
 // New returns a checker of a log with that many partitions.
 func New(partitions int, rules *schemas.Rules) *Checker {
-	return &Checker{partitions: partitions, rules: rules, events: map[schemas.EventID]*event{}, keys: map[keyOf]int32{},
-		lines: map[lineOf]*line{}, ended: map[lineOf]uint32{}}
+	return &Checker{partitions: partitions, rules: rules, events: map[schemas.EventID]*written{}, keys: map[keyOf]int32{},
+		orders: map[int32]*Order{}, noted: map[int32]int{}}
 }
 
 func (c *Checker) violates(promise, where, format string, args ...any) {
@@ -106,7 +93,12 @@ func (c *Checker) Violations() []Violation {
 }
 
 // Repeated returns how many records repeat an earlier one.
-func (c *Checker) Repeated() int { return c.repeated }
+func (c *Checker) Repeated() (n int) {
+	for _, o := range c.orders {
+		n += int(o.Repeated())
+	}
+	return n
+}
 
 // Changes returns how many different changes the log has, baseline rows apart.
 func (c *Checker) Changes() int { return len(c.events) }
@@ -126,36 +118,23 @@ func compareIDs(a, b schemas.EventID) int {
 	return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Pos, b.Pos), cmp.Compare(a.Ordinal, b.Ordinal))
 }
 
-func (c *Checker) line(partition int32, source string, epoch uint32) *line {
-	at := lineOf{partition, source, epoch}
-	l := c.lines[at]
-	if l == nil {
-		l = &line{index: map[schemas.EventID]int{}, cursor: -1}
-		c.lines[at] = l
-	}
-	return l
-}
-
 // Add takes the next record of a partition.
 func (c *Checker) Add(partition int32, offset int64, rec *schemas.Record) {
 	where := fmt.Sprintf("partition %d offset %d", partition, offset)
-	switch {
-	case rec.Change != nil:
-		c.change(partition, where, rec.Change)
-	case rec.Progress != nil:
-		p := rec.Progress
-		c.epoch(partition, where, p.Source, p.Epoch)
-		l := c.line(partition, p.Source, p.Epoch)
-		l.complete, l.completeTS = max(l.complete, p.Pos), max(l.completeTS, p.TS)
-	case rec.Gap != nil:
-		at := lineOf{partition, rec.Gap.Source, 0}
-		c.ended[at] = max(c.ended[at], rec.Gap.Epoch)
+	o := c.orders[partition]
+	if o == nil {
+		o = NewOrder(OrderConfig{Partition: partition, Partitions: c.partitions, Rules: c.rules})
+		c.orders[partition] = o
 	}
-}
-
-// epoch checks that no gap has ended the epoch of a record (I7).
-func (c *Checker) epoch(partition int32, where, source string, epoch uint32) {
-	if ended := c.ended[lineOf{partition, source, 0}]; epoch < ended {
-		c.violates("I7", where, "%s goes on in epoch %d, which a gap to epoch %d has ended", source, epoch, ended)
+	if err := o.Take(offset, 0, rec); err != nil {
+		panic(err) // it reads nothing
+	}
+	found, _ := o.Found()
+	for _, d := range found[c.noted[partition]:] {
+		c.violates(d.Promise, where, "%s", d.Detail)
+	}
+	c.noted[partition] = len(found)
+	if rec.Change != nil {
+		c.change(partition, where, rec.Change)
 	}
 }

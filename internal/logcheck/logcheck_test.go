@@ -12,8 +12,8 @@ import (
 
 const partitions = 3
 
-// written is a log that a capture of numbered transactions may leave.
-type written struct {
+// history is a log that a capture of numbered transactions may leave.
+type history struct {
 	log    [partitions][]schemas.Record
 	ledger []Write
 }
@@ -21,8 +21,8 @@ type written struct {
 // write captures transactions, and is killed now and then: it goes on from a
 // position that it knew to be durable, and its last records are in some
 // partitions only.
-func write(rng *rand.Rand, txns int) *written {
-	w := &written{}
+func write(rng *rand.Rand, txns int) *history {
+	w := &history{}
 	var all [][]schemas.Change
 	for n := range txns {
 		var txn []schemas.Change
@@ -68,22 +68,22 @@ func write(rng *rand.Rand, txns int) *written {
 
 func pos(n int) string { return fmt.Sprintf("%016X", n+1) }
 
-func place(key string) int { return int(key[0]) % partitions }
+func partitionOf(key string) int { return int(key[0]) % partitions }
 
-func (w *written) transaction(txn []schemas.Change) {
+func (w *history) transaction(txn []schemas.Change) {
 	for i := range txn {
-		p := place(txn[i].Key[0])
+		p := partitionOf(txn[i].Key[0])
 		w.log[p] = append(w.log[p], schemas.Record{Change: &txn[i]})
 	}
 }
 
-func (w *written) progress(n int) {
+func (w *history) progress(n int) {
 	for p := range w.log {
 		w.log[p] = append(w.log[p], schemas.Record{Progress: &schemas.Progress{Side: schemas.Legacy, Source: "s", Epoch: 1, Pos: pos(n), TS: schemas.Micros(n * 10)}})
 	}
 }
 
-func (w *written) check() *Checker {
+func (w *history) check() *Checker {
 	c := New(partitions, nil)
 	for p, records := range w.log {
 		for i := range records {
@@ -93,7 +93,7 @@ func (w *written) check() *Checker {
 	return c
 }
 
-func (w *written) violations() []Violation {
+func (w *history) violations() []Violation {
 	c := w.check()
 	return append(c.Violations(), c.Expect("s", w.ledger)...)
 }
@@ -119,26 +119,26 @@ func TestZ10_WhatKillsLeaveIsAccepted(t *testing.T) {
 func TestBrokenLogsAreRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		promise string
-		harm    func(w *written)
+		harm    func(w *history)
 	}{
-		"a lost change": {"I2", func(w *written) { w.lose(w.log[0][0].Change.EventID) }},
-		"half a transaction": {"I13", func(w *written) {
+		"a lost change": {"I2", func(w *history) { w.lose(w.log[0][0].Change.EventID) }},
+		"half a transaction": {"I13", func(w *history) {
 			i := slices.IndexFunc(w.log[0], func(r schemas.Record) bool { return r.Change != nil && r.Change.TxnRows > 1 })
 			w.lose(w.log[0][i].Change.EventID)
 		}},
-		"a change that comes again as another": {"I3", func(w *written) {
+		"a change that comes again as another": {"I3", func(w *history) {
 			w.again(func(c *schemas.Change) { c.After = schemas.Row{{Name: "id", Text: "other"}} })
 		}},
-		"a change under a second id": {"I3", func(w *written) {
+		"a change under a second id": {"I3", func(w *history) {
 			w.again(func(c *schemas.Change) { c.Ordinal += 100 })
 		}},
-		"two changes in the other order": {"I4", func(w *written) {
+		"two changes in the other order": {"I4", func(w *history) {
 			last := w.log[0][len(w.log[0])-1]
 			early, late := *w.log[0][0].Change, *w.log[0][0].Change
 			early.Pos, late.Pos = pos(500), pos(501)
 			w.log[0] = append(w.log[0], schemas.Record{Change: &late}, schemas.Record{Change: &early}, last)
 		}},
-		"a repetition with a hole": {"I4", func(w *written) {
+		"a repetition with a hole": {"I4", func(w *history) {
 			var changes []*schemas.Change
 			for _, r := range w.log[1] {
 				if r.Change != nil && !slices.ContainsFunc(changes, func(c *schemas.Change) bool { return c.EventID == r.Change.EventID }) {
@@ -147,27 +147,27 @@ func TestBrokenLogsAreRefused(t *testing.T) {
 			}
 			w.log[1] = append(w.log[1], schemas.Record{Change: changes[0]}, schemas.Record{Change: changes[2]})
 		}},
-		"a key in two partitions": {"I5", func(w *written) {
+		"a key in two partitions": {"I5", func(w *history) {
 			c := *w.log[0][0].Change
 			c.Pos = pos(500)
 			w.log[1] = append(w.log[1], schemas.Record{Change: &c})
 		}},
-		"a transaction that nobody committed": {"I6", func(w *written) {
+		"a transaction that nobody committed": {"I6", func(w *history) {
 			c := *w.log[0][0].Change
 			c.Pos, c.Txn, c.TxnRows = pos(500), "500", 1
 			w.log[0] = append(w.log[0], schemas.Record{Change: &c})
 		}},
-		"an old epoch after a gap": {"I7", func(w *written) {
+		"an old epoch after a gap": {"I7", func(w *history) {
 			c := *w.log[0][0].Change
 			c.Pos = pos(500)
 			w.log[0] = append(w.log[0], schemas.Record{Gap: &schemas.Gap{Side: schemas.Legacy, Source: "s", Epoch: 2}}, schemas.Record{Change: &c})
 		}},
-		"a change behind its progress": {"I17", func(w *written) {
+		"a change behind its progress": {"I17", func(w *history) {
 			c := *w.log[0][0].Change
 			c.Pos = pos(500)
 			w.log[0] = append(w.log[0], schemas.Record{Progress: &schemas.Progress{Source: "s", Epoch: 1, Pos: pos(600)}}, schemas.Record{Change: &c})
 		}},
-		"a change behind the time of a progress": {"I17", func(w *written) {
+		"a change behind the time of a progress": {"I17", func(w *history) {
 			c := *w.log[0][0].Change
 			c.Pos = pos(500)
 			w.log[0] = append(w.log[0], schemas.Record{Progress: &schemas.Progress{Source: "s", Epoch: 1, Pos: pos(400), TS: 1e9}}, schemas.Record{Change: &c})
@@ -185,14 +185,14 @@ func TestBrokenLogsAreRefused(t *testing.T) {
 }
 
 // lose takes a change out, wherever it stands.
-func (w *written) lose(id schemas.EventID) {
+func (w *history) lose(id schemas.EventID) {
 	for p := range w.log {
 		w.log[p] = slices.DeleteFunc(w.log[p], func(r schemas.Record) bool { return r.Change != nil && r.Change.EventID == id })
 	}
 }
 
 // again appends the last change of a partition once more, harmed.
-func (w *written) again(harm func(*schemas.Change)) {
+func (w *history) again(harm func(*schemas.Change)) {
 	for _, r := range slices.Backward(w.log[0]) {
 		if r.Change != nil {
 			c := *r.Change
@@ -203,9 +203,8 @@ func (w *written) again(harm func(*schemas.Change)) {
 	}
 }
 
-// Where rules are given, a partition is that of the key's hash and a digest
-// that of its row.
-func TestRulesAreHeldTo(t *testing.T) {
+func rulesOf(t *testing.T) *schemas.Rules {
+	t.Helper()
 	m, err := schemas.ParseMigration([]byte(`apiVersion: trueup/v1
 kind: Migration
 metadata: {name: test, owner: tests}
@@ -223,6 +222,13 @@ entities:
 	if err != nil {
 		t.Fatal(err)
 	}
+	return rules
+}
+
+// Where rules are given, a partition is that of the key's hash and a digest
+// that of its row.
+func TestRulesAreHeldTo(t *testing.T) {
+	rules := rulesOf(t)
 	change := &schemas.Change{EventID: schemas.EventID{Source: "s", Epoch: 1, Pos: pos(1)}, Side: schemas.Legacy, Entity: "order", Key: []string{"1"},
 		Op: schemas.OpInsert, Txn: "1", Mapping: rules.Version, After: schemas.Row{{Name: "id", Text: "1"}, {Name: "v", Text: "x"}}}
 	wrong := 0

@@ -12,6 +12,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/trueup-io/trueup/internal/logcheck"
 	"github.com/trueup-io/trueup/reconcile/replay"
 	"github.com/trueup-io/trueup/reconcile/state"
 	"github.com/trueup-io/trueup/reconcile/whatif"
@@ -337,7 +338,7 @@ var errEnough = errors.New("enough")
 
 // damaged keeps what only all partitions show.
 func (a *Audit) damaged(d Damage) {
-	if a.sharedDamage++; a.sharedDamage > maxDamage {
+	if a.sharedDamage++; a.sharedDamage > logcheck.MaxDamage {
 		a.MoreDamage++
 		return
 	}
@@ -353,9 +354,10 @@ func (a *Audit) count(ctx context.Context) error {
 		if j.supposed != nil {
 			continue
 		}
-		a.Damage = append(a.Damage, j.order.found...)
-		a.MoreDamage += j.order.more
-		a.Unproven += j.order.unproven
+		found, more := j.order.Found()
+		a.Damage = append(a.Damage, found...)
+		a.MoreDamage += more
+		a.Unproven += j.order.Unproven()
 	}
 	if a.cfg.WrittenUnder == nil {
 		if err := a.torn(); err != nil {

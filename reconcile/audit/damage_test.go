@@ -214,21 +214,22 @@ entities:
 	log := []*schemas.Record{change(3, "a"), change(2, "b"), change(3, "c"), change(5, "d"),
 		{Progress: &schemas.Progress{Side: schemas.Legacy, Source: "s", Epoch: 1, Pos: fmt.Sprintf("%016X", 9)}}, change(8, "e")}
 	for number, want := range map[int32]int{at: 0, (at + 1) % partitions: 5} {
-		o := newOrder(number, partitions, rules, func(at int64) (*schemas.Change, error) { return log[at].Change, nil })
+		o := newOrder(number, partitions, rules, false, func(at int64) (*schemas.Change, error) { return log[at].Change, nil })
 		for i, rec := range log {
-			if err := o.take(int64(i), 0, rec); err != nil {
+			if err := o.Take(int64(i), 0, rec); err != nil {
 				t.Fatal(err)
 			}
 		}
 		said := map[string]int{}
-		for _, d := range o.found {
+		found, _ := o.Found()
+		for _, d := range found {
 			said[d.Promise]++
 			if strings.Contains(d.Detail, canary) {
 				t.Errorf("%s: %s", d.Promise, d.Detail)
 			}
 		}
 		if said["I5"] != want || said["I3"] == 0 || said["I4"] == 0 || said["I17"] == 0 {
-			t.Errorf("partition %d: %v", number, o.found)
+			t.Errorf("partition %d: %v", number, found)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/trueup-io/trueup/internal/logcheck"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -144,7 +145,7 @@ func writes(r schemas.Result) bool {
 func (a *Audit) matchEchoes(all compensations, whole bool) error {
 	var found []Damage
 	find := func(d Damage) {
-		if len(found) < maxDamage {
+		if len(found) < logcheck.MaxDamage {
 			found = append(found, d)
 			return
 		}

@@ -45,7 +45,7 @@ type judge struct {
 	cache      rowCache
 	order      *order // of what this run reads
 	alarms     int64
-	damages    int // of order.found, those that the state has
+	damages    int // of what order has found, those that the state has
 	seen       map[lineOf]epochSeen
 	supposed   *whatif.Log // nil: the log is taken as it is
 	ended      ended
@@ -103,7 +103,7 @@ func (j *judge) end(ctx context.Context) (err error) {
 	}
 	j.core, j.cache, j.out = nil, rowCache{}, reconcile.Effects{}
 	if j.order != nil {
-		j.order.forget()
+		j.order.Forget()
 	}
 	return nil
 }
@@ -159,7 +159,7 @@ func (j *judge) step(ctx context.Context, m *message) error {
 			return err
 		}
 	}
-	if err := j.order.take(m.offset, m.hole, rec); err != nil {
+	if err := j.order.Take(m.offset, m.hole, rec); err != nil {
 		return err
 	}
 	if rec.Change != nil && rec.Change.Tag.CompensationID != "" {
@@ -171,7 +171,7 @@ func (j *judge) step(ctx context.Context, m *message) error {
 		return err
 	}
 	for _, offset := range j.out.Mistaken {
-		j.order.damaged("I3", offset, "the digest of %s is not that of its row", j.order.name(rec.Change))
+		j.order.Damaged("I3", offset, "the digest of %s is not that of its row", j.order.Name(rec.Change))
 	}
 	return nil
 }
@@ -201,8 +201,7 @@ func (j *judge) suppose(rec *schemas.Record) (*schemas.Record, error) {
 
 // openOrder makes the checker of the log, with what an earlier run found.
 func (j *judge) openOrder(ctx context.Context) error {
-	j.order = newOrder(j.number, j.partitions, j.rules, rows{ctx, j}.Change)
-	j.order.resumed = j.core.Next() != 0
+	j.order = newOrder(j.number, j.partitions, j.rules, j.core.Next() != 0, rows{ctx, j}.Change)
 	if err := j.loadSeen(); err != nil {
 		return err
 	}
@@ -210,17 +209,20 @@ func (j *judge) openOrder(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var found []Damage
+	var more int64
 	if ok {
-		j.order.more, _ = binary.Varint(b)
+		more, _ = binary.Varint(b)
 	}
 	b, ok, err = j.state.Get([]byte{damagePrefix})
 	if err != nil || !ok {
 		return err
 	}
-	if err := json.Unmarshal(b, &j.order.found); err != nil {
+	if err := json.Unmarshal(b, &found); err != nil {
 		return fmt.Errorf("read what an earlier run found: %w", err)
 	}
-	j.damages = len(j.order.found)
+	j.order.Recall(found, more)
+	j.damages = len(found)
 	return nil
 }
 
@@ -232,16 +234,17 @@ func (j *judge) keepChecks() error {
 	if err := j.keepTxns(); err != nil {
 		return err
 	}
-	if j.order.more > 0 {
-		if err := j.state.Set([]byte{morePrefix}, binary.AppendVarint(nil, j.order.more)); err != nil {
+	found, more := j.order.Found()
+	if more > 0 {
+		if err := j.state.Set([]byte{morePrefix}, binary.AppendVarint(nil, more)); err != nil {
 			return err
 		}
 	}
-	if len(j.order.found) == j.damages {
+	if len(found) == j.damages {
 		return nil
 	}
-	j.damages = len(j.order.found)
-	b, err := json.Marshal(j.order.found)
+	j.damages = len(found)
+	b, err := json.Marshal(found)
 	if err != nil {
 		return err
 	}

@@ -9,8 +9,33 @@ import (
 	"maps"
 	"strings"
 
+	"github.com/trueup-io/trueup/internal/logcheck"
 	"github.com/trueup-io/trueup/schemas"
 )
+
+// windowEvents bounds half of the event ids kept of a source in a partition: some 2 MB.
+const windowEvents = 1 << 15
+
+// Damage is a promise that the log itself does not keep, at a record.
+type Damage = logcheck.Damage
+
+type lineOf = logcheck.Line
+
+// order checks the log of a partition as it is read, and adds up what there is of
+// transactions.
+type order struct {
+	*logcheck.Order
+	number  int32
+	txns    map[txnOf]txnRows // of what was read since the last write; without the transaction that stood last
+	now     txnOf             // that transaction
+	nowRows txnRows           // and what there is of it; no rows: nothing
+}
+
+func newOrder(number int32, partitions int, rules *schemas.Rules, resumed bool, rows func(int64) (*schemas.Change, error)) *order {
+	o := &order{number: number, txns: map[txnOf]txnRows{}}
+	o.Order = logcheck.NewOrder(logcheck.OrderConfig{Partition: number, Partitions: partitions, Rules: rules, Rows: rows, Window: windowEvents, Resumed: resumed, First: o.row})
+	return o
+}
 
 // txnOf names a transaction by where it committed.
 type txnOf struct {
@@ -89,14 +114,14 @@ func (j *judge) keepTxns() error {
 	}
 	clear(j.order.txns)
 	seen := maps.Clone(j.seen)
-	for at, l := range j.order.lines {
+	j.order.Lines(func(at lineOf, first, complete string) {
 		s := seen[at]
 		if s.Source == "" {
-			s = epochSeen{Source: at.source, Epoch: at.epoch, First: l.first}
+			s = epochSeen{Source: at.Source, Epoch: at.Epoch, First: first}
 		}
-		s.Complete = max(s.Complete, l.complete)
+		s.Complete = max(s.Complete, complete)
 		seen[at] = s
-	}
+	})
 	if maps.Equal(seen, j.seen) {
 		return nil
 	}
@@ -123,7 +148,7 @@ func (j *judge) loadSeen() error {
 		return fmt.Errorf("read how much an earlier run has seen: %w", err)
 	}
 	for _, s := range all {
-		j.seen[lineOf{s.Source, s.Epoch}] = s
+		j.seen[lineOf{Source: s.Source, Epoch: s.Epoch}] = s
 	}
 	return nil
 }
@@ -152,7 +177,7 @@ func (a *Audit) torn() error {
 		}
 	}
 	return a.eachTxn(func(at txnOf, parts []txnPart) error {
-		line := lineOf{at.source, at.epoch}
+		line := lineOf{Source: at.source, Epoch: at.epoch}
 		if at.pos > complete[line] {
 			return nil
 		}

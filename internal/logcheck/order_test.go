@@ -1,4 +1,4 @@
-package audit
+package logcheck
 
 import (
 	"fmt"
@@ -12,20 +12,21 @@ import (
 // checked gives a checker of partition 0 the records of a log.
 func checked(t *testing.T, rules *schemas.Rules, log []schemas.Record, holeAt int64) []Damage {
 	t.Helper()
-	o := newOrder(0, partitions, rules, func(at int64) (*schemas.Change, error) { return log[at].Change, nil })
+	o := NewOrder(OrderConfig{Partitions: partitions, Rules: rules, Window: 1 << 15, Rows: func(at int64) (*schemas.Change, error) { return log[at].Change, nil }})
 	for i := range log {
 		hole := int64(0)
 		if int64(i) == holeAt {
 			hole = 2
 		}
-		if err := o.take(int64(i), hole, &log[i]); err != nil {
+		if err := o.Take(int64(i), hole, &log[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if o.unproven > 0 {
-		t.Errorf("%d unproven", o.unproven)
+	if o.Unproven() > 0 {
+		t.Errorf("%d unproven", o.Unproven())
 	}
-	return o.found
+	found, _ := o.Found()
+	return found
 }
 
 // Every kind of damage is found at its offset, and a log that a restart has
