@@ -21,9 +21,9 @@ func newCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check -f migration.yaml",
 		Short: "Say what stores, broker and rights lack, before anything runs",
-		Long: `Check looks at both stores, the log and the data directory, and changes nothing.
-Each finding comes with its remedy. It exits 0 if everything needed is there, 3
-if something is not.`,
+		Long: `Check looks at both stores, the log, the data directory and the webhooks, and
+changes nothing. Each finding comes with its remedy. It exits 0 if everything
+needed is there, 3 if something is not.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, err := loadMigration(file)
@@ -57,7 +57,7 @@ if something is not.`,
 // finding is a capture.Finding and where it was made.
 type finding struct {
 	Kind  string `json:"kind"`
-	Where string `json:"where"` // legacy, target, log, data
+	Where string `json:"where"` // legacy, target, log, data, events
 	capture.Finding
 }
 
@@ -88,6 +88,7 @@ func checkAll(ctx context.Context, m *schemas.Migration) ([]finding, error) {
 	}
 	add("log", checkLog(ctx, m))
 	add("data", checkDataDir(m))
+	add("events", checkWebhooks(ctx, m, lookUp)...)
 	return out, nil
 }
 
