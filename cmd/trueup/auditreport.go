@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trueup-io/trueup/internal/inert"
 	"github.com/trueup-io/trueup/reconcile/audit"
 	"github.com/trueup-io/trueup/reconcile/audit/report"
 )
@@ -55,9 +56,9 @@ report's verdict: 0 faithful, 1 not faithful, 2 incomplete.`,
 				return fmt.Errorf("audit: %w", err)
 			}
 			w := cmd.OutOrStdout()
-			fmt.Fprintf(w, "signed, and as it was signed: audit of migration %s, %s, made %s by %s\n", visible(r.Migration), visible(r.Verdict), r.MadeAt.Format(time.RFC3339), visible(r.Program))
+			fmt.Fprintf(w, "signed, and as it was signed: audit of migration %s, %s, made %s by %s\n", inert.Text(r.Migration), inert.Text(r.Verdict), r.MadeAt.Format(time.RFC3339), inert.Text(r.Program))
 			for _, line := range r.Because {
-				fmt.Fprintf(w, "    %s\n", visible(line))
+				fmt.Fprintf(w, "    %s\n", inert.Text(line))
 			}
 			switch r.Verdict {
 			case report.Faithful:

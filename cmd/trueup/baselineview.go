@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/trueup-io/trueup/internal/inert"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -117,7 +118,7 @@ func (b *baselineStatus) text(side string) string {
 	case b.Covered:
 		return fmt.Sprintf("%s: covered, %d rows read", head, b.Rows)
 	case b.Problem != "":
-		return fmt.Sprintf("%s: STOPPED: %s", head, visible(b.Problem))
+		return fmt.Sprintf("%s: STOPPED: %s", head, inert.Text(b.Problem))
 	case b.Reading:
 		text := fmt.Sprintf("%s: %d rows read", head, b.Rows)
 		if b.Total > b.Rows {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trueup-io/trueup/internal/inert"
 	"github.com/trueup-io/trueup/reconcile/replay"
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/stream"
@@ -205,17 +206,17 @@ func writeEvent(w io.Writer, e *schemas.Event, asJSON bool) {
 	case e.Compensation != nil:
 		c := e.Compensation
 		fmt.Fprintf(w, "compensation %s (%s, %s): %s %s in %s.%s\n", short(c.ID), c.Mode, c.Policy, c.Statement, keyText(c.Key),
-			visible(c.Schema), visible(c.Table))
+			inert.Text(c.Schema), inert.Text(c.Table))
 		for _, col := range c.Set {
 			was, known := c.Expect.Get(col.Name)
-			fmt.Fprintf(w, "    %-12s %s -> %s\n", visible(col.Name), columnText(was, known), columnText(col, true))
+			fmt.Fprintf(w, "    %-12s %s -> %s\n", inert.Text(col.Name), columnText(was, known), columnText(col, true))
 		}
 	case e.Outcome != nil:
 		o := e.Outcome
-		fmt.Fprintf(w, "outcome of %s: %s %s\n", short(o.CompensationID), o.Result, visible(o.Detail))
+		fmt.Fprintf(w, "outcome of %s: %s %s\n", short(o.CompensationID), o.Result, inert.Text(o.Detail))
 	case e.Decision != nil:
 		d := e.Decision
-		fmt.Fprintf(w, "decision: %s %s by %s: %s\n", d.Action, short(d.CompensationID), visible(d.By), visible(d.Why))
+		fmt.Fprintf(w, "decision: %s %s by %s: %s\n", d.Action, short(d.CompensationID), inert.Text(d.By), inert.Text(d.Why))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/trueup-io/trueup/compensate"
+	"github.com/trueup-io/trueup/internal/inert"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -48,10 +49,10 @@ func (r *dryRun) print(ctx context.Context, w io.Writer, c *schemas.Compensation
 		return json.NewEncoder(w).Encode(line)
 	}
 	if line.Problem != "" {
-		_, err := fmt.Fprintf(w, "    no statement: %s\n", visible(line.Problem))
+		_, err := fmt.Fprintf(w, "    no statement: %s\n", inert.Text(line.Problem))
 		return err
 	}
-	if _, err := fmt.Fprintf(w, "    %s\n", visible(line.SQL)); err != nil {
+	if _, err := fmt.Fprintf(w, "    %s\n", inert.Text(line.SQL)); err != nil {
 		return err
 	}
 	for i, arg := range line.Args {
@@ -87,7 +88,7 @@ func (r *dryRun) statement(ctx context.Context, c *schemas.Compensation) (compen
 
 // effectOf says in words what the statement does.
 func effectOf(c *schemas.Compensation) string {
-	table := visible(c.Schema) + "." + visible(c.Table)
+	table := inert.Text(c.Schema) + "." + inert.Text(c.Table)
 	switch c.Statement {
 	case schemas.InsertRow:
 		return fmt.Sprintf("one row is inserted into %s of the %s, if none is there", table, c.Side)

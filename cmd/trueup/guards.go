@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/trueup-io/trueup/internal/inert"
 )
 
 // showGuards prints what the running process says of its rules and guards.
@@ -43,7 +45,7 @@ func showGuards(cmd *cobra.Command, file string, asJSON bool) error {
 	}
 	printHeld(w, c)
 	for _, b := range c.Breakers {
-		fmt.Fprintf(w, "! breaker %s, open since %s: %s\n  %s\n", visible(b.ID), b.Since, visible(b.Reason), visible(b.WayOut))
+		fmt.Fprintf(w, "! breaker %s, open since %s: %s\n  %s\n", inert.Text(b.ID), b.Since, inert.Text(b.Reason), inert.Text(b.WayOut))
 	}
 	return nil
 }
@@ -51,6 +53,6 @@ func showGuards(cmd *cobra.Command, file string, asJSON bool) error {
 // printHeld says what keeps repairs from being written.
 func printHeld(w io.Writer, c *compensationStatus) {
 	for _, why := range sorted(c.Held) {
-		fmt.Fprintf(w, "  %d held: %s\n", c.Held[why], visible(why))
+		fmt.Fprintf(w, "  %d held: %s\n", c.Held[why], inert.Text(why))
 	}
 }

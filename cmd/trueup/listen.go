@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/trueup-io/trueup/internal/inert"
 )
 
 // observer is the HTTP side of a running process: metrics, health, events.
@@ -163,6 +165,6 @@ func (o *observer) answer(w http.ResponseWriter, why []string) {
 	}
 	w.WriteHeader(http.StatusServiceUnavailable)
 	for _, line := range why {
-		fmt.Fprintln(w, visible(strings.ReplaceAll(line, "\n", " ")))
+		fmt.Fprintln(w, inert.Text(strings.ReplaceAll(line, "\n", " ")))
 	}
 }

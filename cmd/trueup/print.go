@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/trueup-io/trueup/internal/inert"
 	"github.com/trueup-io/trueup/reconcile"
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -21,7 +22,7 @@ func printDivergence(w io.Writer, d *schemas.Divergence) {
 	}
 	fmt.Fprintf(w, "%-15s %s %s  %s, since %s  [%s]\n", d.Verdict, d.Entity, keyText(d.Key), state, d.Since, short(d.ID))
 	for _, f := range d.Fields {
-		fmt.Fprintf(w, "    %-12s %s: %s   %s: %s\n", visible(f), d.Side, valueOf(d.Authority, f), d.Side.Other(), valueOf(d.Follower, f))
+		fmt.Fprintf(w, "    %-12s %s: %s   %s: %s\n", inert.Text(f), d.Side, valueOf(d.Authority, f), d.Side.Other(), valueOf(d.Follower, f))
 	}
 	if len(d.Fields) == 0 && d.Stage != schemas.Closed {
 		fmt.Fprintf(w, "    no field differs; the history does\n")
@@ -37,15 +38,15 @@ func printDivergence(w io.Writer, d *schemas.Divergence) {
 }
 
 func evidenceText(e *schemas.Evidence) string {
-	s := fmt.Sprintf("%s %s at %s, transaction %s", e.Side, e.Op, e.CommitTS, visible(e.Txn))
+	s := fmt.Sprintf("%s %s at %s, transaction %s", e.Side, e.Op, e.CommitTS, inert.Text(e.Txn))
 	if e.Tag.WriteID != "" {
-		s += ", write " + visible(e.Tag.WriteID)
+		s += ", write " + inert.Text(e.Tag.WriteID)
 	}
 	if e.Tag.Service != "" {
-		s += ", service " + visible(e.Tag.Service)
+		s += ", service " + inert.Text(e.Tag.Service)
 	}
 	if e.Tag.Traceparent != "" {
-		s += ", trace " + visible(e.Tag.Traceparent)
+		s += ", trace " + inert.Text(e.Tag.Traceparent)
 	}
 	return s
 }
@@ -97,15 +98,9 @@ func describeAlarm(a reconcile.Alarm) string {
 func keyText(key []string) string {
 	parts := make([]string, len(key))
 	for i, k := range key {
-		parts[i] = visible(k)
+		parts[i] = inert.Text(k)
 	}
 	return strings.Join(parts, "/")
-}
-
-// visible makes a value harmless to a terminal.
-func visible(s string) string {
-	q := fmt.Sprintf("%q", s)
-	return q[1 : len(q)-1]
 }
 
 func short(id string) string {

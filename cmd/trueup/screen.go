@@ -7,6 +7,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/trueup-io/trueup/internal/inert"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -83,7 +84,7 @@ func (sc *screenWriter) line(t tint, format string, args ...any) {
 }
 
 func (sc *screenWriter) title(s *statusFile, now time.Time) {
-	left, right := "trueup  "+visible(s.Migration), now.UTC().Format("15:04:05")+" UTC"
+	left, right := "trueup  "+inert.Text(s.Migration), now.UTC().Format("15:04:05")+" UTC"
 	sc.lines = append(sc.lines, bold.on(left)+strings.Repeat(" ", max(1, sc.width-ansi.StringWidth(left)-len(right)))+dim.on(right), "")
 	word, why, t := s.answer(now)
 	sc.lines = append(sc.lines, t.on("■ "+word)+"  "+cut(why, sc.width-len(word)-4), "")
@@ -157,8 +158,8 @@ func (sc *screenWriter) open(s *statusFile, now time.Time, room int) {
 		if d.Result != "" {
 			doing = "repair " + strings.ReplaceAll(d.Result, "_", " ")
 		}
-		sc.line(plain, "  %-8s %-11s %s %7s  %s · %s", short8(d.ID), visible(d.Kind), padded(visible(d.Entity)+" "+keyText(d.Key), 18), sinceText(d.Since, now),
-			doing, visible(strings.Join(d.Fields, ", ")))
+		sc.line(plain, "  %-8s %-11s %s %7s  %s · %s", short8(d.ID), inert.Text(d.Kind), padded(inert.Text(d.Entity)+" "+keyText(d.Key), 18), sinceText(d.Since, now),
+			doing, inert.Text(strings.Join(d.Fields, ", ")))
 	}
 	if rest := o.Count - int64(min(len(o.Oldest), room)); rest > 0 {
 		sc.line(dim, "  and %s more: trueup divergences list --open", count(rest))
@@ -230,7 +231,7 @@ func rowsText(all []baselineStatus) (string, tint) {
 	for i := range all {
 		b := &all[i]
 		if b.Problem != "" {
-			return "STOPPED: " + visible(b.Problem), red
+			return "STOPPED: " + inert.Text(b.Problem), red
 		}
 		read += b.Rows
 		if b.Covered {
@@ -281,7 +282,7 @@ func problemsOf(s *statusFile, width int) (lines []string) {
 		if len(lines) == 0 {
 			lines = append(lines, "")
 		}
-		for i, part := range strings.Split(ansi.Wrap(visible(p), width-2, ""), "\n") {
+		for i, part := range strings.Split(ansi.Wrap(inert.Text(p), width-2, ""), "\n") {
 			mark := "  "
 			if i == 0 {
 				mark = "! "

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/trueup-io/trueup/internal/inert"
 )
 
 func newStatus() *cobra.Command {
@@ -108,10 +110,10 @@ func printStatus(w io.Writer, s *statusFile, now time.Time) {
 		fmt.Fprintf(w, "%-7s %s, epoch %d, at %s, complete up to %s (%.1f s ago), %d changes captured\n", name, side.Source, side.Epoch,
 			side.Position, side.Frontier, float64(side.LagMs)/1000, side.Changes)
 		if side.Slot != nil {
-			fmt.Fprintf(w, "        %s\n", visible(side.Slot.String()))
+			fmt.Fprintf(w, "        %s\n", inert.Text(side.Slot.String()))
 		}
 		for _, f := range side.Warnings {
-			fmt.Fprintf(w, "        warning: %s: %s\n          %s\n", visible(f.Subject), visible(f.Detail), visible(f.Remedy))
+			fmt.Fprintf(w, "        warning: %s: %s\n          %s\n", inert.Text(f.Subject), inert.Text(f.Detail), inert.Text(f.Remedy))
 		}
 	}
 	for _, name := range sorted(s.Sides) {
@@ -136,7 +138,7 @@ func printStatus(w io.Writer, s *statusFile, now time.Time) {
 		printHeld(w, &c)
 	}
 	for _, p := range s.Problems {
-		fmt.Fprintf(w, "! %s\n", visible(p))
+		fmt.Fprintf(w, "! %s\n", inert.Text(p))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"golang.org/x/term"
 
+	"github.com/trueup-io/trueup/internal/inert"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -91,12 +92,12 @@ func (m watchModel) View() tea.View {
 	content := "reading …"
 	switch {
 	case m.err != nil:
-		content = visible(m.err.Error())
+		content = inert.Text(m.err.Error())
 	case m.status != nil:
 		content = screen(m.status, m.at, m.width, m.height-1) + "\n" + dim.on("q: leave")
 	}
 	v := tea.NewView(content)
 	v.AltScreen = true
-	v.WindowTitle = "trueup " + visible(m.migration.Name)
+	v.WindowTitle = "trueup " + inert.Text(m.migration.Name)
 	return v
 }

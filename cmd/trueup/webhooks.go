@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trueup-io/trueup/internal/inert"
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/subscribe/webhook"
 )
@@ -48,7 +49,7 @@ func redeliverWebhook(cmd *cobra.Command, file, name string) error {
 		} else {
 			left++
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", visible(id), visible(problem))
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", inert.Text(id), inert.Text(problem))
 	})
 	if err == nil && left > 0 {
 		err = fmt.Errorf("%d events were not taken and stay in %s", left, webhook.DeadLetters(m.DataDir, name))

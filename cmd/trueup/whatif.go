@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trueup-io/trueup/internal/inert"
 	"github.com/trueup-io/trueup/reconcile/audit"
 	"github.com/trueup-io/trueup/reconcile/replay"
 	"github.com/trueup-io/trueup/reconcile/whatif"
@@ -161,7 +162,7 @@ func shortText(s *whatif.Short) string {
 	}
 	text := fmt.Sprintf("%s, %s, since %s", s.Verdict, state, s.Since)
 	if len(s.Fields) > 0 {
-		text += " in " + visible(strings.Join(s.Fields, ", "))
+		text += " in " + inert.Text(strings.Join(s.Fields, ", "))
 	}
 	return text
 }

@@ -2,11 +2,11 @@ package story
 
 import (
 	_ "embed"
-	"html/template"
 	"io"
 	"strings"
 	"time"
 
+	"github.com/trueup-io/trueup/internal/inert"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -15,7 +15,7 @@ var pageText string
 
 // The page has no script and asks nothing of any network: its policy forbids
 // both, whatever a value may hold.
-var page = template.Must(template.New("page").Parse(pageText))
+var page = inert.Page(pageText, nil)
 
 // htmlLimit is the number of characters of a value on the page.
 const htmlLimit = 2000
@@ -65,21 +65,21 @@ type pageRepair struct {
 // stands on it.
 func (s *Story) HTML(to io.Writer, made time.Time) error {
 	d := &s.Divergence
-	p := pageData{Title: "Divergence " + short(d.ID), Verdict: string(d.Verdict), Entity: inert(d.Entity), Key: s.keyOf(), State: s.state(),
+	p := pageData{Title: "Divergence " + short(d.ID), Verdict: string(d.Verdict), Entity: inert.Text(d.Entity), Key: s.keyOf(), State: s.state(),
 		Open: d.Stage != schemas.Closed, LegacyHead: s.heading(schemas.Legacy), TargetHead: s.heading(schemas.Target),
-		Differences: s.differences(htmlLimit), Missing: s.missing(), Migration: inert(s.Migration), Made: made.UTC().Format(time.RFC3339)}
+		Differences: s.differences(htmlLimit), Missing: s.missing(), Migration: inert.Text(s.Migration), Made: made.UTC().Format(time.RFC3339)}
 	fact := func(name, text string) {
 		if text != "" {
 			p.Facts = append(p.Facts, [2]string{name, text})
 		}
 	}
-	fact("id", inert(d.ID))
+	fact("id", inert.Text(d.ID))
 	fact("began", d.Since.String())
 	fact("found", d.OpenedAt.String()+", "+d.OpenedAt.Sub(d.Since).String()+" after it began")
-	fact("rules", inert(d.Rules)+", settle window "+s.Window.String())
-	fact("owner", inert(s.Owner))
+	fact("rules", inert.Text(d.Rules)+", settle window "+s.Window.String())
+	fact("owner", inert.Text(s.Owner))
 	for _, id := range s.Traces() {
-		fact("trace", inert(id))
+		fact("trace", inert.Text(id))
 	}
 	for _, m := range s.Moments() {
 		if today := day(m.At); len(p.Days) == 0 || p.Days[len(p.Days)-1].Day != today {
@@ -112,18 +112,18 @@ func (s *Story) pageVersion(v *Version) *pageVersion {
 }
 
 func (s *Story) pageRepair(r *Repair) pageRepair {
-	p := pageRepair{Head: short(r.ID) + ": " + string(r.Statement) + " of " + inert(r.Schema) + "." + inert(r.Table) + " on " + r.Side.String() +
-		", policy " + inert(r.Policy) + ", mode " + inert(r.Mode)}
+	p := pageRepair{Head: short(r.ID) + ": " + string(r.Statement) + " of " + inert.Text(r.Schema) + "." + inert.Text(r.Table) + " on " + r.Side.String() +
+		", policy " + inert.Text(r.Policy) + ", mode " + inert.Text(r.Mode)}
 	for _, c := range r.Set {
 		was, known := r.Expect.Get(c.Name)
-		p.Columns = append(p.Columns, [3]string{inert(c.Name), columnText(was, known, htmlLimit), columnText(c, true, htmlLimit)})
+		p.Columns = append(p.Columns, [3]string{inert.Text(c.Name), columnText(was, known, htmlLimit), columnText(c, true, htmlLimit)})
 	}
 	for _, o := range r.Outcomes {
-		p.Outcomes = append(p.Outcomes, [2]string{o.At.String(), strings.TrimSuffix(string(o.Result)+": "+inert(o.Detail), ": ")})
+		p.Outcomes = append(p.Outcomes, [2]string{o.At.String(), strings.TrimSuffix(string(o.Result)+": "+inert.Text(o.Detail), ": ")})
 	}
 	switch echo := s.echo(r.ID); {
 	case echo != nil:
-		p.Echo = "its echo: " + echo.Op.String() + " at " + echo.CommitTS.String() + ", transaction " + inert(echo.Txn)
+		p.Echo = "its echo: " + echo.Op.String() + " at " + echo.CommitTS.String() + ", transaction " + inert.Text(echo.Txn)
 	case r.written():
 		p.Echo = "its echo has not come back yet"
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/trueup-io/trueup/internal/inert"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -50,21 +51,21 @@ func (s *Story) across() (out []Moment) {
 			if e.ClosedBy != nil && e.ClosedBy.Tag.CompensationID != "" {
 				by = ", by repair " + short(e.ClosedBy.Tag.CompensationID)
 			}
-			say(e.At, "closed", "CLOSED: both logs show equality, %s after it began%s", e.ClosedAt.Sub(e.Since), inert(by))
+			say(e.At, "closed", "CLOSED: both logs show equality, %s after it began%s", e.ClosedAt.Sub(e.Since), inert.Text(by))
 		}
 	}
 	for i := range s.Repairs {
 		r := &s.Repairs[i]
-		say(r.CreatedAt, "planned", "repair %s is planned: %s on %s, policy %s, mode %s", short(r.ID), r.Statement, r.Side, inert(r.Policy), inert(r.Mode))
+		say(r.CreatedAt, "planned", "repair %s is planned: %s on %s, policy %s, mode %s", short(r.ID), r.Statement, r.Side, inert.Text(r.Policy), inert.Text(r.Mode))
 		for _, o := range r.Outcomes {
-			say(o.At, "outcome", "repair %s: %s", short(r.ID), strings.TrimSuffix(string(o.Result)+": "+inert(o.Detail), ": "))
+			say(o.At, "outcome", "repair %s: %s", short(r.ID), strings.TrimSuffix(string(o.Result)+": "+inert.Text(o.Detail), ": "))
 		}
 		for _, x := range r.Decisions {
-			say(x.At, "decision", "repair %s: %s by %s%s", short(r.ID), x.Action, inert(x.By), strings.TrimSuffix(": "+inert(x.Why), ": "))
+			say(x.At, "decision", "repair %s: %s by %s%s", short(r.ID), x.Action, inert.Text(x.By), strings.TrimSuffix(": "+inert.Text(x.Why), ": "))
 		}
 	}
 	for _, m := range s.Marks {
-		what := inert(m.What)
+		what := inert.Text(m.What)
 		if m.Side != 0 {
 			what = m.Side.String() + ": " + what
 		}
@@ -81,7 +82,7 @@ func (s *Story) state() string {
 	}
 	text := "closed after " + d.ClosedAt.Sub(d.Since).String()
 	if d.ClosedBy != nil && d.ClosedBy.Tag.CompensationID != "" {
-		text += " by repair " + inert(short(d.ClosedBy.Tag.CompensationID))
+		text += " by repair " + inert.Text(short(d.ClosedBy.Tag.CompensationID))
 	}
 	return text
 }
@@ -92,7 +93,7 @@ func (v *Version) said() []string {
 	var out []string
 	add := func(label, text string) {
 		if text != "" {
-			out = append(out, label+" "+inert(text))
+			out = append(out, label+" "+inert.Text(text))
 		}
 	}
 	add("txn", v.Txn)
@@ -119,7 +120,7 @@ func (s *Story) role(v *Version, r Role) string {
 	case Closer:
 		return "this made the sides equal"
 	case Echo:
-		return "echo of repair " + inert(short(v.Tag.CompensationID))
+		return "echo of repair " + inert.Text(short(v.Tag.CompensationID))
 	}
 	return string(r)
 }
@@ -153,7 +154,7 @@ func (s *Story) what(v *Version, limit int) []string {
 		return lines
 	case len(v.Changed) > 0:
 		for _, d := range v.Changed {
-			lines = append(lines, fmt.Sprintf("%s %s → %s", inert(d.Field), knownText(d.Was, d.HadValue, limit), knownText(d.Is, d.HasValue, limit)))
+			lines = append(lines, fmt.Sprintf("%s %s → %s", inert.Text(d.Field), knownText(d.Was, d.HadValue, limit), knownText(d.Is, d.HasValue, limit)))
 		}
 		return lines
 	case !v.First && v.Op == schemas.OpUpdate:
@@ -161,7 +162,7 @@ func (s *Story) what(v *Version, limit int) []string {
 	}
 	for _, f := range s.Fields {
 		if text, ok := v.Values[f]; ok {
-			lines = append(lines, inert(f)+" "+quoted(text, limit))
+			lines = append(lines, inert.Text(f)+" "+quoted(text, limit))
 		}
 	}
 	return lines
@@ -184,7 +185,7 @@ func (s *Story) differences(limit int) (out []difference) {
 		if d.Side == schemas.Target {
 			a, b = b, a
 		}
-		out = append(out, difference{inert(f), a, b})
+		out = append(out, difference{inert.Text(f), a, b})
 	}
 	return out
 }
@@ -209,7 +210,7 @@ func (s *Story) missing() string {
 func (s *Story) keyOf() string {
 	parts := make([]string, len(s.Divergence.Key))
 	for i, k := range s.Divergence.Key {
-		parts[i] = inert(k)
+		parts[i] = inert.Text(k)
 	}
 	return strings.Join(parts, "/")
 }

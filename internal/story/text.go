@@ -8,6 +8,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/trueup-io/trueup/internal/inert"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -40,20 +41,20 @@ func (t *textWriter) line(format string, args ...any) { fmt.Fprintf(t.w, format+
 
 func (t *textWriter) head(s *Story) {
 	d := &s.Divergence
-	t.line("%s  %s %s  %s", d.Verdict, inert(d.Entity), s.keyOf(), s.state())
-	t.line("  id        %s", inert(d.ID))
+	t.line("%s  %s %s  %s", d.Verdict, inert.Text(d.Entity), s.keyOf(), s.state())
+	t.line("  id        %s", inert.Text(d.ID))
 	t.line("  began     %s", d.Since)
 	t.line("  found     %s, %s after it began", d.OpenedAt, d.OpenedAt.Sub(d.Since))
-	t.line("  rules     %s, settle window %s", inert(d.Rules), s.Window)
+	t.line("  rules     %s, settle window %s", inert.Text(d.Rules), s.Window)
 	if s.Owner != "" {
-		t.line("  owner     %s", inert(s.Owner))
+		t.line("  owner     %s", inert.Text(s.Owner))
 	}
 	for i, id := range s.Traces() {
 		label := ""
 		if i == 0 {
 			label = "traces"
 		}
-		t.line("  %-9s %s", label, inert(id))
+		t.line("  %-9s %s", label, inert.Text(id))
 	}
 }
 
@@ -162,17 +163,17 @@ func (t *textWriter) repairs(s *Story) {
 	}
 	for i := range s.Repairs {
 		r := &s.Repairs[i]
-		t.line("\nrepair %s: %s of %s.%s on %s, policy %s, mode %s", short(r.ID), r.Statement, inert(r.Schema), inert(r.Table), r.Side, inert(r.Policy), inert(r.Mode))
+		t.line("\nrepair %s: %s of %s.%s on %s, policy %s, mode %s", short(r.ID), r.Statement, inert.Text(r.Schema), inert.Text(r.Table), r.Side, inert.Text(r.Policy), inert.Text(r.Mode))
 		for _, c := range r.Set {
 			was, known := r.Expect.Get(c.Name)
-			t.line("  %-12s %s → %s", inert(c.Name), columnText(was, known, textLimit), columnText(c, true, textLimit))
+			t.line("  %-12s %s → %s", inert.Text(c.Name), columnText(was, known, textLimit), columnText(c, true, textLimit))
 		}
 		for _, o := range r.Outcomes {
-			t.line("  %s  %s", o.At, strings.TrimSuffix(string(o.Result)+": "+inert(o.Detail), ": "))
+			t.line("  %s  %s", o.At, strings.TrimSuffix(string(o.Result)+": "+inert.Text(o.Detail), ": "))
 		}
 		switch echo := s.echo(r.ID); {
 		case echo != nil:
-			t.line("  echo at %s: %s, transaction %s", echo.CommitTS, echo.Op, inert(echo.Txn))
+			t.line("  echo at %s: %s, transaction %s", echo.CommitTS, echo.Op, inert.Text(echo.Txn))
 		case r.written():
 			t.line("  its echo has not come back yet")
 		}
@@ -208,7 +209,7 @@ func columnText(c schemas.Column, known bool, limit int) string {
 	case c.Presence == schemas.Unavailable:
 		return "(not in the log)"
 	case c.Presence == schemas.Masked:
-		return "masked:" + inert(c.Text)
+		return "masked:" + inert.Text(c.Text)
 	}
 	return quoted(&c.Text, limit)
 }

@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
+	"github.com/trueup-io/trueup/internal/inert"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -19,28 +19,13 @@ var pageText string
 
 // What does not print stands on the page as an escape: a key is the
 // application's, whatever it holds.
-var page = template.Must(template.New("page").Funcs(template.FuncMap{"inert": inert, "key": keyText, "fields": func(f []string) string { return inert(strings.Join(f, ", ")) },
-	"time": func(t time.Time) string { return t.Format("2006-01-02 15:04:05 UTC") }, "count": count, "broken": broken}).Parse(pageText))
-
-// inert shows what does not print, such as a terminal's escapes and marks that
-// turn the direction of text, as an escape.
-func inert(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		if unicode.IsPrint(r) || r == '\n' {
-			b.WriteRune(r)
-			continue
-		}
-		q := strconv.QuoteRune(r)
-		b.WriteString(q[1 : len(q)-1])
-	}
-	return b.String()
-}
+var page = inert.Page(pageText, template.FuncMap{"inert": inert.Prose, "key": keyText, "fields": func(f []string) string { return inert.Prose(strings.Join(f, ", ")) },
+	"time": func(t time.Time) string { return t.Format("2006-01-02 15:04:05 UTC") }, "count": count, "broken": broken})
 
 func keyText(key []string) string {
 	parts := make([]string, len(key))
 	for i, k := range key {
-		parts[i] = inert(k)
+		parts[i] = inert.Prose(k)
 	}
 	return strings.Join(parts, "/")
 }

@@ -8,15 +8,6 @@ import (
 	"github.com/trueup-io/trueup/schemas"
 )
 
-// inert makes a text harmless wherever it is shown: what does not print, such as
-// a terminal's escapes and marks that turn the direction of text, stands there
-// as an escape. Quotes and backslashes are escaped too, so nothing else can look
-// like one.
-func inert(s string) string {
-	q := strconv.Quote(s)
-	return q[1 : len(q)-1]
-}
-
 // quoted shows a value: NULL, or its text in quotes, cut to at most limit
 // characters (0: never), and then with how long it is.
 func quoted(v *string, limit int) string {
