@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/trueup-io/trueup/internal/inert"
 	"github.com/trueup-io/trueup/internal/watch"
 	"github.com/trueup-io/trueup/reconcile/runner"
 	"github.com/trueup-io/trueup/schemas"
@@ -111,18 +112,18 @@ func printAdvice(w io.Writer, s *statusFile) {
 		if x.SuggestedMs == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "window  %s: %s is set", visible(x.Entity), ofMillis(x.SetMs))
+		fmt.Fprintf(w, "window  %s: %s is set", inert.Text(x.Entity), ofMillis(x.SetMs))
 		for _, side := range sorted(x.First) {
 			m := x.First[side]
 			fmt.Fprintf(w, "; %s first: half within %s, 99.9 %% within %s of %d", side, ofMillis(m.P50Ms), ofMillis(m.P999Ms), m.Samples)
 		}
 		fmt.Fprintf(w, "; %s is suggested\n", ofMillis(x.SuggestedMs))
 		if x.Warning != "" {
-			fmt.Fprintf(w, "        warning: %s\n", visible(x.Warning))
+			fmt.Fprintf(w, "        warning: %s\n", inert.Text(x.Warning))
 		}
 	}
 	if l := s.LogRoom; l != nil && l.Warning != "" {
-		fmt.Fprintf(w, "log     warning: %s\n", visible(l.Warning))
+		fmt.Fprintf(w, "log     warning: %s\n", inert.Text(l.Warning))
 	}
 }
 
