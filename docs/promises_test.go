@@ -1,9 +1,11 @@
 package docs
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -25,7 +27,7 @@ func TestPromisesHaveTheirTests(t *testing.T) {
 		}
 		return sources[pkg]
 	}
-	row := regexp.MustCompile(`(?m)^\| ([IZ][0-9]+) \| [^|]+ \| ([^|]*) \|$`)
+	row := regexp.MustCompile(`(?m)^\| ([IXZ][0-9]+) \| [^|]+ \| ([^|]*) \|$`)
 	seen := map[string]bool{}
 	for _, m := range row.FindAllStringSubmatch(read(t, "promises.md"), -1) {
 		promise, named := m[1], 0
@@ -51,8 +53,17 @@ func TestPromisesHaveTheirTests(t *testing.T) {
 			t.Errorf("%s names no test", promise)
 		}
 	}
-	if len(seen) < 30 {
-		t.Errorf("only %d promises and bugs were found", len(seen))
+	// None is left out silently.
+	page := read(t, "promises.md")
+	_, later, _ := strings.Cut(page, "Numbers of promises that nothing is built for yet: ")
+	later, _, _ = strings.Cut(later, ",")
+	for letter, count := range map[string]int{"I": 40, "X": 13, "Z": 12} {
+		for n := range count {
+			name := fmt.Sprint(letter, n+1)
+			if waits := slices.Contains(strings.Fields(later), name); waits == seen[name] {
+				t.Errorf("%s: want it in one place, a row or what is not built yet", name)
+			}
+		}
 	}
 	script, err := os.ReadFile("../scripts/zoo")
 	if err != nil {
