@@ -83,9 +83,10 @@ func TestSeeds(t *testing.T) {
 // baselines read (85, 166, 200, 297, 429, 507, 570, 610, 4197),
 // where the two write at a time (4943), and where a write leaves a value twice (5172).
 // And one in which the oracle did not see that two writes were in another order on
-// the follower, since a divergence had been closed with the first of them (300140).
+// the follower, since a divergence had been closed with the first of them (300140),
+// and one that it closed where neither side had a row (306620).
 func TestI12_SeedsThatFoundSomething(t *testing.T) {
-	for _, seed := range []uint64{4500, 1732, 306, 70, 81, 254, 20, 36, 94, 85, 166, 200, 297, 429, 507, 570, 610, 4197, 4943, 5172, 300140} {
+	for _, seed := range []uint64{4500, 1732, 306, 70, 81, 254, 20, 36, 94, 85, 166, 200, 297, 429, 507, 570, 610, 4197, 4943, 5172, 300140, 306620} {
 		if _, err := runSeed(seed, nil); err != nil {
 			t.Error(err)
 		}
