@@ -34,7 +34,7 @@ func judged(t *testing.T, rules *schemas.Rules, log []schemas.Record, shift sche
 			t.Fatal(err)
 		}
 	}
-	found, sum, err := r.Finish()
+	sum, err := r.Finish()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,10 +45,13 @@ func judged(t *testing.T, rules *schemas.Rules, log []schemas.Record, shift sche
 		return m
 	}
 	var out []string
-	for i := range found {
-		d := &found[i]
+	err = r.Divergences(func(d *schemas.Divergence) error {
 		out = append(out, fmt.Sprintf("%s %s %s since %d opened %d closed %d %v authority %s follower %s", d.Key, d.Verdict, d.Stage, at(d.Since), at(d.OpenedAt),
 			at(d.ClosedAt), d.Fields, seen(d.Authority), seen(d.Follower)))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	slices.Sort(out) // ids, which the order ends with, hold the rules and positions
 	return append(out, string(schemas.AppendSummaryJSON(nil, &sum)))
