@@ -18,11 +18,14 @@ import (
 	"github.com/trueup-io/trueup/schemas"
 )
 
-// repairs of a round, and the connections that make them, subject and limit alike.
-const (
-	repairs           = 2000
-	repairConnections = 4
-)
+// repairs of a round.
+const repairs = 2000
+
+// repairConnections are how many connections make them, subject and limit alike: at
+// first as many as a repairer has if nothing else is said.
+var repairConnections = []int{4, 2, 1}
+
+const repairConnectionsMax = 4
 
 // repairStore is one engine with a table of rows to repair.
 type repairStore struct {
@@ -37,42 +40,64 @@ type repairStore struct {
 	close func() error
 }
 
-// compensations measures repairs that are applied, against the same statements
-// without ledger, tag and condition, each a transaction of its own.
+// compensations measures repairs that are applied, against the same updates without
+// ledger, tag and condition, prepared as well and each a transaction of its own.
 func compensations(open func(context.Context) (*repairStore, error)) func(context.Context, *session, string) ([]line, error) {
-	return func(ctx context.Context, _ *session, name string) (_ []line, err error) {
+	return func(ctx context.Context, ses *session, name string) (lines []line, err error) {
 		s, err := open(ctx)
 		if err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, s.close()) }()
-		c := comparison{unit: "repairs/s", limit: "UPDATE by key, autocommit"}
-		c.subject = func(round int) (sample, error) {
-			return s.timed(func(_, id int) error {
-				out, err := s.applier.Apply(ctx, s.repair(round, id))
-				if err == nil && out.Result != schemas.Applied {
-					err = fmt.Errorf("repair of row %d: %s %s", id, out.Result, out.Detail)
+		made := 0
+		for _, connections := range repairConnections {
+			c := comparison{unit: "repairs/s", limit: "UPDATE by key, prepared, autocommit", rounds: repairRounds}
+			c.subject = func(round int) (sample, error) {
+				made++
+				stop, err := ses.profiled(name, made)
+				if err != nil {
+					return sample{}, err
 				}
-				return err
-			})
+				out, err := s.timed(connections, func(_, id int) error {
+					out, err := s.applier.Apply(ctx, s.repair(made, id))
+					if err == nil && out.Result != schemas.Applied {
+						err = fmt.Errorf("repair of row %d: %s %s", id, out.Result, out.Detail)
+					}
+					return err
+				})
+				return out, stop(err)
+			}
+			c.against = func(int) (sample, error) { return s.timed(connections, s.plain) }
+			full := name
+			if connections < repairConnectionsMax {
+				full = fmt.Sprintf("%s.connections%d", name, connections)
+			}
+			l, err := c.measure(full)
+			if err != nil {
+				return lines, err
+			}
+			l.CPU, l.LimitCPU, l.LimitRSS = 0, 0, 0 // of this process, which is both
+			l.PerConnection = l.Value / float64(connections)
+			lines = append(lines, l)
 		}
-		c.against = func(int) (sample, error) { return s.timed(s.plain) }
-		l, err := c.measure(name)
-		l.CPU, l.LimitCPU = 0, 0 // of this process, which is both
-		return []line{l}, err
+		return lines, nil
 	}
 }
 
-func (s *repairStore) timed(write func(worker, id int) error) (sample, error) {
+// repairRounds are more than elsewhere: a round is short, and what it waits for is
+// the disk.
+const repairRounds = 5
+
+func (s *repairStore) timed(connections int, write func(worker, id int) error) (sample, error) {
 	if err := s.reset(); err != nil {
 		return sample{}, err
 	}
 	began := time.Now()
-	errs := make([]error, repairConnections)
+	errs := make([]error, connections)
 	var workers sync.WaitGroup
-	for w := range repairConnections {
+	for w := range connections {
 		workers.Go(func() {
-			for id := w; id < repairs && errs[w] == nil; id += repairConnections {
+			for id := w; id < repairs && errs[w] == nil; id += connections {
 				errs[w] = write(w, id)
 			}
 		})
@@ -116,7 +141,7 @@ func postgresRepairs(ctx context.Context) (_ *repairStore, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	for range repairConnections {
+	for range repairConnectionsMax {
 		c, err := pgconn.Connect(ctx, server.DSN)
 		if err != nil {
 			return nil, err
@@ -130,11 +155,18 @@ func postgresRepairs(ctx context.Context) (_ *repairStore, err error) {
 	s.reset = func() error {
 		return exec(fmt.Sprintf("TRUNCATE orders; INSERT INTO orders SELECT i, 'before', 'a note of some length' FROM generate_series(0, %d) i", repairs-1))
 	}
-	s.plain = func(worker, id int) error {
-		return conns[worker].ExecParams(ctx, "UPDATE public.orders SET v = $1::text WHERE id = $2::int4",
-			[][]byte{[]byte("after"), fmt.Append(nil, id)}, nil, nil, nil).Read().Err
+	var plain []*pgconn.StatementDescription
+	for _, c := range conns {
+		prepared, err := c.Prepare(ctx, "plain", "UPDATE public.orders SET v = $1::text WHERE id = $2::int4", nil)
+		if err != nil {
+			return nil, err
+		}
+		plain = append(plain, prepared)
 	}
-	if s.applier, err = postgres.Open(postgres.Config{DSN: server.DSN, Side: schemas.Target, Tables: s.tables(), Connections: repairConnections}); err != nil {
+	s.plain = func(worker, id int) error {
+		return conns[worker].ExecStatement(ctx, plain[worker], [][]byte{[]byte("after"), fmt.Append(nil, id)}, nil, nil).Read().Err
+	}
+	if s.applier, err = postgres.Open(postgres.Config{DSN: server.DSN, Side: schemas.Target, Tables: s.tables(), Connections: repairConnectionsMax}); err != nil {
 		return nil, err
 	}
 	return s, s.applier.Prepare(ctx)
@@ -150,8 +182,8 @@ func mariadbRepairs(ctx context.Context) (_ *repairStore, err error) {
 	if err != nil {
 		return nil, errors.Join(err, server.Stop())
 	}
-	db.SetMaxOpenConns(repairConnections)
-	db.SetMaxIdleConns(repairConnections)
+	db.SetMaxOpenConns(repairConnectionsMax + 1)
+	db.SetMaxIdleConns(repairConnectionsMax + 1)
 	s.close = func() error {
 		var errs []error
 		if s.applier != nil {
@@ -178,11 +210,23 @@ func mariadbRepairs(ctx context.Context) (_ *repairStore, err error) {
 	s.reset = func() error {
 		return exec("TRUNCATE bench.orders", fmt.Sprintf("INSERT INTO bench.orders SELECT seq, 'before', 'a note of some length' FROM seq_0_to_%d", repairs-1))
 	}
-	s.plain = func(_, id int) error {
-		_, err := db.ExecContext(ctx, "UPDATE bench.orders SET v = ? WHERE id = ?", "after", id)
+	var plain []*sql.Stmt
+	for range repairConnectionsMax {
+		conn, err := db.Conn(ctx) // goes with the pool
+		if err != nil {
+			return nil, err
+		}
+		prepared, err := conn.PrepareContext(ctx, "UPDATE bench.orders SET v = ? WHERE id = ?")
+		if err != nil {
+			return nil, err
+		}
+		plain = append(plain, prepared)
+	}
+	s.plain = func(worker, id int) error {
+		_, err := plain[worker].ExecContext(ctx, "after", id)
 		return err
 	}
-	if s.applier, err = mysql.Open(mysql.Config{DSN: server.DSN + "bench", Side: schemas.Target, Tables: s.tables(), Connections: repairConnections}); err != nil {
+	if s.applier, err = mysql.Open(mysql.Config{DSN: server.DSN + "bench", Side: schemas.Target, Tables: s.tables(), Connections: repairConnectionsMax}); err != nil {
 		return nil, err
 	}
 	return s, s.applier.Prepare(ctx)

@@ -92,6 +92,8 @@ type line struct {
 	LimitBrokerCPU float64 `json:"limit_broker_cpu_s_per_m,omitempty"`
 	// Allocs is how many allocations a unit takes, where the work is done in this process.
 	Allocs float64 `json:"allocs_per_unit,omitempty"`
+	// PerConnection is what one connection does, where several do the work.
+	PerConnection float64 `json:"per_connection,omitempty"`
 	// PerSecond is the load under which a delay was measured, where it could be kept up.
 	PerSecond float64 `json:"per_s,omitempty"`
 }

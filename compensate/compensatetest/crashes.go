@@ -115,7 +115,7 @@ func (b *bench) lostCommit(proxy *Proxy, table compensate.Table) {
 				}
 			}
 		}
-		proxy.ArmCommit(fault, hook)
+		proxy.ArmCommit(fault, b.Commits, hook)
 		b.apply(a, c, schemas.Applied)
 		if !proxy.Disarm() {
 			b.Fatal("there was no COMMIT")

@@ -32,6 +32,8 @@ type Engine interface {
 	Waiting(t testing.TB)
 	// KillWaiting ends the session that waits for another's lock.
 	KillWaiting(t testing.TB)
+	// Commits says whether a request to the server ends the transaction of an update.
+	Commits(request []byte) bool
 	// Counted makes the table's inserts, updates and deletes each add a row (id, op) to table effects.
 	Counted(t testing.TB, table string)
 	// Slow makes an update of the table take so many seconds, false if the server has no timeout for that.

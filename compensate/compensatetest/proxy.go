@@ -1,7 +1,6 @@
 package compensatetest
 
 import (
-	"bytes"
 	"net"
 	"sync"
 	"testing"
@@ -60,12 +59,10 @@ func (p *Proxy) Arm(fault Fault, number int) {
 	p.arm(fault, func([]byte) bool { number--; return number == 0 }, nil)
 }
 
-// ArmCommit breaks the connection of the next COMMIT. The hook, if any, runs where
-// the answer was swallowed, before the client knows.
-func (p *Proxy) ArmCommit(fault Fault, hook func()) {
-	p.arm(fault, func(request []byte) bool {
-		return bytes.Contains(bytes.ReplaceAll(request, []byte("COMMITTED"), nil), []byte("COMMIT"))
-	}, hook)
+// ArmCommit breaks the connection of the next request that commits. The hook, if
+// any, runs where the answer was swallowed, before the client knows.
+func (p *Proxy) ArmCommit(fault Fault, commits func(request []byte) bool, hook func()) {
+	p.arm(fault, commits, hook)
 }
 
 func (p *Proxy) arm(fault Fault, due func([]byte) bool, hook func()) {

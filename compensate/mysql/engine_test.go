@@ -1,6 +1,7 @@
 package mysql_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/hex"
@@ -189,6 +190,9 @@ func (e *engine) Slow(t testing.TB, table string, seconds int) bool {
 	}
 	return true
 }
+
+// Commits looks for the statement, which is sent by itself.
+func (e *engine) Commits(request []byte) bool { return bytes.HasSuffix(request, []byte("COMMIT")) }
 
 func (e *engine) Counted(t testing.TB, table string) {
 	t.Helper()

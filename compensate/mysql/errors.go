@@ -63,11 +63,12 @@ func (a *Applier) Classify(err error) compensate.Fault {
 	case n == duplicateKey:
 		return compensate.Taken
 	case slices.Contains([]uint16{
-		1205, // lock wait timeout
-		1213, // deadlock
-		1020, // record has changed since last read
-		1969, // statement timeout
-		3024, // the same, MySQL
+		1205,       // lock wait timeout
+		1213,       // deadlock
+		1020,       // record has changed since last read
+		1969,       // statement timeout
+		3024,       // the same, MySQL
+		1243, 1615, // a prepared statement that the server has lost, or has to make anew
 		1614, // transaction branch rolled back by a deadlock
 	}, n):
 		return compensate.Transient

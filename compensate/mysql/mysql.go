@@ -3,10 +3,11 @@
 // It promises what compensate.Applier promises. A compensation is one
 // transaction:
 //
-//	START TRANSACTION
-//	/*compensation_id='…'*/ UPDATE … WHERE key AND whole row      the comment is the tag, in the annotated query
-//	INSERT INTO trueup_ledger …                                   only if one row matched
+//	UPDATE … WHERE key AND whole row      begins it, because autocommit = 0
+//	INSERT INTO trueup_ledger …           only if one row matched; the tag, which capture takes from this row
 //	COMMIT, or ROLLBACK
+//
+// The statements are prepared once for each connection.
 //
 // The row is compared with what was judged byte by byte, whatever the collation
 // and its padding: text columns as utf8mb4, binary ones by their bytes, the rest
@@ -23,6 +24,7 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"sync"
@@ -39,7 +41,7 @@ type Config struct {
 	Side   schemas.Side
 	Tables compensate.Tables
 
-	Connections      int           // open at most; 0: 4, enough to share a disk's flushes
+	Connections      int           // that write, at most, and two that ask; 0: 4, enough to share a disk's flushes
 	LockTimeout      time.Duration // a write gives way to whoever holds its row longer; whole seconds; 0: 2 s
 	StatementTimeout time.Duration // on MariaDB; 0: 10 s
 	Attempts         compensate.Attempts
@@ -54,11 +56,16 @@ type Applier struct {
 	side     schemas.Side
 	attempts compensate.Attempts
 	captures bool
-	db       *sql.DB
+	db       *sql.DB // for questions
+	writes   *sql.DB // for transactions, see writer
 
 	mu      sync.Mutex
 	catalog map[[2]string]*table // under mu: what the server said of the tables
 }
+
+// askers is how many connections ask: a write does so once for a table, and when it
+// found its row changed.
+const askers = 2
 
 // Open returns an applier that connects when it has to.
 func Open(c Config) (*Applier, error) {
@@ -70,22 +77,26 @@ func Open(c Config) (*Applier, error) {
 	if connections <= 0 {
 		connections = 4
 	}
-	db := sql.OpenDB(connect)
-	db.SetMaxOpenConns(connections)
-	db.SetMaxIdleConns(connections)
-	db.SetConnMaxIdleTime(30 * time.Second) // shorter than the server's patience, see settings
+	pool := func(c driver.Connector, most int) *sql.DB {
+		db := sql.OpenDB(c)
+		db.SetMaxOpenConns(most)
+		db.SetMaxIdleConns(most)
+		db.SetConnMaxIdleTime(30 * time.Second) // shorter than the server's patience, see settings
+		return db
+	}
 	return &Applier{
 		tables:   c.Tables,
 		side:     c.Side,
 		attempts: c.Attempts,
 		captures: c.Captures,
-		db:       db,
+		db:       pool(connect, askers),
+		writes:   pool(writer{connect}, connections),
 		catalog:  make(map[[2]string]*table),
 	}, nil
 }
 
 // Close closes the connections. No Apply may be running.
-func (a *Applier) Close() error { return a.db.Close() }
+func (a *Applier) Close() error { return errors.Join(a.writes.Close(), a.db.Close()) }
 
 // Apply is compensate.Applier's.
 func (a *Applier) Apply(ctx context.Context, c schemas.Compensation) (schemas.Outcome, error) {
@@ -109,7 +120,7 @@ func (a *Applier) try(ctx context.Context, c *schemas.Compensation, attempt stri
 	if err != nil {
 		return 0, err
 	}
-	tx, err := a.db.BeginTx(ctx, nil)
+	tx, err := a.writes.BeginTx(ctx, nil)
 	if err != nil {
 		return 0, fmt.Errorf("begin: %w", err)
 	}

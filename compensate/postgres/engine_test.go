@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/url"
@@ -141,6 +142,11 @@ func (e *engine) Slow(t testing.TB, table string, seconds int) bool {
 		t.Fatal(err)
 	}
 	return true
+}
+
+// Commits looks for the tag: it is sent with all of an update's transaction.
+func (e *engine) Commits(request []byte) bool {
+	return bytes.Contains(request, []byte(`{"compensation_id":`))
 }
 
 func (e *engine) Counted(t testing.TB, table string) {

@@ -43,6 +43,16 @@ func recorded(err error) bool {
 	return errors.As(err, &e) && e.Code == "23505" && e.SchemaName == "trueup" && e.ConstraintName == ledgerKey
 }
 
+// several says whether err is the ledger's: it has no row for a write of several.
+func several(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && e.Code == "23502" && e.SchemaName == "trueup" && e.TableName == "ledger" && e.ColumnName == "attempt"
+}
+
+// unprepared says whether somebody between us and the server has dropped what was
+// prepared.
+func unprepared(err error) bool { return code(err) == "26000" }
+
 // taken says whether err is of a unique or exclusion constraint.
 func taken(err error) bool { return code(err) == "23505" || code(err) == "23P01" }
 
@@ -56,7 +66,7 @@ func concurrently(err error) bool {
 func (a *Applier) Classify(err error) compensate.Fault {
 	c := code(err)
 	switch {
-	case errors.Is(err, errOutdated):
+	case errors.Is(err, errOutdated), unprepared(err):
 		return compensate.Transient
 	case errors.As(err, new(permanent)), errors.As(err, new(errNoColumn)):
 		return compensate.Permanent

@@ -59,7 +59,8 @@ func prepareLedger(ctx context.Context, conn *pgconn.PgConn) error {
 	}
 	rows, err = query(ctx, conn, `SELECT
 		pg_catalog.has_table_privilege('trueup.ledger', 'SELECT') AND pg_catalog.has_table_privilege('trueup.ledger', 'INSERT'),
-		EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conrelid = 'trueup.ledger'::pg_catalog.regclass AND contype = 'p' AND conname = $1)`, ledgerKey)
+		EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conrelid = 'trueup.ledger'::pg_catalog.regclass AND contype = 'p' AND conname = $1),
+		EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = 'trueup.ledger'::pg_catalog.regclass AND attname = 'attempt' AND attnotnull)`, ledgerKey)
 	switch {
 	case err != nil:
 		return fmt.Errorf("look at the ledger: %w; run:\n%s", err, grants(ctx, conn))
@@ -67,6 +68,8 @@ func prepareLedger(ctx context.Context, conn *pgconn.PgConn) error {
 		return errors.New("the ledger cannot be read and written; run:\n" + grants(ctx, conn))
 	case rows[0][1] != "t":
 		return fmt.Errorf("table trueup.ledger is not ours: it has no primary key %s; move it away", ledgerKey)
+	case rows[0][2] != "t":
+		return errors.New("table trueup.ledger is not as it was made: run: ALTER TABLE trueup.ledger ALTER COLUMN attempt SET NOT NULL")
 	}
 	sql := "SELECT " + strings.Join(ledgerColumns, ", ") + ", applied_at FROM trueup.ledger LIMIT 0"
 	if _, err := query(ctx, conn, sql); err != nil {

@@ -1,12 +1,16 @@
 // Package postgres writes compensations to PostgreSQL (15 and later).
 //
 // It promises what compensate.Applier promises. A compensation is one
-// transaction of three statements:
+// transaction of two statements:
 //
-//	BEGIN
 //	SELECT pg_logical_emit_message(true, 'trueup', '{"compensation_id":…}')   the tag, first in the transaction's log
-//	WITH w AS (UPDATE … WHERE key AND whole row RETURNING 1), … INSERT INTO trueup.ledger … WHERE one row was written
-//	COMMIT, or ROLLBACK unless one row was written
+//	WITH w AS (UPDATE … WHERE key AND whole row RETURNING 1), … INSERT INTO trueup.ledger … if one row was written
+//
+// They are prepared once for each connection, and sent together: to the server,
+// what stands before a Sync is a transaction. Where no row was as expected it
+// commits a tag and nothing else; where the key named several, which a unique index
+// forbids, the ledger's row is an error and nothing is committed. A delete begins its
+// transaction before, so that the table's columns stay what they are.
 //
 // The row is compared with what was judged by the text that the store itself
 // makes of each column, byte by byte, under the settings that capture reads

@@ -24,8 +24,9 @@ func (s *statement) bind(value []byte, typ string) string {
 const textType = "pg_catalog.text"
 
 // writeStatement makes the one statement that writes the row and the ledger's
-// row, the second only if the first was one. It returns two numbers: rows
-// written, ledger rows written.
+// row, the second only if the first was one, and is an error if there were several:
+// then the ledger's row would have no attempt, which it has to have. It returns how
+// many rows were written.
 func writeStatement(t *table, c *schemas.Compensation, attempt string, ledger [][]byte) (*statement, error) {
 	s := new(statement)
 	s.text.WriteString("WITH w AS (")
@@ -45,13 +46,11 @@ func writeStatement(t *table, c *schemas.Compensation, attempt string, ledger []
 	s.text.WriteString(" RETURNING 1), n AS (SELECT pg_catalog.count(*) AS n FROM w), l AS (INSERT INTO trueup.ledger (")
 	s.text.WriteString(strings.Join(ledgerColumns, ", "))
 	s.text.WriteString(") SELECT ")
-	for i, value := range append(ledger, []byte(attempt)) {
-		if i > 0 {
-			s.text.WriteString(", ")
-		}
-		s.text.WriteString(s.bind(value, textType))
+	for _, value := range ledger {
+		s.text.WriteString(s.bind(value, textType) + ", ")
 	}
-	s.text.WriteString(" FROM n WHERE n.n OPERATOR(pg_catalog.=) 1 RETURNING 1) SELECT n.n, (SELECT pg_catalog.count(*) FROM l) FROM n")
+	fmt.Fprintf(&s.text, "CASE WHEN n.n OPERATOR(pg_catalog.=) 1 THEN %s END FROM n WHERE n.n OPERATOR(pg_catalog.>) 0) SELECT n.n FROM n",
+		s.bind([]byte(attempt), textType))
 	return s, nil
 }
 

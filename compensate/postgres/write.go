@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -13,10 +14,15 @@ import (
 	"github.com/trueup-io/trueup/schemas"
 )
 
-const begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+const (
+	begin   = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+	emitSQL = "SELECT pg_catalog.pg_logical_emit_message(true, 'trueup', $1)"
+)
 
-// write makes one transaction of a compensation. Whatever it leaves open its
-// connection takes with it.
+// write makes one transaction of a compensation. What is sent at once, up to its
+// end, is a transaction to the server, which commits it before it answers that it
+// is ready: one way there and back. A delete has begun one before. Whatever is left
+// open the connection takes with it.
 func write(ctx context.Context, conn *pgconn.PgConn, t *table, c *schemas.Compensation, attempt string) (compensate.Effect, error) {
 	if c.Statement == schemas.DeleteRow {
 		var err error
@@ -35,42 +41,58 @@ func write(ctx context.Context, conn *pgconn.PgConn, t *table, c *schemas.Compen
 	if err != nil {
 		return 0, errors.Join(err, rollback(ctx, conn))
 	}
+	open := conn.TxStatus() != 'I'
 	batch := new(pgconn.Batch)
-	if conn.TxStatus() == 'I' {
-		batch.ExecParams(begin, nil, nil, nil, nil)
+	for _, part := range []struct {
+		text string
+		args [][]byte
+	}{{emitSQL, [][]byte{tag}}, {s.text.String(), s.args}} {
+		known, err := prepared(ctx, conn, part.text)
+		if err != nil {
+			return 0, errors.Join(fmt.Errorf("%s: %w", c.Statement, err), rollback(ctx, conn))
+		}
+		batch.ExecStatement(known, part.args, nil, nil)
 	}
-	batch.ExecParams("SELECT pg_catalog.pg_logical_emit_message(true, 'trueup', $1)", [][]byte{tag}, nil, nil, nil)
-	batch.ExecParams(s.text.String(), s.args, nil, nil, nil)
 	crash.Site("compensate.postgres.before_statement")
 	results, err := conn.ExecBatch(ctx, batch).ReadAll()
-	if err != nil {
-		err = fmt.Errorf("%s: %w", c.Statement, err)
-		switch {
-		case recorded(err):
-			return compensate.Recorded, rollback(ctx, conn)
-		case t.deferrable && taken(err) && c.Statement == schemas.InsertRow:
-			return compensate.NoMatch, rollback(ctx, conn)
-		}
-		return 0, errors.Join(err, rollback(ctx, conn))
+	if err == nil && open {
+		err = conclude(ctx, conn, results)
 	}
-	last := results[len(results)-1]
-	switch rows, ledger := string(last.Rows[0][0]), string(last.Rows[0][1]); {
-	case rows == "0":
+	switch {
+	case recorded(err):
+		return compensate.Recorded, rollback(ctx, conn)
+	case t.deferrable && taken(err) && c.Statement == schemas.InsertRow:
 		return compensate.NoMatch, rollback(ctx, conn)
-	case rows != "1" || ledger != "1":
-		return 0, errors.Join(
-			permanent{fmt.Errorf("the key of %s.%s names %s rows, %s ledger rows", t.Schema, t.Name, rows, ledger)},
-			rollback(ctx, conn))
-	}
-	crash.Site("compensate.postgres.before_commit")
-	if err := commit(ctx, conn); err != nil {
-		if t.deferrable && taken(err) && c.Statement == schemas.InsertRow {
-			return compensate.NoMatch, nil
+	case several(err):
+		return 0, errors.Join(permanent{fmt.Errorf("the key of %s.%s names several rows", t.Schema, t.Name)}, rollback(ctx, conn))
+	case err != nil:
+		if unprepared(err) {
+			forgetPrepared(conn)
 		}
-		return 0, err
+		return 0, errors.Join(fmt.Errorf("%s: %w", c.Statement, err), rollback(ctx, conn))
+	case wrote(results) == 0:
+		return compensate.NoMatch, nil
 	}
 	crash.Site("compensate.postgres.committed")
 	return compensate.Wrote, nil
+}
+
+// wrote is how many rows were written: one or none, of which the statement makes sure.
+func wrote(results []*pgconn.Result) int {
+	n, err := strconv.Atoi(string(results[len(results)-1].Rows[0][0]))
+	if err != nil || n > 1 {
+		panic(fmt.Sprintf("a count of %q rows, %v", results[len(results)-1].Rows[0][0], err))
+	}
+	return n
+}
+
+// conclude ends a transaction that was begun by a statement of its own.
+func conclude(ctx context.Context, conn *pgconn.PgConn, results []*pgconn.Result) error {
+	if wrote(results) == 0 {
+		return rollback(ctx, conn)
+	}
+	crash.Site("compensate.postgres.before_commit")
+	return commit(ctx, conn)
 }
 
 // hold begins a transaction and keeps the table's columns as they are to its end,
