@@ -66,6 +66,8 @@ var entries = []entry{
 	{name: "reconcile.kept.processes2", run: reconcileLog(comparing{partitions: 4, processes: 2})},
 	{name: "compensate.postgres", run: compensations(postgresRepairs)},
 	{name: "compensate.mariadb", run: compensations(mariadbRepairs)},
+	{name: "compensate.postgres.delay", run: repairDelay("postgres")},
+	{name: "compensate.mariadb.delay", run: repairDelay("mariadb")},
 	{name: "audit.replay", run: inProcess(auditReplay)},
 	{name: "audit.replay.topic", run: auditTopic(1_000_000)},
 	{name: "audit.replay.topic10m", run: auditTopic(10_000_000), asked: true},

@@ -127,9 +127,12 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// residentPeak is the most memory the process ever had resident, in MB; 0 where the system does not say.
-func residentPeak() int {
-	b, err := os.ReadFile("/proc/self/status")
+// residentPeak is the most memory this process ever had resident, in MB; 0 where the system does not say.
+func residentPeak() int { return residentPeakOf("self") }
+
+// residentPeakOf is the same of the process with that id.
+func residentPeakOf(pid string) int {
+	b, err := os.ReadFile("/proc/" + pid + "/status")
 	if err != nil {
 		return 0
 	}

@@ -18,7 +18,8 @@ import (
 // overtakes is never published; flush publishes the rest.
 //
 // Invariants: a key has at most one live compensation; what may be written was
-// published; a compensation that has a final outcome is never live again.
+// published; a compensation that has a final outcome is never live again, but for one
+// that has failed and is stuck.
 type book struct {
 	rules *schemas.Rules
 	limit int // bytes of a compensation's JSON
@@ -41,6 +42,8 @@ type book struct {
 	budgets  map[string]*budget              // by the name of a limit
 	flips    *recent[[]schemas.Micros]       // by key: when it was written
 	lag      [3]time.Duration                // by side, how far its frontier lies back
+	stuck    int                             // entries in that state
+	touched  map[string]bool                 // entities of which events came in this batch
 	heldBack []*entry                        // ready, but for a guard
 	holds    map[string]int                  // of those, by reason
 	aging    map[string]aging                // by key: open divergences that another rule may take when they are older
@@ -59,6 +62,7 @@ type entry struct {
 	state   state
 	tries   int    // while other rows were in the way, by the clock
 	taken   bool   // blocked by another row's unique value, not by a foreign key
+	failed  bool   // it was said to have failed, and is stuck or tried again since
 	revoked string // why it may not be written any more, if the ledger does not have it
 }
 
@@ -88,6 +92,7 @@ const (
 	ready                // to be written
 	holding              // ready, but for a guard
 	blocked              // for other rows, by a foreign key or a unique value
+	stuck                // for the same, said to have failed: until something happens to other rows of its entity
 	doubted              // for the ledger: it may have been written
 )
 
@@ -103,6 +108,9 @@ const (
 	blockedTriesMax = 30
 	// takenTriesMax is the same where nothing is known that would make room.
 	takenTriesMax = 3
+	// stuckMax bounds what is kept of failures that other rows may mend: each is tried again with every batch of events
+	// of its entity.
+	stuckMax = 100
 )
 
 func newBook(rules *schemas.Rules, limit int, key *Key) *book {
@@ -123,6 +131,7 @@ func newBook(rules *schemas.Rules, limit int, key *Key) *book {
 		watches:  make(map[string]*watch),
 		budgets:  make(map[string]*budget),
 		flips:    newRecent[[]schemas.Micros](rememberedIDs),
+		touched:  make(map[string]bool),
 		holds:    make(map[string]int),
 		aging:    make(map[string]aging),
 		hits:     make(map[string]int64),
@@ -149,6 +158,7 @@ func (b *book) divergence(d *schemas.Divergence, partition int32, offset int64) 
 		return nil // published again after a crash
 	}
 	b.seen.put(d.ID, d.Sequence+1)
+	b.touched[d.Entity] = true
 	key := keyOf(d.Entity, d.Key)
 	delete(b.aging, key)
 	if d.Stage == schemas.Closed {
@@ -257,6 +267,10 @@ func (b *book) flush() []schemas.Event {
 		}
 	}
 	b.fresh = nil
+	for entity := range b.touched {
+		b.unstick(entity)
+	}
+	clear(b.touched)
 	return out
 }
 
@@ -304,6 +318,9 @@ func (b *book) drop(en *entry) {
 	}
 	if b.live[en.key] == en {
 		delete(b.live, en.key)
+		if en.state == stuck {
+			b.stuck--
+		}
 	}
 }
 
@@ -318,7 +335,7 @@ func (b *book) say(o schemas.Outcome) []schemas.Event {
 
 // quiet says that nothing of the past matters any more.
 func (b *book) quiet() bool {
-	return len(b.live) == 0 && len(b.written) == 0 && !b.paused && len(b.breakers) == 0 && len(b.aging) == 0
+	return len(b.live) == b.stuck && len(b.written) == 0 && !b.paused && len(b.breakers) == 0 && len(b.aging) == 0
 }
 
 // isFinal says whether a compensation with that outcome is over.

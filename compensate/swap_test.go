@@ -66,3 +66,54 @@ func TestUniqueSwap(t *testing.T) {
 		t.Errorf("effects %v", w.effects)
 	}
 }
+
+// TestUniqueLate: a repair that has failed for a value that another row had ends in
+// what it is, when that row's event comes late after all.
+func TestUniqueLate(t *testing.T) {
+	rules, w := rulesOf(t, bookRules), newWorld()
+	w.rows["order/1"], w.rows["order/2"] = "a", "b"
+	w.apply = taken(w)
+	run := startRunner(t, config(w, rules, statePath(t)))
+	w.diverge(event(rules, "d1", 0, schemas.Opened, "order", "1", "b", "a"))
+	w.until(func() bool { return fmt.Sprint(w.said("d1")) == "[failed]" })
+	w.diverge(event(rules, "d2", 0, schemas.Opened, "order", "2", "c", "b"))
+	w.until(func() bool {
+		return fmt.Sprint(w.said("d1")) == "[failed applied confirmed]" && fmt.Sprint(w.said("d2")) == "[applied confirmed]"
+	})
+	run.stop(t)
+	if w.rows["order/1"] != "b" || w.rows["order/2"] != "c" {
+		t.Errorf("rows %v", w.rows)
+	}
+}
+
+// TestUniqueSwapLate: the second row of an exchange is told with which other it
+// exchanges, though that one has failed before; and another value that a person
+// writes into one of them has both written. What is overtaken meanwhile is superseded.
+func TestUniqueSwapLate(t *testing.T) {
+	rules, w := rulesOf(t, bookRules), newWorld()
+	w.rows["order/1"], w.rows["order/2"] = "a", "b"
+	w.apply = taken(w)
+	run := startRunner(t, config(w, rules, statePath(t)))
+	w.diverge(event(rules, "d1", 0, schemas.Opened, "order", "1", "b", "a"))
+	w.until(func() bool { return fmt.Sprint(w.said("d1")) == "[failed]" })
+	w.diverge(event(rules, "d2", 0, schemas.Opened, "order", "2", "a", "b"))
+	w.until(func() bool { return fmt.Sprint(w.said("d2")) == "[failed]" })
+	w.mu.Lock()
+	for _, partition := range w.topics[Outcomes] {
+		for _, e := range partition {
+			if o := e.Outcome; o.DivergenceID == "d2" && !strings.Contains(o.Detail, "rows 2, 1 of order exchange values") && !strings.Contains(o.Detail, "rows 1, 2 of order exchange values") {
+				t.Errorf("said %q", o.Detail)
+			}
+		}
+	}
+	w.rows["order/2"] = "x" // by hand
+	w.mu.Unlock()
+	w.diverge(event(rules, "d2", 1, schemas.Updated, "order", "2", "a", "x"))
+	w.until(func() bool {
+		return fmt.Sprint(w.said("d1")) == "[failed applied confirmed]" && fmt.Sprint(w.said("d2")) == "[failed superseded applied confirmed]"
+	})
+	run.stop(t)
+	if w.rows["order/1"] != "b" || w.rows["order/2"] != "a" {
+		t.Errorf("rows %v", w.rows)
+	}
+}

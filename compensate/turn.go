@@ -31,6 +31,9 @@ func (b *book) next() *entry {
 
 // enqueue lets an entry be written.
 func (b *book) enqueue(en *entry) {
+	if en.state == stuck {
+		b.stuck--
+	}
 	en.state = ready
 	b.ready = append(b.ready, en)
 }
@@ -38,6 +41,9 @@ func (b *book) enqueue(en *entry) {
 // outcome takes what became of a write.
 func (b *book) outcome(en *entry, o schemas.Outcome) []schemas.Event {
 	b.drop(en)
+	if en.failed && o.Result == schemas.Failed {
+		return nil // it was said
+	}
 	out := b.say(o)
 	wrote := o.Result == schemas.Applied || o.Result == schemas.AlreadyApplied
 	if wrote {
@@ -64,7 +70,39 @@ func (b *book) block(en *entry, err error) []schemas.Event {
 	if en.tries < b.blockedTries(en) {
 		return nil
 	}
+	if en.taken {
+		return b.stick(en, err.Error())
+	}
 	return b.outcome(en, Conclude(&en.c, schemas.Failed, err.Error()))
+}
+
+// stick says that an entry has failed, because another row has a value that may
+// stand there once and keeps it. That row's own event may come late, or a person may
+// make room; so the entry is not forgotten, and ends in what becomes of it then. Not
+// over a restart: there it has failed until its divergence's next event.
+func (b *book) stick(en *entry, why string) []schemas.Event {
+	if b.stuck >= stuckMax {
+		return b.outcome(en, Conclude(&en.c, schemas.Failed, why))
+	}
+	b.stuck++
+	en.state = stuck
+	if en.failed {
+		return nil
+	}
+	en.failed = true
+	return b.say(Conclude(&en.c, schemas.Failed, why))
+}
+
+// unstick has what is stuck tried again, of one entity or, for "", of all.
+func (b *book) unstick(entity string) {
+	if b.stuck == 0 {
+		return
+	}
+	for _, en := range b.sorted(stuck) {
+		if entity == "" || en.c.Entity == entity {
+			b.enqueue(en)
+		}
+	}
 }
 
 // blockedTries is how often an entry may be tried, by the clock. A row that has the
@@ -97,7 +135,7 @@ func (b *book) holder(en *entry) *entry {
 // ring returns entries each of which waits for a value that the next one has, and
 // the last for one of the first; nil if en is not in such a circle.
 func (b *book) ring(en *entry) (ring []*entry) {
-	for at := en; at != nil && at.state == blocked && at.taken && !slices.Contains(ring, at); {
+	for at := en; at != nil && (at.state == blocked || at.state == stuck) && at.taken && !slices.Contains(ring, at); {
 		ring = append(ring, at)
 		if at = b.holder(at); at == en {
 			return ring
@@ -106,15 +144,18 @@ func (b *book) ring(en *entry) (ring []*entry) {
 	return nil
 }
 
-// swapped ends the entries of a ring.
+// swapped says of the entries of a ring what they wait for.
 func (b *book) swapped(ring []*entry) (out []schemas.Event) {
 	var keys []string
 	for _, en := range ring {
 		keys = append(keys, strings.Join(en.c.Key, "/"))
 	}
 	for _, en := range ring {
-		out = append(out, b.outcome(en, Conclude(&en.c, schemas.Failed, fmt.Sprintf("the rows %s of %s exchange values that may stand there once, so none of them can be "+
-			"written before the others: write another value into one of them by hand, and they are looked at again", strings.Join(keys, ", "), en.c.Entity)))...)
+		if en.state == stuck {
+			continue // as it was
+		}
+		out = append(out, b.stick(en, fmt.Sprintf("the rows %s of %s exchange values that may stand there once, so none of them can be "+
+			"written before the others: write another value into one of them by hand, and they are tried again", strings.Join(keys, ", "), en.c.Entity))...)
 	}
 	return out
 }
@@ -127,6 +168,9 @@ func (b *book) unblock(byClock bool) {
 			en.tries++
 		}
 		b.enqueue(en)
+	}
+	if !byClock {
+		b.unstick("")
 	}
 }
 
