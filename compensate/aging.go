@@ -57,5 +57,5 @@ func (b *book) tick() (out []schemas.Event) {
 		}
 	}
 	b.release()
-	return append(out, b.age()...)
+	return append(append(out, b.unheard()...), b.age()...)
 }

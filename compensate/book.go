@@ -44,6 +44,7 @@ type book struct {
 	lag      [3]time.Duration                // by side, how far its frontier lies back
 	stuck    int                             // entries in that state
 	touched  map[string]bool                 // entities of which events came in this batch
+	heard    schemas.Micros                  // the latest time of the log that an event was of
 	heldBack []*entry                        // ready, but for a guard
 	holds    map[string]int                  // of those, by reason
 	aging    map[string]aging                // by key: open divergences that another rule may take when they are older
@@ -159,6 +160,11 @@ func (b *book) divergence(d *schemas.Divergence, partition int32, offset int64) 
 	}
 	b.seen.put(d.ID, d.Sequence+1)
 	b.touched[d.Entity] = true
+	b.heard = max(b.heard, d.At)
+	if w, ok := b.written[d.ID]; ok {
+		w.seen = true
+		b.written[d.ID] = w
+	}
 	key := keyOf(d.Entity, d.Key)
 	delete(b.aging, key)
 	if d.Stage == schemas.Closed {

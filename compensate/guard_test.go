@@ -398,6 +398,28 @@ func TestMissingEcho(t *testing.T) {
 	}
 }
 
+// TestUnheardStopsTheRule: a repair that was written and of which the comparator says
+// nothing, though it tells what came later, stops its rule. Silence alone does not: it
+// may be behind.
+func TestUnheardStopsTheRule(t *testing.T) {
+	g := newGuarded(t, "mode: apply, policy: authority_wins, guards: {echoWithin: 10s}")
+	g.take(g.opened(1, nil))
+	g.take(g.opened(2, nil))
+	g.writeAll(schemas.Applied)
+	g.clock = g.clock.Add(30 * time.Second)
+	if said := g.tick(); tripped(said) != "" {
+		t.Errorf("tripped by silence: %s", tripped(said))
+	}
+	echoed := g.opened(2, func(d *schemas.Divergence) { d.Sequence, d.Stage = 1, schemas.Updated })
+	g.take(echoed)
+	if why := tripped(g.tick()); !strings.HasPrefix(why, "not_converged:order:default: order 1: ") {
+		t.Errorf("tripped %q", why)
+	}
+	if said := g.tick(); tripped(said) != "" {
+		t.Errorf("said again: %s", tripped(said))
+	}
+}
+
 // TestBreakersSurviveRestart: what was open is open, and what was resumed is not.
 func TestBreakersSurviveRestart(t *testing.T) {
 	rules, w, path := rulesOf(t, guardRules("mode: apply, policy: authority_wins")), newWorld(), statePath(t)

@@ -61,6 +61,10 @@ func (r *recall) compensation(c *schemas.Compensation) error {
 			return err
 		}
 		r.book.wrote(&bare)
+		if w, ok := r.book.written[bare.DivergenceID]; ok {
+			w.seen = true // its event may have been taken before the restart
+			r.book.written[bare.DivergenceID] = w
+		}
 		r.book.spent(c, o.At)
 	case !done && c.Mode != ModeReport:
 		r.order = append(r.order, *c)

@@ -2,6 +2,8 @@ package compensate
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +15,26 @@ type writes struct {
 	last  schemas.Compensation
 	times int
 	at    time.Time // by the clock, for the alarm of an echo that does not come
+	seen  bool      // the divergence had an event since, or may have had
+}
+
+// unheard opens the breaker of a rule whose repair has left no trace: the store said
+// that it was written, the comparator has told what came later, and nothing of this.
+// A store does not log an update that changes nothing, so it is what a trigger makes
+// of one that it turns back.
+func (b *book) unheard() (out []schemas.Event) {
+	for _, id := range slices.Sorted(maps.Keys(b.written)) {
+		w := b.written[id]
+		e, ok := b.rules.Entity(w.last.Entity)
+		if !ok || w.seen || b.now().Sub(w.at) < e.Compensate.Guards.EchoWithin+e.SettleWindow || b.heard.Sub(schemas.MicrosOf(w.at)) < e.SettleWindow {
+			continue
+		}
+		w.seen = true // said
+		b.written[id] = w
+		out = append(out, b.trip(ruleBreaker(breakerNotConverged, &w.last), "%s %s: compensation %s was written at %s, and its change is not in the store's log: what it wrote was not kept",
+			w.last.Entity, strings.Join(w.last.Key, "/"), w.last.ID, schemas.MicrosOf(w.at))...)
+	}
+	return out
 }
 
 // observe looks at an event for what no single event shows.

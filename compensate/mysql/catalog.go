@@ -57,11 +57,11 @@ func (t *table) askTable(ctx context.Context, q querier) error {
 }
 
 func (t *table) askColumns(ctx context.Context, q querier) error {
-	return each(ctx, q, `SELECT column_name, data_type, character_set_name IS NOT NULL, extra
+	return each(ctx, q, `SELECT column_name, data_type, character_set_name IS NOT NULL, extra, COALESCE(character_octet_length, 0)
 		FROM information_schema.columns WHERE table_schema = ? AND table_name = ?`, []any{t.Schema, t.Name}, func(r []string) error {
 		extra := strings.ToUpper(r[3]) // MySQL's DEFAULT_GENERATED is another matter
 		generated := strings.Contains(extra, "VIRTUAL") || strings.Contains(extra, "STORED") || strings.Contains(extra, "PERSISTENT")
-		t.columns[r[0]] = column{family: familyOf(r[1], r[2] == "1"), generated: generated, touched: strings.Contains(extra, "ON UPDATE")}
+		t.columns[r[0]] = column{family: familyOf(r[1], r[2] == "1"), generated: generated, touched: strings.Contains(extra, "ON UPDATE"), uuid: r[4] == "16"}
 		return nil
 	})
 }

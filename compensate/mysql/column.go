@@ -3,6 +3,7 @@ package mysql
 import (
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -14,6 +15,7 @@ import (
 type column struct {
 	family    family
 	generated bool // computed from other columns: nothing of its own to compare or to write
+	uuid      bool // 16 bytes: those of a UUID, where one is to be written
 	touched   bool // ON UPDATE: the store writes it along with any other, unless it is written itself
 }
 
@@ -45,6 +47,9 @@ func familyOf(dataType string, charset bool) family {
 	return plain
 }
 
+// uuid is the canonical text of one.
+var uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
 // place returns what stands where a value of the column is bound, and the value.
 func (c column) place(name string, value schemas.Column) (string, any, error) {
 	if value.Presence == schemas.Null {
@@ -61,7 +66,12 @@ func (c column) place(name string, value schemas.Column) (string, any, error) {
 			place = "CAST(? AS UNSIGNED)"
 		}
 		return place, "masked:" + value.Text, nil
+	case c.family == binary && !isHex && c.uuid && uuid.MatchString(value.Text):
+		return "UNHEX(?)", strings.ReplaceAll(value.Text, "-", ""), nil
 	case c.family == binary:
+		if !isHex && uuid.MatchString(value.Text) {
+			return "", nil, compensate.Refuse("column %q cannot hold a UUID: of the columns for bytes, binary(16) and varbinary(16) can", name)
+		}
 		if _, err := hex.DecodeString(digits); err != nil || !isHex {
 			return "", nil, compensate.Refuse(`column %q holds bytes, and what is to be compared or written is not \x and hexadecimal digits`, name)
 		}

@@ -176,6 +176,32 @@ func TestBytes(t *testing.T) {
 	apply(t, a, update("c-2", orders(e), schemas.Row{col("id", "1"), col("v", "a")}, schemas.Row{col("v", `\x00`)}), schemas.Refused)
 }
 
+// TestUUIDInBytes: a UUID is the sixteen bytes that it names where a column has that
+// many, as a key too, and is refused by a column that has not.
+func TestUUIDInBytes(t *testing.T) {
+	e := newEngine(t)
+	must(t, e, "CREATE TABLE orders (id binary(16) PRIMARY KEY, v varbinary(16), w blob)")
+	table := orders(e)
+	table.Columns = append(table.Columns, "w")
+	a := open(t, e, table)
+	const one, two = "00112233-4455-6677-8899-aabbccddeeff", "ffeeddcc-bbaa-9988-7766-554433221100"
+	apply(t, a, update("c-1", table, nil, schemas.Row{col("id", one), col("v", two)}), schemas.Applied)
+	const where = "id = UNHEX('00112233445566778899AABBCCDDEEFF')"
+	row := e.Row(t, "orders", where)
+	if v, _ := row.Get("v"); v.Text != `\xffeeddccbbaa99887766554433221100` {
+		t.Fatalf("row is %v", row)
+	}
+	apply(t, a, update("c-2", table, row, schemas.Row{col("v", one)}), schemas.Applied)
+	row = e.Row(t, "orders", where)
+	if v, _ := row.Get("v"); v.Text != `\x00112233445566778899aabbccddeeff` {
+		t.Fatalf("row is %v", row)
+	}
+	out := apply(t, a, update("c-3", table, row, schemas.Row{col("w", one)}), schemas.Refused)
+	if !strings.Contains(out.Detail, `column "w" cannot hold a UUID`) {
+		t.Errorf("said %q", out.Detail)
+	}
+}
+
 // TestRights: what is missing is said with the SQL that mends it, and with that the
 // least privileged user can work.
 func TestRights(t *testing.T) {
