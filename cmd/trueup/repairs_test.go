@@ -211,17 +211,6 @@ func (r *repairing) outcomes() map[string]int {
 	return n
 }
 
-// said is the detail of the first outcome of a kind, "" if there is none.
-func (r *repairing) said(entity string, result schemas.Result) (detail string, said bool) {
-	r.Helper()
-	for _, e := range r.events(outcomesTopic) {
-		if e.Outcome.Entity == entity && e.Outcome.Result == result {
-			return e.Outcome.Detail, true
-		}
-	}
-	return "", false
-}
-
 const policyEntities = `
   - name: wins
     key: [id]
