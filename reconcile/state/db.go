@@ -58,6 +58,8 @@ type DB struct {
 	db    *pebble.DB
 	cache *pebble.Cache
 
+	readOnly bool
+
 	ballast *ballast              // nil: none
 	corrupt atomic.Pointer[error] // what Pebble found, by a read or by itself
 
@@ -241,7 +243,10 @@ func writeIdentity(cfg Config, path string) error {
 
 // Close makes everything durable and closes.
 func (d *DB) Close() error {
-	err := d.db.LogData(nil, pebble.Sync)
+	var err error
+	if !d.readOnly {
+		err = d.db.LogData(nil, pebble.Sync)
+	}
 	err = errors.Join(err, d.db.Close())
 	d.cache.Unref()
 	if err != nil {
