@@ -20,6 +20,13 @@ const (
 	IntentPermanent = "permanent"
 )
 
+// A rollout's life: a draft is not evaluated yet, an archived one no more.
+const (
+	LifecycleDraft    = "draft"
+	LifecycleActive   = "active"
+	LifecycleArchived = "archived"
+)
+
 const (
 	rolloutKind = "Rollout"
 
@@ -70,6 +77,7 @@ type Rollout struct {
 	Expires   time.Time
 	Decision  string // where the decision is recorded; may be empty
 	Migration string // whose data it moves by; may be empty
+	Lifecycle string // LifecycleDraft, LifecycleActive or LifecycleArchived
 	Stage     RolloutStage
 	Ramp      RampShare    // the target's share of the keys; of stage ramp, otherwise 0
 	SafeStage RolloutStage // what a process does that no longer knows the stage
@@ -115,7 +123,7 @@ func ParseRollout(src []byte, path string) (*Rollout, error) {
 func (r *configReader) rollout(root *configNode) *Rollout {
 	out := &Rollout{Path: r.file}
 	if !r.mapping(root, "", "apiVersion", "kind", "metadata", "description", "controls", "intent", "expires", "decision", "migration",
-		"stage", "ramp", "safeStage", "salt", "pins", "gates") {
+		"lifecycle", "stage", "ramp", "safeStage", "salt", "pins", "gates") {
 		return out
 	}
 	r.oneOf(r.required(root, "", "apiVersion", apiVersion), "apiVersion", apiVersion)
@@ -129,6 +137,7 @@ func (r *configReader) rollout(root *configNode) *Rollout {
 		out.Migration = r.plainName(n, "migration")
 	}
 	r.stageAndRamp(out, root)
+	r.lifecycle(out, root.get("lifecycle"))
 	out.Salt = out.Name
 	if n := root.get("salt"); n != nil {
 		out.Salt = r.bounded(n, "salt", "a text that this rollout's keys are spread by")
@@ -192,6 +201,23 @@ func (r *configReader) intent(out *Rollout, root *configNode) {
 			r.fail(n, "expires", "want %s, have %s", want, shown(text))
 		}
 		out.Expires = day
+	}
+}
+
+func (r *configReader) lifecycle(out *Rollout, n *configNode) {
+	out.Lifecycle = LifecycleActive
+	if n == nil {
+		return
+	}
+	var ok bool
+	if out.Lifecycle, ok = r.oneOf(n, "lifecycle", LifecycleDraft, LifecycleActive, LifecycleArchived); !ok {
+		return
+	}
+	switch {
+	case out.Lifecycle == LifecycleDraft && out.Stage != StageOff:
+		r.fail(n, "lifecycle", "a draft is at off, and has no other stage before it is active")
+	case out.Lifecycle == LifecycleArchived && out.Stage != StageOff && out.Stage != StageComplete:
+		r.fail(n, "lifecycle", "at %s processes still ask for it: what is archived is at off or complete", out.Stage)
 	}
 }
 

@@ -18,7 +18,7 @@ func TestRolloutIsReadWhole(t *testing.T) {
 	}
 	want := &Rollout{Path: "testdata/rollout/good.yaml", Name: "orders-to-mariadb", Owner: "team-orders",
 		Description: "Orders move from PostgreSQL to MariaDB, by tenant and id.", Controls: ControlsRouting, Intent: IntentTemporary,
-		Expires: time.Date(2027, 6, 30, 0, 0, 0, 0, time.UTC), Decision: "docs/decisions/orders.md", Migration: "orders",
+		Expires: time.Date(2027, 6, 30, 0, 0, 0, 0, time.UTC), Decision: "docs/decisions/orders.md", Migration: "orders", Lifecycle: LifecycleActive,
 		Stage: StageRamp, Ramp: 12_500, SafeStage: StageShadowRead, Salt: "orders-to-mariadb",
 		Pins: []Pin{{[]string{"4711"}, Legacy}, {[]string{"tenant-a", "17"}, Target}},
 		Gates: map[RolloutStage][]Criterion{StageRamp: {
@@ -98,6 +98,9 @@ func TestRolloutRefuses(t *testing.T) {
 		{"stage: ramp\nramp: 12.5%", "stage: target_primary", "at target_primary target has authority, at shadow_read legacy"},
 		{"stage: ramp\nramp: 12.5%", "stage: rampe", "did you mean ramp?"},
 		{"kind: Rollout", "kind: Migration", "want Rollout"},
+		{"intent: temporary", "lifecycle: draft\nintent: temporary", "a draft is at off"},
+		{"intent: temporary", "lifecycle: archived\nintent: temporary", "at ramp processes still ask for it"},
+		{"intent: temporary", "lifecycle: actve\nintent: temporary", "did you mean active?"},
 		{`["4711"]`, `[["tenant-a", "17"]]`, "pinned twice"},
 		{"migration: orders", "migration: Orders!", "want 1 to 63"},
 		{"safeStage: shadow_read", "safestage: shadow_read", "did you mean safeStage?"},

@@ -38,6 +38,8 @@ const (
 // Migration is workable if DataDir or Brokers is set.
 type Config struct {
 	Migration string
+	// Rollouts says that the log is that of a registry of rollouts, which Migration names: one topic with one partition.
+	Rollouts bool
 
 	// Brokers are host:port addresses of Kafka brokers. Empty: the embedded broker
 	// below DataDir.
@@ -88,7 +90,7 @@ func (c *Config) Validate() error {
 		errs = append(errs, errors.New("neither brokers nor a data directory is set: name the brokers, or a directory for the embedded broker"))
 	}
 	for _, topic := range c.Only {
-		if !slices.Contains(TopicsOf(c.Migration).All(), topic) {
+		if !slices.Contains(c.topics().All(), topic) {
 			errs = append(errs, fmt.Errorf("topic %q is none of migration %q", topic, c.Migration))
 		}
 	}
@@ -113,7 +115,17 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+func (c *Config) topics() Topics {
+	if c.Rollouts {
+		return RolloutTopicsOf(c.Migration)
+	}
+	return TopicsOf(c.Migration)
+}
+
 func (c *Config) setDefaults() {
+	if c.Rollouts {
+		c.Partitions = 1 // what stands is decided by the order of the events, of which there is one
+	}
 	if c.Retention == 0 {
 		c.Retention = DefaultRetention
 	}

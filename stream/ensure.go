@@ -80,7 +80,11 @@ func (l *Log) verifyTopics(m metadata, names []string, create bool) (waitFor str
 		t := m.topics[name]
 		switch {
 		case t.missing() && !create:
-			errs = append(errs, fmt.Errorf("%w: %q on %s: start the migration with `trueup run`, which creates it", ErrNoTopic, name, l.Describe()))
+			by := "start the migration with `trueup run`, which creates it"
+			if l.cfg.Rollouts {
+				by = "`trueup serve` and `trueup rollout apply` create it"
+			}
+			errs = append(errs, fmt.Errorf("%w: %q on %s: %s", ErrNoTopic, name, l.Describe(), by))
 		case errors.Is(t.err, kerr.TopicAuthorizationFailed):
 			errs = append(errs, fmt.Errorf("topic %q on %s: this user may not describe it: grant read, write and describe", name, l.Describe()))
 		case t.err != nil && !kerr.IsRetriable(t.err):

@@ -98,7 +98,7 @@ type target struct {
 func dial(ctx context.Context, cfg Config, to target) (*Log, error) {
 	l := &Log{
 		cfg:      cfg,
-		names:    TopicsOf(cfg.Migration),
+		names:    cfg.topics(),
 		brokers:  to.brokers,
 		embedded: to.embedded,
 		where:    to.where,

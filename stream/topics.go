@@ -3,6 +3,7 @@ package stream
 import (
 	"fmt"
 	"regexp"
+	"slices"
 )
 
 // Topics are the names of a migration's topics.
@@ -11,6 +12,7 @@ type Topics struct {
 	Divergences   string
 	Compensations string
 	Outcomes      string // what became of compensations
+	Rollouts      string // the events of a registry of rollouts, in one partition; it has no other topic
 }
 
 // TopicsOf returns the topics of the named migration.
@@ -24,9 +26,15 @@ func TopicsOf(migration string) Topics {
 	}
 }
 
-// All returns the names, in the order of the fields.
+// RolloutTopicsOf returns the topics of the named registry of rollouts.
+func RolloutTopicsOf(registry string) Topics {
+	return Topics{Rollouts: "trueup." + registry + ".rollouts"}
+}
+
+// All returns the names, in the order of the fields, of those that there are.
 func (t Topics) All() []string {
-	return []string{t.Changes, t.Divergences, t.Compensations, t.Outcomes}
+	all := []string{t.Changes, t.Divergences, t.Compensations, t.Outcomes, t.Rollouts}
+	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
 }
 
 // migrationName keeps a migration's name usable in a topic's name: Kafka allows

@@ -23,7 +23,10 @@ func (l *Log) Writer() (*Writer, error) {
 	// The smallest of the topics' limits: one client writes to all.
 	topic := l.topics[l.names.Changes]
 	for _, t := range l.topics {
-		topic.MaxRecordBytes = min(topic.MaxRecordBytes, t.MaxRecordBytes)
+		if topic.Name == "" || t.MaxRecordBytes < topic.MaxRecordBytes {
+			topic.MaxRecordBytes = t.MaxRecordBytes
+			topic.Name = t.Name
+		}
 	}
 	opts, err := l.producingOptions(topic, -1, eventCompression)
 	if err != nil {

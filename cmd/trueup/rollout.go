@@ -18,9 +18,12 @@ func newRollout() *cobra.Command {
 		Use:   "rollout",
 		Short: "How far a migration has moved, for each key",
 		Long: `A rollout is a file of kind Rollout that stands where the code does: the stage
-that a migration is to be at, and at stage ramp the target's share of the keys.`,
+that a migration is to be at, and at stage ramp the target's share of the keys.
+What stands is in a registry: events on a topic of their own, of who moved which
+flag, why and when. It is on Kafka (--brokers), or in a directory of its own.`,
 	}
-	cmd.AddCommand(newRolloutCheck(), newRolloutEval(), newRolloutGate())
+	cmd.AddCommand(newRolloutCheck(), newRolloutEval(), newRolloutGate(), newRolloutPlan(), newRolloutApply(), newRolloutKill(),
+		newRolloutRevive(), newRolloutList(), newRolloutHistory())
 	return cmd
 }
 

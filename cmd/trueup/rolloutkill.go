@@ -1,0 +1,217 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trueup-io/trueup/internal/inert"
+	"github.com/trueup-io/trueup/rollout/registry"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+func newRolloutKill() *cobra.Command {
+	var all, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "kill NAME... --why TEXT",
+		Short: "Put flags to their safe stage, at once and whatever else is written",
+		Long: `Kill puts flags to the safe stage that their definitions declare. It asks for no
+revision, no gate and nobody's consent, and wins over whatever is written beside
+it: what was decided before the kill has no effect any more. A killed flag stays
+there until it is revived.
+
+It says how long it took from the call until the event stood in the log for
+everybody. Processes that are cut off from the log are at their safe stage as
+soon as their lease has run out.`,
+	}
+	at, by := registryFlags(cmd), authorFlags(cmd)
+	cmd.Flags().BoolVar(&all, "all", false, "every flag")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		began := time.Now()
+		if all {
+			names = append(names, registry.All)
+		}
+		if len(names) == 0 || all && len(names) > 1 {
+			return fmt.Errorf("name the flags, or --all")
+		}
+		var changes []registry.Change
+		for _, name := range names {
+			changes = append(changes, registry.Change{Flag: name, Op: registry.Kill})
+		}
+		return at.write(cmd.Context(), func(store *registry.Store) error {
+			state, _, err := store.Submit(cmd.Context(), by.event(changes...))
+			if err != nil {
+				return explained(err)
+			}
+			took := time.Since(began)
+			var killed []*registry.Standing
+			for _, f := range state.Flags() {
+				if all || containsName(names, f.Name) {
+					killed = append(killed, f)
+				}
+			}
+			if err := printStanding(cmd.OutOrStdout(), killed, asJSON); err != nil || asJSON {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "killed within %s\n", took.Round(time.Microsecond))
+			return err
+		})
+	}
+	return cmd
+}
+
+func containsName(names []string, name string) bool {
+	for _, n := range names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+func newRolloutRevive() *cobra.Command {
+	var measured string
+	var without, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "revive NAME --why TEXT",
+		Short: "Put a killed flag where its definition says again",
+		Long: `Revive ends a kill. From the safe stage to the definition's it has to be a step of
+the graph: apply a file with an earlier stage first where it is further. A step
+forward needs evidence, as with apply.`,
+		Args: cobra.ExactArgs(1),
+	}
+	at, by := registryFlags(cmd), authorFlags(cmd)
+	cmd.Flags().StringVar(&measured, "measured", "", "a file of what was measured, or of an evaluation; - is standard input")
+	cmd.Flags().BoolVar(&without, "without-evidence", false, "it goes forward though nothing was measured")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		change := registry.Change{Flag: args[0], Op: registry.Revive, WithoutEvidence: without}
+		if measured != "" {
+			m, err := loadMeasured(measured, cmd.InOrStdin())
+			if err != nil {
+				return err
+			}
+			change.Measured = &m
+		}
+		return at.write(cmd.Context(), func(store *registry.Store) error {
+			state, err := store.Load(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if f := state.Flag(change.Flag); f != nil {
+				change.Base = f.Revision
+			}
+			event := by.event(change)
+			if _, err := state.Decide(&event); err != nil {
+				return fmt.Errorf("%w; nothing was changed", err)
+			}
+			if state, _, err = store.Submit(cmd.Context(), event); err != nil {
+				return explained(err)
+			}
+			return printStanding(cmd.OutOrStdout(), []*registry.Standing{state.Flag(change.Flag)}, asJSON)
+		})
+	}
+	return cmd
+}
+
+func newRolloutList() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "Say which flags stand, and where",
+		Args:  cobra.NoArgs,
+	}
+	at := registryFlags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return at.read(cmd.Context(), func(store *registry.Store) error {
+			state, err := standing(cmd.Context(), store)
+			if err != nil {
+				return err
+			}
+			if err := printStanding(cmd.OutOrStdout(), state.Flags(), asJSON); err != nil || asJSON {
+				return err
+			}
+			writeUnreadable(cmd.OutOrStdout(), state)
+			return nil
+		})
+	}
+	return cmd
+}
+
+// standingLine is a registry.Standing on a line.
+type standingLine struct {
+	Kind      string               `json:"kind"`
+	Flag      string               `json:"flag"`
+	Owner     string               `json:"owner"`
+	Lifecycle string               `json:"lifecycle"`
+	Stage     string               `json:"stage"` // where it is
+	Ramp      string               `json:"ramp,omitempty"`
+	Declared  string               `json:"declared"` // where its definition says that it is
+	Revision  uint64               `json:"revision"`
+	Epoch     uint64               `json:"epoch"`
+	Killed    *registry.Provenance `json:"killed,omitempty"`
+	Stale     bool                 `json:"stale"`
+	Changed   registry.Provenance  `json:"changed"`
+}
+
+func printStanding(w io.Writer, flags []*registry.Standing, asJSON bool) error {
+	for _, f := range flags {
+		place := f.Flag.Place()
+		line := standingLine{Kind: "flag", Flag: f.Name, Owner: f.Rollout.Owner, Lifecycle: f.Rollout.Lifecycle, Stage: place.Stage.String(),
+			Declared: f.Rollout.Stage.String(), Revision: f.Revision, Epoch: f.Epoch, Killed: f.Killed, Changed: f.Changed,
+			Stale: f.Rollout.Lifecycle != schemas.LifecycleArchived && f.Rollout.Expired(time.Now())}
+		if place.Stage == schemas.StageRamp {
+			line.Ramp = place.Ramp.String()
+		}
+		if asJSON {
+			if err := json.NewEncoder(w).Encode(line); err != nil {
+				return err
+			}
+			continue
+		}
+		more := ""
+		if f.Killed != nil {
+			more += fmt.Sprintf(", killed by %s: %s", inert.Text(f.Killed.Who), inert.Text(f.Killed.Why))
+		}
+		if line.Stale {
+			more += ", stale since " + f.Rollout.Expires.Format(time.DateOnly)
+		}
+		if _, err := fmt.Fprintf(w, "%s (%s): %s, at %s, revision %d, epoch %d%s\n", f.Name, inert.Text(f.Rollout.Owner), f.Rollout.Lifecycle, place, f.Revision, f.Epoch, more); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newRolloutHistory() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "history",
+		Short: "Print every event of the registry, and what became of it, as JSON Lines",
+		Args:  cobra.NoArgs,
+	}
+	at := registryFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return at.read(cmd.Context(), func(store *registry.Store) error {
+			if store == nil {
+				return nil
+			}
+			return store.Each(cmd.Context(), func(value []byte, o registry.Outcome) error {
+				line := struct {
+					Kind    string           `json:"kind"`
+					Outcome registry.Outcome `json:"outcome"`
+					Event   json.RawMessage  `json:"event,omitempty"`
+				}{Kind: "event", Outcome: o}
+				if json.Valid(value) {
+					line.Event = value
+				}
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(line)
+			})
+		})
+	}
+	return cmd
+}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trueup-io/trueup/internal/inert"
+	"github.com/trueup-io/trueup/rollout"
+	"github.com/trueup-io/trueup/rollout/registry"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+func newRolloutPlan() *cobra.Command {
+	var files []string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "plan -f FILE...",
+		Short: "Say what files would make of what stands",
+		Long: `Plan compares files with what stands in the registry: what would be created,
+changed or moved along the graph of stages, what is not allowed and why, which
+flags have outlived their last day, and which stand and are in none of the
+files. It writes nothing. The plan's id is what apply wants: it is that of these
+files on what stands now.
+
+It exits 0, or 1 if something is not allowed.`,
+		Args: cobra.NoArgs,
+	}
+	at := registryFlags(cmd)
+	filesFlag(cmd, &files)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		definitions, err := loadDefinitions(files)
+		if err != nil {
+			return err
+		}
+		return at.read(cmd.Context(), func(store *registry.Store) error {
+			state, err := standing(cmd.Context(), store)
+			if err != nil {
+				return err
+			}
+			plan, err := registry.NewPlan(state, definitions, time.Now())
+			if err != nil {
+				return err
+			}
+			if err := printPlan(cmd.OutOrStdout(), state, plan, asJSON); err != nil {
+				return err
+			}
+			if _, err := plan.Changes(); err != nil {
+				return exitStatus(exitDiverged)
+			}
+			return nil
+		})
+	}
+	return cmd
+}
+
+func filesFlag(cmd *cobra.Command, to *[]string) {
+	cmd.Flags().StringArrayVarP(to, "file", "f", nil, "a file of kind Rollout; may be given more than once")
+	if err := cmd.MarkFlagRequired("file"); err != nil {
+		panic(err)
+	}
+}
+
+func loadDefinitions(paths []string) (out []registry.Definition, err error) {
+	for _, path := range paths {
+		src, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("read rollout: %w", err)
+		}
+		r, err := schemas.ParseRollout(src, path)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, registry.Definition{Source: string(src), Rollout: r})
+	}
+	return out, nil
+}
+
+// planLine is a registry.Plan on a line.
+type planLine struct {
+	Kind string `json:"kind"`
+	*registry.Plan
+	Void map[registry.Effect]int `json:"void,omitempty"` // the records that had no effect because nobody could read them
+}
+
+// unreadable are the records of a registry that are no events, or a newer Trueup's.
+func unreadable(s *registry.State) map[registry.Effect]int {
+	out := map[registry.Effect]int{}
+	for _, effect := range []registry.Effect{registry.Damaged, registry.Newer} {
+		if n := s.Counts()[effect]; n > 0 {
+			out[effect] = n
+		}
+	}
+	return out
+}
+
+func printPlan(w io.Writer, s *registry.State, p *registry.Plan, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(planLine{"plan", p, unreadable(s)})
+	}
+	signs := map[registry.Action]string{registry.Create: "+", registry.Update: "~", registry.Move: ">", registry.Unchanged: "=", registry.Forbidden: "!"}
+	var b strings.Builder
+	for _, step := range p.Steps {
+		fmt.Fprintf(&b, "%s %s: %s", signs[step.Action], step.Flag, step.Action)
+		if step.From != "" && step.From != step.To {
+			fmt.Fprintf(&b, ", from %s to %s", step.From, step.To)
+		}
+		if step.Forward {
+			b.WriteString(", forward: its gate has to pass")
+		}
+		if step.Fenced {
+			b.WriteString(", fenced: keys change their authority")
+		}
+		if step.Killed {
+			b.WriteString(", killed")
+		}
+		b.WriteString("\n")
+		for _, d := range step.Differences {
+			fmt.Fprintf(&b, "    %s: %s -> %s\n", d.Key, shownValue(d.Was), shownValue(d.Is))
+		}
+		if step.Reason != "" {
+			fmt.Fprintf(&b, "    %s\n", inert.Prose(step.Reason))
+		}
+	}
+	if len(p.Stale) > 0 {
+		fmt.Fprintf(&b, "stale, past their last day: %s\n", strings.Join(p.Stale, ", "))
+	}
+	if len(p.Absent) > 0 {
+		fmt.Fprintf(&b, "standing, and in none of the files: %s\n", strings.Join(p.Absent, ", "))
+	}
+	writeUnreadable(&b, s)
+	fmt.Fprintf(&b, "plan %s\n", p.ID)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func shownValue(text string) string {
+	if text == "" {
+		return "nothing"
+	}
+	return inert.Prose(text)
+}
+
+func writeUnreadable(w io.Writer, s *registry.State) {
+	for _, o := range s.Voids() {
+		if o.Effect == registry.Damaged || o.Effect == registry.Newer {
+			fmt.Fprintf(w, "record %d of the registry has no effect (%s): %s\n", o.Offset, o.Effect, inert.Prose(o.Reason))
+		}
+	}
+}
+
+func newRolloutApply() *cobra.Command {
+	var files, measured, without []string
+	var id string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "apply -f FILE... --plan ID --why TEXT",
+		Short: "Make files stand",
+		Long: `Apply makes the files stand, all or none, as "trueup rollout plan" has said: it
+refuses if the files or what stands have changed since.
+
+What goes forward needs what its gate judges (--measured NAME=JSON, measured
+within ten minutes before), and the gate has to pass; or the word that it goes
+without evidence (--without-evidence NAME), which is kept with the reason.`,
+		Args: cobra.NoArgs,
+	}
+	at, by := registryFlags(cmd), authorFlags(cmd)
+	filesFlag(cmd, &files)
+	cmd.Flags().StringVar(&id, "plan", "", "the id that plan has printed")
+	cmd.Flags().StringArrayVar(&measured, "measured", nil, "NAME=FILE: what was measured for a flag, or an evaluation of its gate")
+	cmd.Flags().StringArrayVar(&without, "without-evidence", nil, "a flag that goes forward though nothing was measured")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
+	if err := cmd.MarkFlagRequired("plan"); err != nil {
+		panic(err)
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		definitions, err := loadDefinitions(files)
+		if err != nil {
+			return err
+		}
+		evidence, err := loadEvidence(measured, cmd.InOrStdin())
+		if err != nil {
+			return err
+		}
+		return at.write(cmd.Context(), func(store *registry.Store) error {
+			state, err := store.Load(cmd.Context())
+			if err != nil {
+				return err
+			}
+			plan, err := registry.NewPlan(state, definitions, time.Now())
+			if err != nil {
+				return err
+			}
+			if plan.ID != id {
+				return fmt.Errorf("the files or what stands have changed since plan %s: plan again, and look at it; now it would be %s", id, plan.ID)
+			}
+			changes, err := plan.Changes()
+			if err != nil {
+				return err
+			}
+			if err := attach(changes, evidence, without); err != nil {
+				return err
+			}
+			if len(changes) == 0 {
+				return printStanding(cmd.OutOrStdout(), nil, asJSON)
+			}
+			event := by.event(changes...)
+			if _, err := state.Decide(&event); err != nil {
+				return fmt.Errorf("%w; nothing was changed", err)
+			}
+			state, _, err = store.Submit(cmd.Context(), event)
+			if err != nil {
+				return explained(err)
+			}
+			var changed []*registry.Standing
+			for _, c := range changes {
+				changed = append(changed, state.Flag(c.Flag))
+			}
+			return printStanding(cmd.OutOrStdout(), changed, asJSON)
+		})
+	}
+	return cmd
+}
+
+// loadEvidence reads NAME=FILE.
+func loadEvidence(given []string, stdin io.Reader) (map[string]*rollout.Measured, error) {
+	out := map[string]*rollout.Measured{}
+	for _, one := range given {
+		name, path, ok := strings.Cut(one, "=")
+		if !ok {
+			return nil, fmt.Errorf("--measured %q: want NAME=FILE", one)
+		}
+		m, err := loadMeasured(path, stdin)
+		if err != nil {
+			return nil, err
+		}
+		out[name] = &m
+	}
+	return out, nil
+}
+
+// attach gives changes their evidence, and refuses what belongs to none.
+func attach(changes []registry.Change, evidence map[string]*rollout.Measured, without []string) error {
+	of := map[string]*registry.Change{}
+	for i := range changes {
+		of[changes[i].Flag] = &changes[i]
+	}
+	for _, name := range sorted(evidence) {
+		if of[name] == nil {
+			return fmt.Errorf("--measured %s: nothing becomes of it by this plan", name)
+		}
+		of[name].Measured = evidence[name]
+	}
+	for _, name := range without {
+		if of[name] == nil {
+			return fmt.Errorf("--without-evidence %s: nothing becomes of it by this plan", name)
+		}
+		of[name].WithoutEvidence = true
+	}
+	return nil
+}

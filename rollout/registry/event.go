@@ -1,0 +1,111 @@
+package registry
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/trueup-io/trueup/rollout"
+)
+
+// Version of the events that this package writes and understands.
+const Version = 1
+
+// All, as the flag of a kill, is every flag that stands when the event is read.
+const All = "*"
+
+// Op is what a change does.
+type Op string
+
+// The changes.
+const (
+	Define Op = "define" // a definition begins to stand, or another one
+	Kill   Op = "kill"   // the flag is at its safe stage from now on, whatever its definition says
+	Revive Op = "revive" // the flag is where its definition says again
+)
+
+// Event is one record of the topic. All of its changes have effect, or none.
+type Event struct {
+	Version int       `json:"v"`
+	ID      string    `json:"id"` // no two events have one; its writer finds it by that
+	At      time.Time `json:"at"` // the writer's clock
+	Who     string    `json:"who"`
+	Why     string    `json:"why"`
+	Changes []Change  `json:"changes"`
+}
+
+// Change is what an event does to one flag.
+type Change struct {
+	Flag string `json:"flag"`
+	Op   Op     `json:"op"`
+	// Base is the flag's revision on which the change was decided; 0: there was no such flag. A kill has none.
+	Base uint64 `json:"base,omitempty"`
+	// Definition is the text of the file, of a Define.
+	Definition string `json:"definition,omitempty"`
+	// Measured is what the gate has to pass, where the flag goes forward.
+	Measured *rollout.Measured `json:"measured,omitempty"`
+	// WithoutEvidence says that somebody takes it upon himself to go forward without.
+	WithoutEvidence bool `json:"without_evidence,omitempty"`
+}
+
+// errNewer is an event of a version that is not understood.
+var errNewer = errors.New("written by a newer Trueup")
+
+// Encode returns the event as a record's value.
+func (e *Event) Encode() ([]byte, error) { return json.Marshal(e) }
+
+// decode reads a record's value, and refuses what is not wholly understood.
+func decode(value []byte) (*Event, error) {
+	var head struct {
+		V int `json:"v"`
+	}
+	if err := json.Unmarshal(value, &head); err != nil {
+		return nil, fmt.Errorf("no event: %w", err)
+	}
+	if head.V > Version {
+		return nil, fmt.Errorf("version %d: %w", head.V, errNewer)
+	}
+	d := json.NewDecoder(bytes.NewReader(value))
+	d.DisallowUnknownFields()
+	var e Event
+	if err := d.Decode(&e); err != nil {
+		return nil, fmt.Errorf("no event: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("no event: something stands behind it")
+	}
+	return &e, e.validate()
+}
+
+// validate says what makes an event none.
+func (e *Event) validate() error {
+	switch {
+	case e.Version != Version:
+		return fmt.Errorf("no event: version %d", e.Version)
+	case e.ID == "" || e.Who == "" || e.Why == "" || e.At.IsZero():
+		return errors.New("no event: it needs an id, who, why and when")
+	case len(e.Changes) == 0:
+		return errors.New("no event: it changes nothing")
+	}
+	seen := map[string]bool{}
+	for _, c := range e.Changes {
+		if seen[c.Flag] || c.Flag == All && len(e.Changes) > 1 {
+			return fmt.Errorf("no event: %q is changed twice", c.Flag)
+		}
+		seen[c.Flag] = true
+		switch {
+		case c.Flag == "":
+			return errors.New("no event: a change of no flag")
+		case c.Op != Define && c.Op != Kill && c.Op != Revive:
+			return fmt.Errorf("no event: nothing is called %q", c.Op)
+		case c.Flag == All && c.Op != Kill:
+			return fmt.Errorf("no event: %s of all flags", c.Op)
+		case (c.Op == Define) != (c.Definition != ""), c.Op == Kill && (c.Base != 0 || c.Measured != nil || c.WithoutEvidence):
+			return fmt.Errorf("no event: %s of %q has what does not belong to it, or lacks what does", c.Op, c.Flag)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,189 @@
+package registry
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/trueup-io/trueup/rollout"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// Definition is a file of kind Rollout that was read.
+type Definition struct {
+	Source  string // the file's text
+	Rollout *schemas.Rollout
+}
+
+// Action is what a plan does to a flag.
+type Action string
+
+// The actions.
+const (
+	Create    Action = "create"
+	Update    Action = "update"
+	Move      Action = "move" // an update that takes a step along the graph
+	Unchanged Action = "unchanged"
+	Forbidden Action = "forbidden" // Step.Reason says why
+)
+
+// Difference is one key of the definition.
+type Difference struct {
+	Key string `json:"key"`
+	Was string `json:"was"`
+	Is  string `json:"is"`
+}
+
+// Step is what a plan does to one flag.
+type Step struct {
+	Flag   string `json:"flag"`
+	Action Action `json:"action"`
+	Base   uint64 `json:"base"` // the revision on which this was decided; 0: there is no such flag
+	// From and To are the places, Forward and Fenced what the step between them needs (rollout.Transition).
+	From        string       `json:"from,omitempty"`
+	To          string       `json:"to,omitempty"`
+	Forward     bool         `json:"forward,omitempty"`
+	Fenced      bool         `json:"fenced,omitempty"`
+	Killed      bool         `json:"killed,omitempty"`
+	Stale       bool         `json:"stale,omitempty"` // temporary, and has outlived its last day
+	Differences []Difference `json:"differences,omitempty"`
+	Reason      string       `json:"reason,omitempty"`
+
+	definition string
+}
+
+// Plan is what files would make of what stands.
+type Plan struct {
+	// ID is that of the same files planned on the same revisions, and of nothing else.
+	ID    string `json:"id"`
+	Steps []Step `json:"steps"`
+	// Absent are the flags that stand and are not in the files; nothing becomes of them.
+	Absent []string `json:"absent,omitempty"`
+	// Stale are all flags that have outlived their last day, in the files or not.
+	Stale []string `json:"stale,omitempty"`
+}
+
+// NewPlan compares files with what stands. It is pure; now says which flags are stale.
+func NewPlan(s *State, files []Definition, now time.Time) (*Plan, error) {
+	p := &Plan{}
+	named := map[string]string{}
+	for _, d := range files {
+		if other, twice := named[d.Rollout.Name]; twice {
+			return nil, fmt.Errorf("%s and %s both define %s: keep one", other, d.Rollout.Path, d.Rollout.Name)
+		}
+		named[d.Rollout.Name] = d.Rollout.Path
+		p.Steps = append(p.Steps, s.step(d, now))
+	}
+	slices.SortFunc(p.Steps, func(a, b Step) int { return strings.Compare(a.Flag, b.Flag) })
+	hash := sha256.New()
+	for _, step := range p.Steps {
+		fmt.Fprintf(hash, "%s\n%d\n%d\n%s", step.Flag, step.Base, len(step.definition), step.definition)
+		if step.Stale {
+			p.Stale = append(p.Stale, step.Flag)
+		}
+	}
+	p.ID = hex.EncodeToString(hash.Sum(nil)[:8])
+	for _, f := range s.Flags() {
+		if _, there := named[f.Name]; there || f.Rollout.Lifecycle == schemas.LifecycleArchived {
+			continue
+		}
+		p.Absent = append(p.Absent, f.Name)
+		if f.Rollout.Expired(now) {
+			p.Stale = append(p.Stale, f.Name)
+		}
+	}
+	slices.Sort(p.Stale)
+	return p, nil
+}
+
+func (s *State) step(d Definition, now time.Time) Step {
+	r := d.Rollout
+	out := Step{Flag: r.Name, Action: Create, To: rollout.Place{Stage: r.Stage, Ramp: r.Ramp}.String(), definition: d.Source,
+		Stale: r.Lifecycle != schemas.LifecycleArchived && r.Expired(now)}
+	was := s.flags[r.Name]
+	if was != nil {
+		out.Action, out.Base, out.From, out.Killed = Update, was.Revision, was.place().String(), was.Killed != nil
+		if out.Differences = differences(was.Rollout, r); len(out.Differences) == 0 {
+			out.Action = Unchanged
+			return out
+		}
+	}
+	// As the event would be decided, but for the evidence, which comes with it.
+	change := Change{Flag: r.Name, Op: Define, Base: out.Base, Definition: d.Source, WithoutEvidence: true}
+	if _, err := define(was, change, Provenance{}); err != nil {
+		out.Action, out.Reason = Forbidden, err.Error()
+		return out
+	}
+	if t, err := transition(was, r); err == nil && t != nil {
+		out.From, out.Forward, out.Fenced = t.From.String(), t.Forward, t.Fenced
+		if was != nil {
+			out.Action = Move
+		}
+	}
+	return out
+}
+
+// Changes are what applies the plan, without evidence; or why it cannot be applied.
+func (p *Plan) Changes() (out []Change, err error) {
+	for _, step := range p.Steps {
+		switch step.Action {
+		case Forbidden:
+			return nil, fmt.Errorf("the plan cannot be applied: %s", step.Reason)
+		case Unchanged:
+		default:
+			out = append(out, Change{Flag: step.Flag, Op: Define, Base: step.Base, Definition: step.definition})
+		}
+	}
+	return out, nil
+}
+
+// differences lists what a definition says otherwise, in the order of the file's keys.
+func differences(was, is *schemas.Rollout) (out []Difference) {
+	a, b := said(was), said(is)
+	for i := range a {
+		if a[i].Is != b[i].Is {
+			out = append(out, Difference{a[i].Key, a[i].Is, b[i].Is})
+		}
+	}
+	return out
+}
+
+// said is a definition key by key, as text.
+func said(r *schemas.Rollout) []Difference {
+	expires, ramp := "", ""
+	if !r.Expires.IsZero() {
+		expires = r.Expires.Format(time.DateOnly)
+	}
+	if r.Stage == schemas.StageRamp {
+		ramp = r.Ramp.String()
+	}
+	out := []Difference{{Key: "metadata.owner", Is: r.Owner}, {Key: "description", Is: r.Description}, {Key: "controls", Is: r.Controls},
+		{Key: "intent", Is: r.Intent}, {Key: "expires", Is: expires}, {Key: "decision", Is: r.Decision}, {Key: "migration", Is: r.Migration},
+		{Key: "lifecycle", Is: r.Lifecycle}, {Key: "stage", Is: r.Stage.String()}, {Key: "ramp", Is: ramp},
+		{Key: "safeStage", Is: r.SafeStage.String()}, {Key: "salt", Is: r.Salt}}
+	pins := map[schemas.Side][]string{}
+	for _, p := range r.Pins {
+		quoted := make([]string, len(p.Key))
+		for i := range p.Key {
+			quoted[i] = strconv.Quote(p.Key[i])
+		}
+		pins[p.Side] = append(pins[p.Side], "["+strings.Join(quoted, ", ")+"]")
+	}
+	for _, side := range schemas.Sides {
+		slices.Sort(pins[side])
+		out = append(out, Difference{Key: "pins." + side.String(), Is: strings.Join(pins[side], ", ")})
+	}
+	for _, stage := range schemas.RolloutStages {
+		var lines []string
+		for _, c := range r.Gates[stage] {
+			lines = append(lines, fmt.Sprintf("%s: %s (window %s, minSamples %d, confidence %v, maxLag %s, maxCoverageAge %s)",
+				c.Name, c.Text, c.Window, c.MinSamples, c.Confidence, c.MaxLag, c.MaxCoverageAge))
+		}
+		out = append(out, Difference{Key: "gates." + stage.String(), Is: strings.Join(lines, "; ")})
+	}
+	return out
+}

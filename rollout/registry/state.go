@@ -1,0 +1,344 @@
+package registry
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/trueup-io/trueup/rollout"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// maxVoids bounds the events without effect that are kept; all are counted.
+const maxVoids = 100
+
+// Effect is what became of a record.
+type Effect string
+
+// The effects.
+const (
+	Effective Effect = "effective"
+	Conflict  Effect = "conflict" // the flag had changed since the event was decided
+	Refused   Effect = "refused"  // the graph, a gate or the flag's life does not allow it
+	Damaged   Effect = "damaged"  // the record is no event
+	Newer     Effect = "newer"    // a newer Trueup wrote it
+)
+
+// Outcome is what became of one record.
+type Outcome struct {
+	Offset int64  `json:"offset"`
+	Event  string `json:"event,omitempty"` // its id, where it has one
+	Effect Effect `json:"effect"`
+	Reason string `json:"reason,omitempty"` // why it has none
+}
+
+// Provenance is who did something, why and when.
+type Provenance struct {
+	Event string    `json:"event"`
+	At    time.Time `json:"at"`
+	Who   string    `json:"who"`
+	Why   string    `json:"why"`
+}
+
+// Standing is one flag as it stands. It is not changed after it was made.
+type Standing struct {
+	Name string `json:"name"`
+	// Revision counts the changes of the flag; Epoch counts those after which keys may be read or written otherwise.
+	Revision uint64 `json:"revision"`
+	Epoch    uint64 `json:"epoch"`
+	// Killed is who killed it; nil: it is alive.
+	Killed     *Provenance `json:"killed,omitempty"`
+	Changed    Provenance  `json:"changed"` // the last change
+	Definition string      `json:"definition"`
+
+	Rollout *schemas.Rollout `json:"-"` // the definition, read
+	Flag    *rollout.Flag    `json:"-"` // it, made ready; a killed flag stands at its safe stage
+}
+
+// Evaluated says whether the flag is evaluated at all.
+func (s *Standing) Evaluated() bool { return s.Rollout.Lifecycle == schemas.LifecycleActive }
+
+// place is where the definition says that the flag is.
+func (s *Standing) place() rollout.Place {
+	return rollout.Place{Stage: s.Rollout.Stage, Ramp: s.Rollout.Ramp}
+}
+
+// State is what stands after the records before Next. It is for one goroutine; a
+// Clone is independent of it.
+type State struct {
+	Next   int64 // the offset of the next record
+	flags  map[string]*Standing
+	voids  []Outcome // the last maxVoids
+	counts map[Effect]int
+}
+
+// NewState is what stands before the first record.
+func NewState() *State {
+	return &State{flags: map[string]*Standing{}, counts: map[Effect]int{}}
+}
+
+// Clone returns an independent copy.
+func (s *State) Clone() *State {
+	return &State{Next: s.Next, flags: maps.Clone(s.flags), voids: slices.Clone(s.voids), counts: maps.Clone(s.counts)}
+}
+
+// Flag returns a flag as it stands; nil: there is none.
+func (s *State) Flag(name string) *Standing { return s.flags[name] }
+
+// Flags returns all flags, by name.
+func (s *State) Flags() []*Standing {
+	out := make([]*Standing, 0, len(s.flags))
+	for _, name := range slices.Sorted(maps.Keys(s.flags)) {
+		out = append(out, s.flags[name])
+	}
+	return out
+}
+
+// Voids returns the last records that had no effect, and Counts how many records had which.
+func (s *State) Voids() []Outcome { return slices.Clone(s.voids) }
+
+// Counts returns how many records had which effect.
+func (s *State) Counts() map[Effect]int { return maps.Clone(s.counts) }
+
+// MarshalJSON gives the whole state; the same records give the same bytes.
+func (s *State) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Next   int64          `json:"next"`
+		Flags  []*Standing    `json:"flags"`
+		Counts map[Effect]int `json:"counts"`
+		Voids  []Outcome      `json:"voids,omitempty"`
+	}{s.Next, s.Flags(), s.counts, s.voids})
+}
+
+// refusal is an error with the effect that it has.
+type refusal struct {
+	effect Effect
+	reason string
+}
+
+func (r *refusal) Error() string { return r.reason }
+
+func refuse(effect Effect, format string, args ...any) error {
+	return &refusal{effect, fmt.Sprintf(format, args...)}
+}
+
+// Apply reads one record: its offset and its value. It depends on nothing else than
+// these and the state. Whatever stands in the record, the state goes on behind it.
+func (s *State) Apply(offset int64, value []byte) Outcome {
+	s.Next = offset + 1
+	out := Outcome{Offset: offset, Effect: Effective}
+	e, err := decode(value)
+	if e != nil {
+		out.Event = e.ID
+	}
+	var next []*Standing
+	switch {
+	case errors.Is(err, errNewer):
+		out.Effect, out.Reason = Newer, err.Error()
+	case err != nil:
+		out.Effect, out.Reason = Damaged, err.Error()
+	default:
+		if next, err = s.Decide(e); err != nil {
+			var r *refusal
+			if out.Effect = Damaged; errors.As(err, &r) {
+				out.Effect = r.effect
+			}
+			out.Reason = err.Error()
+		}
+	}
+	s.counts[out.Effect]++
+	if out.Effect != Effective {
+		s.voids = append(s.voids, out)
+		if len(s.voids) > maxVoids {
+			s.voids = s.voids[1:]
+		}
+	}
+	for _, f := range next {
+		s.flags[f.Name] = f
+	}
+	return out
+}
+
+// Decide returns what an event would make of the flags that it changes, or why it
+// has no effect. The state stays as it is.
+func (s *State) Decide(e *Event) (next []*Standing, err error) {
+	changes := e.Changes
+	if changes[0].Flag == All {
+		changes = nil
+		for _, f := range s.Flags() {
+			changes = append(changes, Change{Flag: f.Name, Op: Kill})
+		}
+	}
+	by := Provenance{e.ID, e.At.UTC(), e.Who, e.Why}
+	for _, c := range changes {
+		f, err := s.change(c, by)
+		if err != nil {
+			return nil, err
+		}
+		next = append(next, f)
+	}
+	return next, nil
+}
+
+func (s *State) change(c Change, by Provenance) (*Standing, error) {
+	was := s.flags[c.Flag]
+	if c.Op == Kill {
+		return kill(was, c.Flag, by)
+	}
+	var revision uint64
+	if was != nil {
+		revision = was.Revision
+	}
+	if c.Base != revision {
+		return nil, refuse(Conflict, "%s: decided on revision %d, and it is at %d: plan again", c.Flag, c.Base, revision)
+	}
+	if c.Op == Revive {
+		return revive(was, c, by)
+	}
+	return define(was, c, by)
+}
+
+// kill asks for nothing but a flag that there is: it wins over everything.
+func kill(was *Standing, name string, by Provenance) (*Standing, error) {
+	if was == nil {
+		return nil, refuse(Refused, "%s: there is no such flag", name)
+	}
+	is := *was
+	is.Revision++
+	is.Changed = by
+	if was.Killed == nil {
+		is.Epoch++
+		is.Killed = &by
+		is.Flag = readied(&is)
+	}
+	return &is, nil
+}
+
+func revive(was *Standing, c Change, by Provenance) (*Standing, error) {
+	if was == nil || was.Killed == nil {
+		return nil, refuse(Refused, "%s: it was not killed", c.Flag)
+	}
+	alive := rollout.Ready(was.Rollout)
+	if safe := was.Flag.Place(); safe != alive.Place() {
+		t, err := rollout.Step(alive.At(safe), alive)
+		if err != nil {
+			return nil, refuse(Refused, "%s: it was killed and is at %s, and its definition is not next to that: %s", c.Flag, safe, err)
+		}
+		if err := evidence(was.Rollout, t, c, by.At); err != nil {
+			return nil, err
+		}
+	}
+	is := *was
+	is.Revision++
+	is.Epoch++
+	is.Killed, is.Changed, is.Flag = nil, by, alive
+	return &is, nil
+}
+
+func define(was *Standing, c Change, by Provenance) (*Standing, error) {
+	r, err := schemas.ParseRollout([]byte(c.Definition), c.Flag)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: no definition: %w", c.Flag, err)
+	case r.Name != c.Flag:
+		return nil, fmt.Errorf("%s: the definition is that of %s", c.Flag, r.Name)
+	}
+	t, err := transition(was, r)
+	switch {
+	case err != nil:
+		return nil, err
+	case was != nil && was.Killed != nil && was.Rollout.SafeStage != r.SafeStage:
+		return nil, refuse(Refused, "%s: it was killed and is at its safe stage, which cannot be another one until it is revived", c.Flag)
+	case t != nil:
+		if err := evidence(r, *t, c, by.At); err != nil {
+			return nil, err
+		}
+	}
+	is := &Standing{Name: c.Flag, Revision: 1, Epoch: 1, Changed: by, Definition: c.Definition, Rollout: r}
+	if was != nil {
+		is.Revision, is.Epoch, is.Killed = was.Revision+1, was.Epoch, was.Killed
+		if t != nil || was.Evaluated() != is.Evaluated() || was.Rollout.SafeStage != r.SafeStage {
+			is.Epoch++
+		}
+	}
+	is.Flag = readied(is)
+	return is, nil
+}
+
+// readied is the flag as it is evaluated.
+func readied(s *Standing) *rollout.Flag {
+	f := rollout.Ready(s.Rollout)
+	if s.Killed != nil {
+		f = f.At(rollout.Place{Stage: s.Rollout.SafeStage})
+	}
+	return f
+}
+
+// transition is the step that a new definition takes along the graph; nil: it takes
+// none. A new flag begins at off.
+func transition(was *Standing, r *schemas.Rollout) (*rollout.Transition, error) {
+	is := rollout.Ready(r)
+	from := is.At(rollout.Place{})
+	if was != nil {
+		from = rollout.Ready(was.Rollout)
+		if err := life(was, r); err != nil {
+			return nil, err
+		}
+	}
+	if from.Place() == is.Place() && (is.Place().Stage != schemas.StageRamp || sameSpread(was.Rollout, r)) {
+		return nil, nil
+	}
+	t, err := rollout.Step(from, is)
+	switch {
+	case err != nil && was == nil:
+		return nil, refuse(Refused, "%s: a new flag begins at off: %s", r.Name, err)
+	case err != nil:
+		return nil, refuse(Refused, "%s: %s", r.Name, err)
+	case t.Forward && was != nil && was.Killed != nil:
+		return nil, refuse(Refused, "%s: it was killed, and goes back alone: revive it first", r.Name)
+	}
+	return &t, nil
+}
+
+// sameSpread says whether the ramp spreads keys as before.
+func sameSpread(was, is *schemas.Rollout) bool {
+	return was.Salt == is.Salt && slices.EqualFunc(was.Pins, is.Pins, func(a, b schemas.Pin) bool {
+		return a.Side == b.Side && slices.Equal(a.Key, b.Key)
+	})
+}
+
+// life refuses a way that a flag's life does not have: draft, active, archived, and never back.
+func life(was *Standing, r *schemas.Rollout) error {
+	order := []string{schemas.LifecycleDraft, schemas.LifecycleActive, schemas.LifecycleArchived}
+	from, to := was.Rollout.Lifecycle, r.Lifecycle
+	switch {
+	case from == schemas.LifecycleArchived:
+		return refuse(Refused, "%s: it is archived: give the new one another name", was.Name)
+	case slices.Index(order, to) < slices.Index(order, from):
+		return refuse(Refused, "%s: from %s there is no way back to %s", was.Name, from, to)
+	}
+	return nil
+}
+
+// maxEvidenceAge is how old what was measured may be when it moves a flag. What is
+// measured anew for each step takes no longer.
+const maxEvidenceAge = 10 * time.Minute
+
+// evidence refuses a step forward that no gate passes.
+func evidence(r *schemas.Rollout, t rollout.Transition, c Change, at time.Time) error {
+	switch {
+	case !t.Forward || c.WithoutEvidence:
+		return nil
+	case c.Measured == nil:
+		return refuse(Refused, "%s: to %s it goes forward, and nothing was measured: give what was, or say that it goes without evidence", r.Name, t.To)
+	case c.Measured.At.After(at) || at.Sub(c.Measured.At) > maxEvidenceAge:
+		return refuse(Refused, "%s: what was measured is of %s, not of the %s before the step", r.Name, c.Measured.At.UTC().Format(time.RFC3339), maxEvidenceAge)
+	}
+	if e := rollout.Judge(r, t.To.Stage, *c.Measured); e.Verdict != rollout.Pass {
+		return refuse(Refused, "%s: the gate before %s says %s", r.Name, t.To, e.Verdict)
+	}
+	return nil
+}
