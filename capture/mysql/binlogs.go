@@ -62,8 +62,9 @@ func (s *Source) logStatus(ctx context.Context) (l logStatus, err error) {
 
 // binlogs are the files that the server has.
 type binlogs struct {
-	first position // the beginning of the oldest
-	size  map[string]uint64
+	oldest string   // its file
+	first  position // the beginning of it
+	size   map[string]uint64
 }
 
 func (s *Source) binlogs(ctx context.Context) (b binlogs, err error) {
@@ -89,6 +90,7 @@ func (s *Source) binlogs(ctx context.Context) (b binlogs, err error) {
 			return b, fmt.Errorf("list the binary logs: %w", err)
 		}
 		if len(b.size) == 0 {
+			b.oldest = file
 			if b.first, err = positionIn(file, 4); err != nil {
 				return b, err
 			}

@@ -30,6 +30,7 @@ type sampler struct {
 
 	inspected time.Time
 	warned    string // what was wrong then
+	mute      bool   // it was said that the binary log's files are not
 }
 
 // sample runs until ctx is done.
@@ -130,6 +131,10 @@ func (s *sampler) inspect(ctx context.Context) error {
 	srv, err := readServer(ctx, source.db, source.cfg.Driver)
 	if err != nil {
 		return err
+	}
+	if err := source.watchBinlogs(ctx, srv); err != nil && !s.mute {
+		s.mute = true // it is for operators alone
+		source.log.Warn("the server does not say what it keeps of its binary log", "err", err)
 	}
 	wrong := ""
 	findings := srv.settings()

@@ -24,7 +24,7 @@ func readServer(ctx context.Context, db *sql.DB, driver string) (server, error) 
 	err := each(ctx, db, `show global variables where variable_name in ('version', 'log_bin', 'binlog_format',
 		'binlog_row_image', 'binlog_row_metadata', 'binlog_row_value_options', 'binlog_annotate_row_events',
 		'binlog_rows_query_log_events', 'gtid_mode', 'gtid_strict_mode', 'server_id', 'server_uuid',
-		'gtid_executed', 'gtid_purged', 'gtid_binlog_pos', 'binlog_expire_logs_seconds', 'expire_logs_days')`, nil,
+		'gtid_executed', 'gtid_purged', 'gtid_binlog_pos', 'binlog_expire_logs_seconds', 'binlog_expire_logs_auto_purge', 'expire_logs_days')`, nil,
 		func(scan func(...any) error) error {
 			var name, value string
 			err := scan(&name, &value)

@@ -29,6 +29,7 @@ type Stats struct {
 	// Warnings are what an operator should look at now: settings with which new
 	// sessions write what cannot be captured.
 	Warnings []capture.Finding
+	Binlog   *BinlogStats // as of some seconds ago; nil: the server did not say
 }
 
 // counters are written by the run's goroutines and read by Stats.
@@ -38,6 +39,7 @@ type counters struct {
 	broken   atomic.Pointer[string] // why nothing streams, "" while something does; written by the delivering goroutine
 	progress atomic.Pointer[schemas.Progress]
 	warnings atomic.Pointer[[]capture.Finding] // written by the sampler
+	binlog   atomic.Pointer[BinlogStats]       // written by the sampler
 }
 
 func (c *counters) streams(broken string) { c.broken.Store(&broken) }
@@ -47,7 +49,7 @@ func (s *Source) Stats() Stats {
 	c := &s.counters
 	stats := Stats{Transactions: c.transactions.Load(), Changes: c.changes.Load(), RolledBack: c.rolledBack.Load(),
 		Refused: c.refused.Load(), Prepared: c.prepared.Load(), Statements: c.statements.Load(), Unknown: c.unknown.Load(), Puzzling: c.puzzling.Load(),
-		SetAside: c.setAside.Load(), Connections: c.connections.Load()}
+		SetAside: c.setAside.Load(), Connections: c.connections.Load(), Binlog: c.binlog.Load()}
 	if broken := c.broken.Load(); broken != nil {
 		stats.Streaming, stats.Broken = *broken == "", *broken
 	}

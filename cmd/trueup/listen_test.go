@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trueup-io/trueup/capture/mysql"
 	"github.com/trueup-io/trueup/capture/postgres"
 )
 
@@ -21,7 +22,8 @@ func statusOf(now time.Time) *statusFile {
 			"legacy": {Epoch: 1, Frontier: "2026-11-24T03:36:21Z", LagMs: 1500, Compared: now.Add(-2 * time.Second).UTC().Format(time.RFC3339Nano), Changes: 7, ClockOffset: -2000,
 				ClockError: 300, Slot: &postgres.SlotStats{RetainedBytes: 56, SafeBytes: new(int64)}, QuarantinedCount: 3,
 				Baseline: []baselineStatus{{Entity: "order", Covered: true, Rows: 12, After: []string{"secret-key"}}}},
-			"target": {Epoch: 2, Frontier: "2026-11-24T03:36:20Z", LagMs: 10, Changes: 9},
+			"target": {Epoch: 2, Frontier: "2026-11-24T03:36:20Z", LagMs: 10, Changes: 9,
+				Binlog: &binlogStatus{BinlogStats: mysql.BinlogStats{Oldest: "binlog.000003", KeptBytes: 77, KeepS: 86400}, HeadroomS: new(int64)}},
 		},
 		Keys: keyCounts{Compared: 5, Equal: 4, Diverged: 1, Unknown: map[string]int64{"lag": 2, "no_data": 3}},
 		Open: &openStatus{Count: 1, Whole: true, Since: now.Add(-time.Minute).UTC().Format(time.RFC3339Nano), ByKind: map[string]map[string]int64{"order": {"stale": 1}},

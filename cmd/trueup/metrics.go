@@ -133,6 +133,24 @@ var metrics = []metric{
 				say(float64(*side.Slot.SafeBytes))
 			}
 		})},
+	{"trueup_binlog_kept_bytes", "Binary log that a MariaDB or MySQL server has.", prometheus.GaugeValue, []string{"side"},
+		eachSide(func(side sideStatus, say func(float64)) {
+			if side.Binlog != nil {
+				say(float64(side.Binlog.KeptBytes))
+			}
+		})},
+	{"trueup_binlog_keep_seconds", "How long after its last write the server removes a file of its binary log. Absent where it does not.", prometheus.GaugeValue, []string{"side"},
+		eachSide(func(side sideStatus, say func(float64)) {
+			if side.Binlog != nil && side.Binlog.KeepS > 0 {
+				say(float64(side.Binlog.KeepS))
+			}
+		})},
+	{"trueup_binlog_headroom_seconds", "For how long at least the server still has the binary log that was not read yet. Absent where it removes none.", prometheus.GaugeValue, []string{"side"},
+		eachSide(func(side sideStatus, say func(float64)) {
+			if side.Binlog != nil && side.Binlog.HeadroomS != nil {
+				say(float64(*side.Binlog.HeadroomS))
+			}
+		})},
 	{"trueup_settle_window_seconds", "The entity's settle window, as it is set.", prometheus.GaugeValue, []string{"entity"},
 		func(s *statusFile, say func(float64, ...string)) {
 			for i := range s.Windows {

@@ -206,6 +206,9 @@ func sidesOf(s *statusFile, now time.Time, width int) []string {
 			return fmt.Sprintf("%s changes, epoch %d", count(side.Changes), side.Epoch), plain
 		}),
 		row("WAL kept", func(side *sideStatus) (string, tint) {
+			if side.Binlog != nil {
+				return bytesOf(side.Binlog.KeptBytes) + " of binlog", plain
+			}
 			if side.Slot == nil {
 				return "-", dim
 			}

@@ -112,6 +112,9 @@ func printStatus(w io.Writer, s *statusFile, now time.Time) {
 		if side.Slot != nil {
 			fmt.Fprintf(w, "        %s\n", inert.Text(side.Slot.String()))
 		}
+		if side.Binlog != nil {
+			fmt.Fprintf(w, "        %s\n", inert.Text(side.Binlog.String()))
+		}
 		for _, f := range side.Warnings {
 			fmt.Fprintf(w, "        warning: %s: %s\n          %s\n", inert.Text(f.Subject), inert.Text(f.Detail), inert.Text(f.Remedy))
 		}

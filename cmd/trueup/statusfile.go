@@ -54,6 +54,7 @@ type sideStatus struct {
 	QuarantinedCount int64             `json:"quarantined_count,omitempty"` // all of them in this epoch
 
 	Slot     *postgres.SlotStats `json:"slot,omitempty"`     // what PostgreSQL keeps for this side
+	Binlog   *binlogStatus       `json:"binlog,omitempty"`   // what MariaDB or MySQL keeps
 	Warnings []capture.Finding   `json:"warnings,omitempty"` // nothing is wrong yet
 
 	// Baseline is how the reading of the tables' rows stands, by entity.
