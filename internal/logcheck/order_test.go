@@ -86,3 +86,23 @@ func TestDamageIsFoundAtItsOffset(t *testing.T) {
 		}
 	}
 }
+
+// One mistake can break every record after it: what is kept of it is bounded, and
+// what is not kept is counted.
+func TestDamageIsBounded(t *testing.T) {
+	o := NewOrder(OrderConfig{Partitions: partitions, Window: 16})
+	gap := schemas.Record{Gap: &schemas.Gap{Side: schemas.Legacy, Source: "s", Epoch: 2}}
+	if err := o.Take(0, 0, &gap); err != nil {
+		t.Fatal(err)
+	}
+	const n = 3 * MaxDamage / 2
+	for i := int64(1); i <= n; i++ {
+		rec := schemas.Record{Progress: &schemas.Progress{Side: schemas.Legacy, Source: "s", Epoch: 1, Pos: fmt.Sprintf("%016X", i)}}
+		if err := o.Take(i, 0, &rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found, more := o.Found(); len(found) != MaxDamage || more != n-MaxDamage || found[0].Offset != 1 {
+		t.Errorf("%d are kept and %d more counted, of %d", len(found), more, n)
+	}
+}
