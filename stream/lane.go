@@ -31,10 +31,10 @@ const (
 
 // add lets a record wait. It says whether the lane was empty, so that somebody has
 // to look when it is due.
-func (l *lane) add(e *buffered, now time.Time) (first bool) {
+func (l *lane) add(e *buffered, now func() time.Time) (first bool) {
 	first = len(l.waiting) == 0
 	if first {
-		l.since = now
+		l.since = now()
 	}
 	l.waiting = append(l.waiting, e)
 	l.bytes += e.size

@@ -13,6 +13,7 @@ import (
 func TestLaneSaysWhatWaitsForWhat(t *testing.T) {
 	const linger, large = time.Millisecond, 1000
 	now := time.Unix(0, 0)
+	at := func() time.Time { return now }
 	var l lane
 	due := func(want time.Duration, timed bool) {
 		t.Helper()
@@ -21,7 +22,7 @@ func TestLaneSaysWhatWaitsForWhat(t *testing.T) {
 		}
 	}
 	due(0, false)
-	if !l.add(&buffered{size: 10}, now) || l.add(&buffered{size: 10}, now.Add(time.Second)) {
+	if !l.add(&buffered{size: 10}, at) || l.add(&buffered{size: 10}, func() time.Time { return now.Add(time.Second) }) {
 		t.Error("only the first one has to be looked at")
 	}
 	due(linger, true)
@@ -29,15 +30,15 @@ func TestLaneSaysWhatWaitsForWhat(t *testing.T) {
 		t.Fatalf("%d records were taken", n)
 	}
 	due(0, false)
-	l.add(&buffered{size: 10}, now)
+	l.add(&buffered{size: 10}, at)
 	due(patience, true)
 	l.take(nil)
-	l.add(&buffered{size: 10}, now)
+	l.add(&buffered{size: 10}, at)
 	due(0, false)
-	l.add(&buffered{size: large}, now)
+	l.add(&buffered{size: large}, at)
 	due(0, true)
 	l.take(nil)
-	l.add(&buffered{size: 10}, now)
+	l.add(&buffered{size: 10}, at)
 	if l.acknowledged() {
 		t.Error("half a batch is no batch")
 	}
@@ -53,11 +54,12 @@ func TestLaneHandsOverEachOnce(t *testing.T) {
 		const linger, large = time.Millisecond, 100
 		var l lane
 		now := time.Unix(0, 0)
+		at := func() time.Time { return now }
 		added, taken, acked := 0, 0, 0
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
 			switch rapid.IntRange(0, 3).Draw(t, "what") {
 			case 0:
-				l.add(&buffered{size: rapid.IntRange(1, 60).Draw(t, "size")}, now)
+				l.add(&buffered{size: rapid.IntRange(1, 60).Draw(t, "size")}, at)
 				added++
 			case 1:
 				now = now.Add(time.Duration(rapid.IntRange(0, 4000).Draw(t, "µs")) * time.Microsecond)

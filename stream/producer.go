@@ -191,7 +191,7 @@ func (p *Producer) Append(ctx context.Context, r Record) error {
 	p.bytes += size
 	lane := &p.lanes[r.Partition]
 	before := lane.bytes
-	first := lane.add(e, time.Now())
+	first := lane.add(e, time.Now)
 	crossed := before < p.large && lane.bytes >= p.large
 	p.mu.Unlock()
 	if first || crossed {

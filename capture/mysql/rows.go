@@ -21,10 +21,11 @@ import (
 // stands in the binlog with all its rows also when it was rolled back, marked
 // as transactional, and only its last event tells [measured, MariaDB 10.11].
 type rowBuffer struct {
-	limit int    // bytes in memory
-	dir   string // of the file
-	rows  []*schemas.Change
-	bytes int
+	limit  int                   // bytes in memory
+	dir    string                // of the file
+	digest func(*schemas.Change) // gives a change its digest
+	rows   []*schemas.Change
+	bytes  int
 
 	file    *os.File // nil: everything is in memory
 	out     *bufio.Writer
@@ -77,6 +78,7 @@ func (b *rowBuffer) spill(c *schemas.Change) error {
 		}
 		b.file, b.out = file, bufio.NewWriterSize(file, 1<<16)
 	}
+	b.digest(c)
 	b.scratch = schemas.AppendRecord(b.scratch[:0], &schemas.Record{Change: c})
 	var length [4]byte
 	binary.BigEndian.PutUint32(length[:], uint32(len(b.scratch)))
@@ -141,9 +143,12 @@ func (b *rowBuffer) cut(m mark) error {
 	return nil
 }
 
-// each calls f with every change, in order.
+// each calls f with every change, in order, and with its digest.
 func (b *rowBuffer) each(f func(*schemas.Change) error) error {
-	for _, c := range b.rows {
+	d := digestAll(b.rows, b.digest)
+	defer d.wait()
+	for i, c := range b.rows {
+		d.reach(i)
 		if err := f(c); err != nil {
 			return err
 		}

@@ -241,7 +241,7 @@ func (s *stream) begin(t *transaction) error {
 		t.id = gtid{at: t.pos}
 	}
 	t.at = t.pos.text()
-	t.rows = rowBuffer{limit: s.source.cfg.TxnMemory, dir: s.source.cfg.SpillDir}
+	t.rows = rowBuffer{limit: s.source.cfg.TxnMemory, dir: s.source.cfg.SpillDir, digest: s.source.digest}
 	s.txn = t
 	if zooZ5 {
 		return s.run.at.set.add(t.id)

@@ -158,16 +158,25 @@ func (s *stream) change(t *table, op schemas.Op, before, after, keyed schemas.Ro
 	c := s.memory.change()
 	c.EventID, c.Side, c.Entity, c.Key, c.Op = id, cfg.Side, t.entity.Name, key, op
 	c.Before, c.After, c.Tag = before, after, s.txn.tag()
-	if after != nil {
-		if img := t.entity.Image(cfg.Side, after); img.Exact() {
-			c.Digest, c.Mapping = img.Digest, cfg.Rules.Version
-		}
-	}
 	if err := s.txn.rows.add(c); err != nil {
 		return &lastingError{err}
 	}
 	crash.Site("capture.mysql.in_transaction")
 	return nil
+}
+
+// digest computes the digest of a change's row. Any goroutine may call it.
+func (s *Source) digest(c *schemas.Change) {
+	if c.After == nil {
+		return
+	}
+	e, ok := s.cfg.Rules.Entity(c.Entity)
+	if !ok {
+		return
+	}
+	if img := e.Image(s.cfg.Side, c.After); img.Exact() {
+		c.Digest, c.Mapping = img.Digest, s.cfg.Rules.Version
+	}
 }
 
 func (s *stream) nextID() schemas.EventID {
