@@ -236,7 +236,7 @@ func (t mysqlTask) run(ctx context.Context) (err error) {
 	if t.DataDir == "" {
 		err = src.toNowhere(ctx, t.Start)
 	} else {
-		err = src.toLog(ctx, stream.Config{Migration: logName, DataDir: t.DataDir}, t.Start, rules)
+		err = src.toLog(ctx, stream.Config{Migration: logName, DataDir: t.DataDir}, t.Start, rules, mysql.BufferBytes)
 	}
 	if err != nil {
 		return err

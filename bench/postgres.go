@@ -157,7 +157,7 @@ func (t postgresTask) run(ctx context.Context) (err error) {
 	if t.DataDir == "" && len(t.Brokers) == 0 {
 		err = src.toNowhere(ctx, t.Place.Start)
 	} else {
-		err = src.toLog(ctx, stream.Config{Migration: cmp.Or(t.Log, logName), DataDir: t.DataDir, Brokers: t.Brokers}, t.Place.Start, rules)
+		err = src.toLog(ctx, stream.Config{Migration: cmp.Or(t.Log, logName), DataDir: t.DataDir, Brokers: t.Brokers}, t.Place.Start, rules, 0)
 	}
 	if err != nil {
 		return err
@@ -238,7 +238,7 @@ func (f *forgetful) Progress(_ context.Context, _ schemas.Progress, resume captu
 
 // toLog captures as "trueup run" does. It returns when everything is durable in
 // the log and confirmed to the server.
-func (c *counted) toLog(ctx context.Context, to stream.Config, from capture.Start, rules *schemas.Rules) (err error) {
+func (c *counted) toLog(ctx context.Context, to stream.Config, from capture.Start, rules *schemas.Rules, buffer int) (err error) {
 	open := stream.Open
 	if len(to.Brokers) == 0 {
 		open = stream.Connect
@@ -254,7 +254,7 @@ func (c *counted) toLog(ctx context.Context, to stream.Config, from capture.Star
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(state)) }()
 	r, err := capture.NewRunner(capture.RunnerConfig{Side: schemas.Legacy, Source: sourceName, Rules: rules,
-		StatePath: filepath.Join(state, "capture.json")}, l)
+		StatePath: filepath.Join(state, "capture.json"), BufferBytes: buffer}, l)
 	if err != nil {
 		return err
 	}

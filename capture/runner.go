@@ -28,7 +28,9 @@ type RunnerConfig struct {
 	NewEpoch bool
 	// Resume names halted entities to take up again. Those that halted under other rules are taken up anyway.
 	Resume []string
-	Log    *slog.Logger
+	// BufferBytes of records may wait for the log's acknowledgement; 0: stream.DefaultMaxBufferedBytes.
+	BufferBytes int
+	Log         *slog.Logger
 }
 
 // Validate reports what is wrong with the configuration.
@@ -246,7 +248,7 @@ func Everywhere(log *stream.Log, rec *schemas.Record) []stream.Record {
 // something happens that needs an operator. What it wrote is durable, and
 // confirmed to the source, when it returns without error.
 func (r *Runner) Run(ctx context.Context, src Source, start Start) error {
-	producer, err := r.log.Producer(stream.ProducerConfig{})
+	producer, err := r.log.Producer(stream.ProducerConfig{MaxBufferedBytes: r.cfg.BufferBytes})
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,11 @@ const (
 // transactions: the ledger of compensations, and one for applications.
 var DefaultMarkerTables = []string{"trueup_ledger", "trueup_marker"}
 
+// BufferBytes is how many bytes of its records should be let wait for the log's
+// acknowledgement: a binlog is read faster than the embedded broker makes small
+// batches durable, and the buffer is what batches are as large as.
+const BufferBytes = 8 << 20
+
 // Config says what is captured from where. Side, Source, Driver, DSN and Rules
 // have no default.
 type Config struct {

@@ -253,7 +253,8 @@ func (p *pipeline) openCaptures(ctx context.Context) error {
 			return err
 		}
 		r, err := capture.NewRunner(capture.RunnerConfig{Side: side, Source: sourceName(p.cfg.migration, side), Rules: p.rules,
-			StatePath: p.dir.Path(captureFile(side)), NewEpoch: p.cfg.newEpoch[side], Resume: p.cfg.resume, Log: p.cfg.log}, p.log)
+			StatePath: p.dir.Path(captureFile(side)), NewEpoch: p.cfg.newEpoch[side], Resume: p.cfg.resume,
+			BufferBytes: bufferBytes(p.cfg.migration, side), Log: p.cfg.log}, p.log)
 		if err != nil {
 			return err
 		}

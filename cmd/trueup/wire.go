@@ -165,6 +165,15 @@ func newSource(m *schemas.Migration, rules *schemas.Rules, side schemas.Side, su
 	return mysql.New(mysqlConfig(m, rules, side, dsn, suffix, l)), nil
 }
 
+// bufferBytes is how much of a side's records may wait for the log; 0: as much as
+// is common.
+func bufferBytes(m *schemas.Migration, side schemas.Side) int {
+	if m.Store(side).Driver == schemas.Postgres {
+		return 0
+	}
+	return mysql.BufferBytes
+}
+
 // checkStore says what a store lacks.
 func checkStore(ctx context.Context, m *schemas.Migration, rules *schemas.Rules, side schemas.Side) ([]capture.Finding, error) {
 	store := m.Store(side)
