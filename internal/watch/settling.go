@@ -146,9 +146,9 @@ func (w Window) judged() Window {
 // roundUp returns the least of 1, 2 and 5 of a decade that is not shorter.
 func roundUp(d time.Duration) time.Duration {
 	for decade := time.Millisecond; ; decade *= 10 {
-		for _, n := range []time.Duration{1, 2, 5} {
-			if n*decade >= d {
-				return n * decade
+		for _, step := range [...]time.Duration{decade, 2 * decade, 5 * decade} {
+			if step >= d {
+				return step
 			}
 		}
 	}
