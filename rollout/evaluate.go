@@ -102,3 +102,14 @@ func appendKey(dst []byte, key []string) []byte {
 	}
 	return dst
 }
+
+// Point is the stage that the key is at: at the ramp one of its two neighbours.
+func (d Decision) Point() schemas.RolloutStage {
+	switch {
+	case d.Stage != schemas.StageRamp:
+		return d.Stage
+	case d.Authority() == schemas.Target:
+		return schemas.StageTargetPrimary
+	}
+	return schemas.StageShadowRead
+}

@@ -67,6 +67,6 @@ Exit codes: 0 clean, 1 diverged, 2 inconclusive (unknown, no data), 3 error.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(newDemo(), newCheck(), newRun(), newBaseline(), newCapture(), newLog(), newAudit(), newStatus(), newDivergences(),
-		newCompensations(), newState(), newWebhooks(), newRollout(), newSchema(), newVersion())
+		newCompensations(), newState(), newWebhooks(), newRollout(), newServe(), newSchema(), newVersion())
 	return root
 }
