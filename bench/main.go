@@ -68,6 +68,7 @@ var entries = []entry{
 	{name: "compensate.mariadb", run: compensations(mariadbRepairs)},
 	{name: "compensate.postgres.delay", run: repairDelay("postgres")},
 	{name: "compensate.mariadb.delay", run: repairDelay("mariadb")},
+	{name: "rollout.evaluate", run: rolloutEvaluate},
 	{name: "audit.replay", run: inProcess(auditReplay)},
 	{name: "audit.replay.topic", run: auditTopic(1_000_000)},
 	{name: "audit.replay.topic10m", run: auditTopic(10_000_000), asked: true},

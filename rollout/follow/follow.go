@@ -115,11 +115,12 @@ func (f *Follower) Age(now time.Time) (time.Duration, bool) {
 // Evaluate answers for a key, and returns the flag as it stands; nil: there is no such
 // flag, as far as is known. Without a lease the answer is that of the safe stage.
 func (f *Follower) Evaluate(name string, key []string) (*registry.Standing, rollout.Decision) {
+	fresh := f.Fresh(time.Now()) // before looking at what stands: what is looked at is no older
 	flag := f.view.Load().by[name]
 	if flag == nil {
 		return nil, rollout.Decision{}
 	}
-	if !f.Fresh(time.Now()) {
+	if !fresh {
 		return flag, rollout.EvaluateStale(flag.Flag, key)
 	}
 	return flag, rollout.Evaluate(flag.Flag, key)

@@ -80,7 +80,7 @@ var model = (&porcupine.NondeterministicModel{
 	Init: func() []any { return []any{seen{}} },
 	Step: func(state, input, output any) []any {
 		was, in, out := state.(seen), input.(call), output.(seen)
-		is, effective := was, true
+		is, effective := was, false
 		switch in.op {
 		case "":
 			if out != was {
