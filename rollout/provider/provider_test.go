@@ -1,6 +1,7 @@
 package provider_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -125,7 +126,9 @@ func TestI35_CutOffTheProviderIsStale(t *testing.T) {
 	log := followtest.NewLog()
 	write(t, log, defined("a", 0, "off", ""))
 	p := provider.New(provider.Config{Config: follow.Config{Source: log, Lease: 2 * time.Second}})
-	if err := openfeature.SetNamedProviderAndWait(t.Name(), p); err != nil {
+	ready, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // longer than Init's own lease: a busy machine is none that is cut off
+	defer cancel()
+	if err := openfeature.SetNamedProviderWithContextAndWait(ready, t.Name(), p); err != nil {
 		t.Fatal(err)
 	}
 	defer openfeature.Shutdown()
