@@ -69,7 +69,7 @@ func TestI35_ServeAndKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	pressed := time.Now()
-	awaits(`"reason":"DISABLED","variant":"dual_write"`)
+	awaits(`"reason":"DISABLED","variant":"off"`)
 	t.Logf("%sasked until %s after", out, time.Since(pressed).Round(time.Microsecond))
 	stop()
 	if err := <-ended; err != nil {

@@ -108,7 +108,7 @@ func TestI35_AKillArrives(t *testing.T) {
 	until(t, "all is read", func() bool { return f.View().Next == 4 && f.Fresh(time.Now()) })
 	t.Logf("the kill was there within %s", time.Since(pressed).Round(time.Microsecond))
 	flag, d := f.Evaluate("a", []string{"42"})
-	if d.Stage != schemas.StageDualWrite || flag.Killed == nil || d.Reason != rollout.ByStage {
+	if d.Stage != schemas.StageOff || flag.Killed == nil || d.Reason != rollout.ByStage {
 		t.Errorf("have %+v, %+v", flag, d)
 	}
 	if n := f.View().Counts[registry.Damaged]; n != 1 {

@@ -243,7 +243,7 @@ func TestAllFlagsWithETag(t *testing.T) {
 	}
 	w.write(t, registry.Change{Flag: "a", Op: registry.Kill})
 	code, body, after := w.ask(t, all, who, "If-None-Match", tag)
-	if code != 200 || after == tag || !strings.Contains(body, `"reason":"DISABLED","variant":"dual_write","value":"dual_write"`) {
+	if code != 200 || after == tag || !strings.Contains(body, `"reason":"DISABLED","variant":"off","value":"off"`) {
 		t.Errorf("have %d %s %s", code, after, body)
 	}
 }

@@ -154,7 +154,7 @@ func TestI35_CutOffTheProviderIsStale(t *testing.T) {
 	write(t, log, registry.Change{Flag: "a", Op: registry.Kill})
 	until(t, "it is back, and killed", func() bool {
 		d := ask()
-		return d.Value == "dual_write" && d.Reason == openfeature.DisabledReason && client.State() == openfeature.ReadyState
+		return d.Value == "off" && d.Reason == openfeature.DisabledReason && client.State() == openfeature.ReadyState
 	})
 }
 

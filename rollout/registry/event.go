@@ -23,7 +23,7 @@ type Op string
 // The changes.
 const (
 	Define Op = "define" // a definition begins to stand, or another one
-	Kill   Op = "kill"   // the flag is at its safe stage from now on, whatever its definition says
+	Kill   Op = "kill"   // the flag is no further than its safe stage from now on, whatever its definition says
 	Revive Op = "revive" // the flag is where its definition says again
 )
 

@@ -268,10 +268,11 @@ func define(was *Standing, c Change, by Provenance) (*Standing, error) {
 	return is, nil
 }
 
-// readied is the flag as it is evaluated.
+// readied is the flag as it is evaluated. A kill takes nothing forward: a safe stage that
+// is still ahead leaves the flag where it is.
 func readied(s *Standing) *rollout.Flag {
 	f := rollout.Ready(s.Rollout)
-	if s.Killed != nil {
+	if s.Killed != nil && s.Rollout.SafeStage < s.Rollout.Stage {
 		f = f.At(rollout.Place{Stage: s.Rollout.SafeStage})
 	}
 	return f

@@ -174,6 +174,25 @@ func TestI35_KillWinsOverEverything(t *testing.T) {
 	}
 }
 
+// A kill takes nothing forward: where the safe stage is still ahead, the flag stays.
+func TestI35_AKillGoesBackAlone(t *testing.T) {
+	for _, stage := range []string{"off", "shadow", "dual_write"} {
+		s := NewState()
+		at := uint64(0)
+		for _, next := range []string{"off", "shadow", "dual_write"} {
+			apply(t, s, event(next, defined("a", at, file("a", next, "dual_write"))))
+			at++
+			if next == stage {
+				break
+			}
+		}
+		apply(t, s, event("kill", Change{Flag: "a", Op: Kill}))
+		if f := s.Flag("a"); f.Killed == nil || f.Flag.Place().Stage.String() != stage {
+			t.Errorf("killed at %s it is at %s", stage, f.Flag.Place())
+		}
+	}
+}
+
 // A flag's life goes from draft to archived, and never back.
 func TestLifecycle(t *testing.T) {
 	s := NewState()
