@@ -90,16 +90,33 @@ func (w *whole) lose(topic string, partition int32, fits func(*schemas.Record) b
 	w.records = slices.Delete(w.records, i, i+1)
 }
 
+// change is where a change stands among the records.
+func (w *whole) change(partition int32, pos string) int {
+	return slices.IndexFunc(w.records, func(r stream.Record) bool {
+		rec, err := schemas.UnmarshalRecord(r.Value)
+		return err == nil && r.Topic == w.topics.Changes && r.Partition == partition && rec.Change != nil && rec.Change.Pos == pos
+	})
+}
+
 // alter changes a change in place.
 func (w *whole) alter(partition int32, pos string, fn func(*schemas.Change)) {
-	for i := range w.records {
-		rec, err := schemas.UnmarshalRecord(w.records[i].Value)
-		if err == nil && w.records[i].Partition == partition && rec.Change != nil && rec.Change.Pos == pos {
-			fn(rec.Change)
-			w.records[i].Value = schemas.AppendRecord(nil, rec)
-			return
+	i := w.change(partition, pos)
+	rec, err := schemas.UnmarshalRecord(w.records[i].Value)
+	if err != nil {
+		panic(err)
+	}
+	fn(rec.Change)
+	w.records[i].Value = schemas.AppendRecord(nil, rec)
+}
+
+// offset is that of the record at i in its partition of its topic.
+func (w *whole) offset(i int) (n int64) {
+	for _, r := range w.records[:i] {
+		if r.Topic == w.records[i].Topic && r.Partition == w.records[i].Partition {
+			n++
 		}
 	}
+	return n
 }
 
 // What only several partitions or topics together show is found, at its
@@ -107,34 +124,44 @@ func (w *whole) alter(partition int32, pos string, fn func(*schemas.Change)) {
 // same.
 func TestDamageAcrossPartitionsAndTopics(t *testing.T) {
 	pos := func(n int) string { return fmt.Sprintf("%016X", n) }
+	change := func(partition int32, pos string) func(*whole) int {
+		return func(w *whole) int { return w.change(partition, pos) }
+	}
+	last := func(w *whole) int { return len(w.records) - 1 }
+	confirmed := func(w *whole) int {
+		return slices.IndexFunc(w.records, func(r stream.Record) bool {
+			return r.Topic == w.topics.Outcomes && strings.Contains(string(r.Value), string(schemas.Confirmed))
+		})
+	}
 	for what, c := range map[string]struct {
 		promise, topic, says string // topic is "changes", "compensations" or "outcomes"
 		partition            int32
+		at                   func(w *whole) int // of its records, the one that is named
 		harm                 func(w *whole)
 	}{
 		"a whole log": {},
-		"a torn transaction": {"I13", "changes", "has 2 rows in all partitions, it says 3", 0, func(w *whole) {
+		"a torn transaction": {"I13", "changes", "has 2 rows in all partitions, it says 3", 0, change(0, pos(5)), func(w *whole) {
 			w.lose(w.topics.Changes, 1, func(r *schemas.Record) bool { return r.Change != nil && r.Change.Pos == pos(5) })
 		}},
-		"a digest that is not the row's": {"I3", "changes", "digest", 2, func(w *whole) {
+		"a digest that is not the row's": {"I3", "changes", "digest", 2, change(2, pos(3)), func(w *whole) {
 			w.alter(2, pos(3), func(c *schemas.Change) { c.Digest[0]++ })
 		}},
-		"an outcome without an echo": {"compensation", "outcomes", "no change of the target side carries it", 0, func(w *whole) {
+		"an outcome without an echo": {"compensation", "outcomes", "no change of the target side carries it", 0, confirmed, func(w *whole) {
 			w.alter(0, pos(4), func(c *schemas.Change) { c.Tag.CompensationID = "" })
 		}},
-		"an echo without a plan": {"compensation", "changes", "never planned", 0, func(w *whole) {
+		"an echo without a plan": {"compensation", "changes", "never planned", 0, change(0, pos(6)), func(w *whole) {
 			w.alter(0, pos(6), func(c *schemas.Change) { c.Tag.CompensationID = "forged" })
 		}},
-		"an outcome without a plan": {"compensation", "outcomes", "never planned", 0, func(w *whole) {
+		"an outcome without a plan": {"compensation", "outcomes", "never planned", 0, last, func(w *whole) {
 			w.outcome("made-up", schemas.Applied)
 		}},
-		"an echo without an outcome": {"compensation", "changes", "no outcome says", 0, func(w *whole) {
+		"an echo without an outcome": {"compensation", "changes", "no outcome says", 0, change(0, pos(6)), func(w *whole) {
 			w.plan("silent")
 			w.alter(0, pos(6), func(c *schemas.Change) { c.Tag.CompensationID = "silent" })
 			w.now += 3_600_000_000
 			w.txn("h", "")
 		}},
-		"something else among the outcomes": {"compensation", "outcomes", "no event", 0, func(w *whole) {
+		"something else among the outcomes": {"compensation", "outcomes", "no event", 0, last, func(w *whole) {
 			w.records = append(w.records, stream.Record{Topic: w.topics.Outcomes, Value: []byte("{")})
 		}},
 	} {
@@ -173,8 +200,10 @@ func TestDamageAcrossPartitionsAndTopics(t *testing.T) {
 					continue
 				}
 				topic := map[string]string{"changes": "", "outcomes": w.topics.Outcomes}[c.topic]
-				if len(found) != 1 || found[0].Promise != c.promise || found[0].Topic != topic || found[0].Partition != c.partition || !strings.Contains(found[0].Detail, c.says) {
-					t.Errorf("run %d: found %+v, want %s: %s", run, found, c.promise, c.says)
+				offset := w.offset(c.at(w))
+				if len(found) != 1 || found[0].Promise != c.promise || found[0].Topic != topic || found[0].Partition != c.partition || found[0].Offset != offset ||
+					!strings.Contains(found[0].Detail, c.says) {
+					t.Errorf("run %d: found %+v, want %s at offset %d: %s", run, found, c.promise, offset, c.says)
 				}
 			}
 		})
