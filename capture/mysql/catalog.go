@@ -59,6 +59,9 @@ func readCatalog(ctx context.Context, db *sql.DB, driver string, tables []schema
 func (c *catalog) readColumns(ctx context.Context, tables []schemas.TableName) error {
 	c.columns = map[schemas.TableName]map[string]hint{}
 	for _, t := range tables {
+		if err := c.finished(ctx, t); err != nil {
+			return err
+		}
 		hints := map[string]hint{}
 		err := each(ctx, c.db, `select column_name, data_type, column_type, numeric_scale, datetime_precision
 			from information_schema.columns where table_schema = ? and table_name = ?`, []any{t.Schema, t.Name},
@@ -75,6 +78,17 @@ func (c *catalog) readColumns(ctx context.Context, tables []schemas.TableName) e
 		c.columns[t] = hints
 	}
 	return nil
+}
+
+// finished waits until a statement that changes a table has ended. MySQL sends it
+// with the log, and only then shows what it did in information_schema, which waits
+// for nobody; what shows a table waits for the lock that such a statement holds.
+func (c *catalog) finished(ctx context.Context, t schemas.TableName) error {
+	err := each(ctx, c.db, "show create table "+quoted(t), nil, func(func(...any) error) error { return nil })
+	if err != nil && serverErrno(err) == 0 {
+		return fmt.Errorf("wait for %s: %w", t, err)
+	}
+	return nil // a table that is gone, or hidden, shows in its columns
 }
 
 // decoder returns how to read text of a collation, nil where Trueup cannot.
