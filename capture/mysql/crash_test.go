@@ -18,6 +18,7 @@ import (
 
 	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/internal/crash"
+	"github.com/trueup-io/trueup/internal/crash/crashtest"
 	"github.com/trueup-io/trueup/internal/logcheck"
 	"github.com/trueup-io/trueup/internal/servers/servertest"
 	"github.com/trueup-io/trueup/schemas"
@@ -145,27 +146,19 @@ var sampled = []string{"capture.mysql.", "capture.change_before_ack", "capture.p
 func TestI1_I2_I3_I4_I5_I6_I40_KilledAtEverySite(t *testing.T) {
 	k := newKilling(t)
 	hits := k.undisturbed()
-	all := os.Getenv("TRUEUP_CRASH_ALL") == "1"
 	for _, site := range slices.Sorted(maps.Keys(crash.Sites)) {
 		n := hits[site]
 		switch {
 		case strings.HasPrefix(site, "capture.postgres."), strings.HasPrefix(site, "capture.baseline."), strings.HasPrefix(site, "compensate."), site == "capture.state_file_before_confirm" && n == 0:
 			continue // nothing is confirmed to this server
-		case !all && !slices.ContainsFunc(sampled, func(prefix string) bool { return strings.HasPrefix(site, prefix) }):
+		case !crashtest.Chosen(site), !crashtest.All() && !slices.ContainsFunc(sampled, func(prefix string) bool { return strings.HasPrefix(site, prefix) }):
 			continue
 		case n == 0:
 			t.Errorf("the workload never comes to %s", site)
 			continue
 		}
-		at := []int{(n + 2) / 3}
-		if all {
-			at = at[:0]
-			for i := range n {
-				at = append(at, 1+i)
-			}
-		}
 		killed := 0
-		for _, hit := range at {
+		for _, hit := range crashtest.Hits(n) {
 			killed += k.run(site, hit)
 		}
 		if killed == 0 { // some sites are hit as often as time allows

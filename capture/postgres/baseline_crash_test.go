@@ -13,6 +13,7 @@ import (
 
 	"github.com/trueup-io/trueup/capture/baseline"
 	"github.com/trueup-io/trueup/internal/crash"
+	"github.com/trueup-io/trueup/internal/crash/crashtest"
 	"github.com/trueup-io/trueup/schemas"
 	eventlog "github.com/trueup-io/trueup/stream"
 )
@@ -28,7 +29,7 @@ func TestI10_I40_BaselineKilledAtEverySite(t *testing.T) {
 	k := killingOf(t, d, thingEntity)
 	hits := k.readUndisturbed()
 	for _, site := range slices.Sorted(maps.Keys(crash.Sites)) {
-		if !strings.HasPrefix(site, "capture.baseline.") || !campaigned(site) {
+		if !strings.HasPrefix(site, "capture.baseline.") || !crashtest.Chosen(site) {
 			continue
 		}
 		if hits[site] == 0 {
@@ -36,7 +37,7 @@ func TestI10_I40_BaselineKilledAtEverySite(t *testing.T) {
 			continue
 		}
 		killed := 0
-		for _, hit := range spread(hits[site]) {
+		for _, hit := range crashtest.Hits(hits[site]) {
 			killed += k.killedReading(site, hit)
 		}
 		if killed == 0 {

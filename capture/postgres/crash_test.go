@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/internal/crash"
+	"github.com/trueup-io/trueup/internal/crash/crashtest"
 	"github.com/trueup-io/trueup/internal/logcheck"
 	"github.com/trueup-io/trueup/schemas"
 	eventlog "github.com/trueup-io/trueup/stream"
@@ -157,7 +157,7 @@ func TestI1_I2_I3_I4_I5_I6_I40_KilledAtEverySite(t *testing.T) {
 	k := newKilling(t)
 	hits := k.undisturbed()
 	for _, site := range slices.Sorted(maps.Keys(crash.Sites)) {
-		if strings.HasPrefix(site, "capture.baseline.") || strings.HasPrefix(site, "capture.mysql.") || !campaigned(site) {
+		if strings.HasPrefix(site, "capture.baseline.") || strings.HasPrefix(site, "capture.mysql.") || !crashtest.Chosen(site) {
 			continue // the workload reads no rows that were there before, and no binlog
 		}
 		if strings.HasPrefix(site, "compensate.") || strings.HasPrefix(site, "reconcile.") {
@@ -169,7 +169,7 @@ func TestI1_I2_I3_I4_I5_I6_I40_KilledAtEverySite(t *testing.T) {
 			continue
 		}
 		killed := 0
-		for _, hit := range spread(n) {
+		for _, hit := range crashtest.Hits(n) {
 			killed += k.run(site, hit)
 		}
 		if killed == 0 { // some sites are hit as often as time allows
@@ -180,24 +180,6 @@ func TestI1_I2_I3_I4_I5_I6_I40_KilledAtEverySite(t *testing.T) {
 		}
 	}
 	t.Logf("%d kills in %d runs at %d hits of %d sites; %d records were written again", k.kills, k.runs, total(hits), len(hits), k.repeats)
-}
-
-// campaigned says whether a site is among those that TRUEUP_CRASH_SITES, a regular
-// expression, names; a campaign can take hours.
-func campaigned(site string) bool {
-	return regexp.MustCompile(os.Getenv("TRUEUP_CRASH_SITES")).MatchString(site)
-}
-
-// spread returns the hits to die at. A sample has one for each site, a third
-// into the workload; the second life dies earlier in it.
-func spread(n int) (hits []int) {
-	if os.Getenv("TRUEUP_CRASH_ALL") != "1" {
-		return []int{(n + 2) / 3}
-	}
-	for i := range n {
-		hits = append(hits, 1+i)
-	}
-	return hits
 }
 
 func total(hits map[string]int) (sum int) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/trueup-io/trueup/internal/crash"
+	"github.com/trueup-io/trueup/internal/crash/crashtest"
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/stream"
 )
@@ -75,14 +76,7 @@ func KillAtEverySite(t *testing.T, e Engine, driver, dsn, prefix string) {
 			t.Errorf("the workload never comes to %s", site)
 			continue
 		}
-		at := []int{(n + 1) / 2}
-		if os.Getenv("TRUEUP_CRASH_ALL") == "1" {
-			at = nil
-			for i := range n {
-				at = append(at, i+1)
-			}
-		}
-		for _, hit := range at {
+		for _, hit := range crashtest.Hits(n) {
 			if !k.run(fmt.Sprintf("%s=%s:%d", crash.KillAt, site, hit)) {
 				t.Errorf("%s: nothing was killed at hit %d of %d", site, hit, n)
 			}

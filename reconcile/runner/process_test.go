@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/trueup-io/trueup/internal/crash"
+	"github.com/trueup-io/trueup/internal/crash/crashtest"
 	"github.com/trueup-io/trueup/stream"
 )
 
@@ -183,14 +184,7 @@ func TestI15_I40_ReconcilerKilledAtEverySite(t *testing.T) {
 			t.Errorf("nothing comes to %s", site)
 			continue
 		}
-		at := []int{1 + count[site]/2}
-		if os.Getenv("TRUEUP_CRASH_ALL") != "" {
-			at = nil
-			for i := range count[site] {
-				at = append(at, i+1)
-			}
-		}
-		for _, hit := range at {
+		for _, hit := range crashtest.Hits(count[site]) {
 			b := newBench(t)
 			b.write(b.history(seed, n)...)
 			m := b.member("a")
