@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trueup-io/trueup/internal/servers"
 	"github.com/trueup-io/trueup/stream"
 )
 
@@ -45,12 +46,15 @@ func TestThePythonOfThePage(t *testing.T) {
 	if out, err := compiles.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	python := os.Getenv("TRUEUP_PYTHON")
-	if python == "" {
-		python = "python3"
+	python, err := filepath.Abs("../../.cache/python/bin/python") // scripts/setup makes it
+	if err != nil {
+		t.Fatal(err)
 	}
 	if out, err := exec.CommandContext(t.Context(), python, "-c", "import confluent_kafka").CombinedOutput(); err != nil {
-		t.Skipf("it compiles, and is not run: %s has no confluent-kafka (pip install confluent-kafka in a venv, and TRUEUP_PYTHON=venv/bin/python): %.200s", python, out)
+		if os.Getenv("TRUEUP_REQUIRE_ALL") == "1" {
+			t.Fatalf("no confluent-kafka (scripts/setup test): %v %s", err, out)
+		}
+		t.Skipf("it compiles, and is not run: no confluent-kafka (scripts/setup test): %v %.200s", err, out)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
@@ -92,13 +96,12 @@ def handle(id, event):
 // The Java of docs/subscribe.md compiles against kafka-clients.
 func TestTheJavaOfThePage(t *testing.T) {
 	body := snippet(t, "java", "KafkaConsumer")
-	javac, err := exec.LookPath("javac")
-	if err != nil {
-		t.Skip("javac is not installed")
+	if !installed(t, "javac", "mvn") {
+		t.Skip("javac or mvn is not installed")
 	}
-	jar := kafkaClients(t)
-	if jar == "" {
-		t.Skip("no kafka-clients: mvn dependency:get -Dartifact=org.apache.kafka:kafka-clients:4.3.0")
+	lib, err := servers.FetchKafka(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	source := filepath.Join(dir, "Subscriber.java")
@@ -121,39 +124,9 @@ class Subscriber {
 		t.Fatal(err)
 	}
 	var said bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), javac, "-cp", jar, "-d", dir, source)
+	cmd := exec.CommandContext(t.Context(), "javac", "-cp", filepath.Join(lib, "*"), "-d", dir, source)
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, said.String())
 	}
-}
-
-// kafkaClients is the newest jar of Maven's local repository or of a Kafka that
-// tests have fetched, empty where there is none.
-func kafkaClients(t *testing.T) string {
-	t.Helper()
-	home, err := os.UserHomeDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache := os.Getenv("TRUEUP_CACHE")
-	if cache == "" {
-		cache = "/var/cache/trueup" // root's
-	}
-	if os.Getenv("TRUEUP_CACHE") == "" && os.Geteuid() != 0 {
-		if dir, err := os.UserCacheDir(); err == nil {
-			cache = filepath.Join(dir, "trueup")
-		}
-	}
-	for _, pattern := range []string{filepath.Join(home, ".m2/repository/org/apache/kafka/kafka-clients/*/kafka-clients-*.jar"), filepath.Join(cache, "*/*/libs/kafka-clients-*.jar"),
-		filepath.Join(cache, "*/libs/kafka-clients-*.jar")} {
-		found, err := filepath.Glob(pattern)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(found) > 0 {
-			return found[len(found)-1]
-		}
-	}
-	return ""
 }
