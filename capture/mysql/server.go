@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/trueup-io/trueup/capture"
@@ -128,20 +127,16 @@ const shortExpiry = 3 * 24 * 3600
 
 func (s server) expiry() capture.Finding {
 	f := capture.Finding{Severity: capture.OK, Subject: "log expiry"}
-	seconds, _ := strconv.ParseFloat(s.variables["binlog_expire_logs_seconds"], 64)
-	if seconds == 0 {
-		days, _ := strconv.ParseFloat(s.variables["expire_logs_days"], 64)
-		seconds = days * 24 * 3600
-	}
+	seconds := s.keepSeconds()
 	switch {
 	case seconds == 0:
 		f.Detail = "the server removes no log by age"
 	case seconds < shortExpiry:
 		f.Severity = capture.Warn
-		f.Detail = fmt.Sprintf("the server removes logs after %.0f hours: a capture that has stopped for longer cannot go on", seconds/3600)
+		f.Detail = fmt.Sprintf("the server removes logs after %.0f hours: a capture that has stopped for longer cannot go on", float64(seconds)/3600)
 		f.Remedy = fmt.Sprintf("SET GLOBAL binlog_expire_logs_seconds = %d", 2*shortExpiry)
 	default:
-		f.Detail = fmt.Sprintf("the server removes logs after %.0f hours", seconds/3600)
+		f.Detail = fmt.Sprintf("the server removes logs after %.0f hours", float64(seconds)/3600)
 	}
 	return f
 }

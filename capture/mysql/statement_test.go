@@ -125,7 +125,7 @@ func TestI8_StatementNobodyKnows(t *testing.T) {
 				t.Errorf("halts %+v", sink.halts)
 			}
 		}
-		if n := s.source.Stats().Puzzling; n != 2 {
+		if n := s.source.Stats().UnknownStatements; n != 2 {
 			t.Errorf("%d statements are counted that nobody knows", n)
 		}
 	}

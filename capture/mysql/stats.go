@@ -9,16 +9,16 @@ import (
 
 // Stats counts what a source did since it was made.
 type Stats struct {
-	Transactions int64 // read whole, with changes or without
-	Changes      int64 // handed over, repeated ones included
-	RolledBack   int64 // rows that the log holds of transactions that were rolled back
-	Refused      int64 // rows without a canonical key
-	Prepared     int64 // XA transactions that wait for their outcome now
-	Statements   int64 // writes in statement format to tables that are not mapped
-	Unknown      int64 // events of a type that this version does not know, marked as ignorable
-	Puzzling     int64 // statements that this version does not know
-	SetAside     int64 // transactions whose rows did not fit in memory
-	Connections  int64 // streams started
+	Transactions      int64 // read whole, with changes or without
+	Changes           int64 // handed over, repeated ones included
+	RolledBack        int64 // rows that the log holds of transactions that were rolled back
+	Refused           int64 // rows without a canonical key
+	Prepared          int64 // XA transactions that wait for their outcome now
+	Statements        int64 // writes in statement format to tables that are not mapped
+	Unknown           int64 // events of a type that this version does not know, marked as ignorable
+	UnknownStatements int64 // statements that this version does not know
+	SetAside          int64 // transactions whose rows did not fit in memory
+	Connections       int64 // streams started
 	// Streaming says that a connection streams now; where none does, Broken says
 	// why, and everything committed meanwhile waits at the server. Of a
 	// connection that hangs this is found after a minute at the latest; the age
@@ -34,7 +34,7 @@ type Stats struct {
 
 // counters are written by the run's goroutines and read by Stats.
 type counters struct {
-	transactions, changes, rolledBack, refused, prepared, statements, unknown, puzzling, setAside, connections atomic.Int64
+	transactions, changes, rolledBack, refused, prepared, statements, unknown, unknownStatements, setAside, connections atomic.Int64
 
 	broken   atomic.Pointer[string] // why nothing streams, "" while something does; written by the delivering goroutine
 	progress atomic.Pointer[schemas.Progress]
@@ -48,7 +48,7 @@ func (c *counters) streams(broken string) { c.broken.Store(&broken) }
 func (s *Source) Stats() Stats {
 	c := &s.counters
 	stats := Stats{Transactions: c.transactions.Load(), Changes: c.changes.Load(), RolledBack: c.rolledBack.Load(),
-		Refused: c.refused.Load(), Prepared: c.prepared.Load(), Statements: c.statements.Load(), Unknown: c.unknown.Load(), Puzzling: c.puzzling.Load(),
+		Refused: c.refused.Load(), Prepared: c.prepared.Load(), Statements: c.statements.Load(), Unknown: c.unknown.Load(), UnknownStatements: c.unknownStatements.Load(),
 		SetAside: c.setAside.Load(), Connections: c.connections.Load(), Binlog: c.binlog.Load()}
 	if broken := c.broken.Load(); broken != nil {
 		stats.Streaming, stats.Broken = *broken == "", *broken

@@ -39,7 +39,7 @@ func (s *stream) statement(ctx context.Context, text, schema string, mode uint64
 			return err
 		}
 	case verbUnknown:
-		if err := s.puzzle(p, text); err != nil {
+		if err := s.unknownStatement(p, text); err != nil {
 			return err
 		}
 	}
@@ -65,10 +65,10 @@ func (s *stream) write(p statement, text string) error {
 	return nil
 }
 
-// puzzle meets a statement that nobody knows: what it names may have changed in
+// unknownStatement meets a statement that nobody knows: what it names may have changed in
 // any way.
-func (s *stream) puzzle(p statement, text string) error {
-	s.source.counters.puzzling.Add(1)
+func (s *stream) unknownStatement(p statement, text string) error {
+	s.source.counters.unknownStatements.Add(1)
 	for _, t := range p.tables {
 		e, mapped := s.source.cfg.Rules.EntityOf(s.source.cfg.Side, t.Schema, t.Name)
 		switch {

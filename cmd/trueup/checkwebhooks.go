@@ -24,8 +24,8 @@ func lookUp(ctx context.Context, host string) ([]netip.Addr, error) {
 
 // checkWebhooks says of each receiver whether what is posted could be signed, and
 // whether the guard lets anything through to where its name leads now. It connects
-// to none; the dialer asks the guard again whenever it connects. A name that nobody knows at the moment is no reason not to start:
-// events wait for it.
+// to none; the dialer asks the guard again whenever it connects. A name that nobody
+// knows at the moment is no reason not to start: events wait for it.
 func checkWebhooks(ctx context.Context, m *schemas.Migration, find lookup) []capture.Finding {
 	found := make([]capture.Finding, 0, len(m.Subscribe.Webhooks))
 	for _, c := range m.Subscribe.Webhooks {

@@ -6,11 +6,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"net/netip"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/trueup-io/trueup/internal/loopback"
 )
 
 // debugger serves what is for whoever works on this machine only: profiles of the
@@ -52,7 +52,7 @@ func (d *debugger) handler() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !loopbackName(r.Host) {
+		if !loopback.Host(r.Host) {
 			http.Error(w, "ask for it by a loopback address, such as 127.0.0.1", http.StatusForbidden)
 			return
 		}
@@ -60,15 +60,8 @@ func (d *debugger) handler() http.Handler {
 	})
 }
 
-// loopbackName says whether a request names this machine by what no other can be named.
-func loopbackName(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return host == "localhost" || err == nil && ip.IsLoopback()
+func (d *debugger) run(ctx context.Context) error {
+	return serve(ctx, d.listener, d.handler(), "profiles")
 }
-
-func (d *debugger) run(ctx context.Context) error { return serve(ctx, d.listener, d.handler()) }
 
 func (d *debugger) close() error { return closeListener(d.listener) }

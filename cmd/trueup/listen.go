@@ -70,17 +70,19 @@ func (o *observer) handler() http.Handler {
 }
 
 // run serves until ctx is done.
-func (o *observer) run(ctx context.Context) error { return serve(ctx, o.listener, o.handler()) }
+func (o *observer) run(ctx context.Context) error {
+	return serve(ctx, o.listener, o.handler(), "metrics and health")
+}
 
-// serve answers what comes in until ctx is done.
-func serve(ctx context.Context, l net.Listener, h http.Handler) error {
+// serve answers what comes in until ctx is done; what is served is for errors.
+func serve(ctx context.Context, l net.Listener, h http.Handler, what string) error {
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	select {
 	case err := <-ended:
-		return fmt.Errorf("serve metrics and health: %w", err)
+		return fmt.Errorf("serve %s: %w", what, err)
 	case <-ctx.Done():
 	}
 	stop, cancel := context.WithTimeout(context.Background(), 2*time.Second)
@@ -89,7 +91,7 @@ func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 		server.Close() // a profile that goes on longer is cut short
 	}
 	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve metrics and health: %w", err)
+		return fmt.Errorf("serve %s: %w", what, err)
 	}
 	return nil
 }

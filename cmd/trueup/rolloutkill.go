@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,7 +51,7 @@ soon as their lease has run out.`,
 			took := time.Since(began)
 			var killed []*registry.Standing
 			for _, f := range state.Flags() {
-				if all || containsName(names, f.Name) {
+				if all || slices.Contains(names, f.Name) {
 					killed = append(killed, f)
 				}
 			}
@@ -62,15 +63,6 @@ soon as their lease has run out.`,
 		})
 	}
 	return cmd
-}
-
-func containsName(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 func newRolloutRevive() *cobra.Command {

@@ -49,6 +49,11 @@ func (at *registryAt) write(ctx context.Context, fn func(*registry.Store) error)
 	if err != nil {
 		return err
 	}
+	return withStore(log, fn)
+}
+
+// withStore runs fn, and closes what it was run with.
+func withStore(log *stream.Log, fn func(*registry.Store) error) error {
 	store, err := registry.NewStore(log)
 	if err != nil {
 		return errors.Join(err, log.Close())
@@ -67,14 +72,11 @@ func (at *registryAt) read(ctx context.Context, fn func(*registry.Store) error) 
 	log, err := stream.Connect(ctx, at.config(nil))
 	if errors.Is(err, stream.ErrNoTopic) {
 		return fn(nil)
-	} else if err != nil {
+	}
+	if err != nil {
 		return err
 	}
-	store, err := registry.NewStore(log)
-	if err != nil {
-		return errors.Join(err, log.Close())
-	}
-	return errors.Join(fn(store), store.Close(), log.Close())
+	return withStore(log, fn)
 }
 
 // standing is what stands in a registry, or nothing where there is none.

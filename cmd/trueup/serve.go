@@ -2,21 +2,19 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
-	"net/netip"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/trueup-io/trueup/internal/loopback"
 	"github.com/trueup-io/trueup/rollout/follow"
 	"github.com/trueup-io/trueup/rollout/ofrep"
 	"github.com/trueup-io/trueup/rollout/registry"
@@ -77,49 +75,34 @@ func serveRollouts(cmd *cobra.Command, at *registryAt, listen, tokens string, le
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 
-	ctx, stop := context.WithCancelCause(cmd.Context())
-	defer stop(nil)
+	g, ctx := errgroup.WithContext(cmd.Context())
 	follower := follow.New(follow.Config{Source: store, Lease: lease, Logger: logger})
-	server := &http.Server{Handler: (&ofrep.Server{Follower: follower, Done: ctx, Tokens: known}).Handler(),
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
-	var group sync.WaitGroup
-	group.Go(func() { stop(follower.Run(ctx)) })
-	group.Go(func() {
+	g.Go(func() error { return follower.Run(ctx) })
+	g.Go(func() error {
+		return serve(ctx, listener, (&ofrep.Server{Follower: follower, Done: ctx, Tokens: known}).Handler(), "rollouts")
+	})
+	g.Go(func() error {
 		select {
 		case <-log.Failed():
-			stop(log.Err())
+			return log.Err()
 		case <-ctx.Done():
-		}
-	})
-	group.Go(func() {
-		<-ctx.Done()
-		soon, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		if server.Shutdown(soon) != nil {
-			server.Close() // whoever takes longer is cut off
+			return nil
 		}
 	})
 	logger.Info("rollouts are served", "stage", "rollout", "listen", listener.Addr().String(), "registry", log.Describe(), "tokens", len(known))
-	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "http://%s\n", listener.Addr()); err != nil {
-		stop(err)
-	}
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		stop(fmt.Errorf("serve rollouts: %w", err))
-	}
-	group.Wait()
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
-		return cause
-	}
-	return nil
+	g.Go(func() error {
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "http://%s\n", listener.Addr())
+		return err
+	})
+	return g.Wait()
 }
 
 // onlyLoopback refuses an address that others reach.
 func onlyLoopback(listen string) error {
-	host, _, err := net.SplitHostPort(listen)
-	if err != nil {
+	if _, _, err := net.SplitHostPort(listen); err != nil {
 		return fmt.Errorf("--listen %s: %w", listen, err)
 	}
-	if addr, err := netip.ParseAddr(host); host == "localhost" || err == nil && addr.IsLoopback() {
+	if loopback.Host(listen) {
 		return nil
 	}
 	return fmt.Errorf("--listen %s: others reach it: name a file of tokens (--tokens), or listen on 127.0.0.1", listen)

@@ -70,7 +70,11 @@ func write(ctx context.Context, conn *pgconn.PgConn, t *table, c *schemas.Compen
 			forgetPrepared(conn)
 		}
 		return 0, errors.Join(fmt.Errorf("%s: %w", c.Statement, err), rollback(ctx, conn))
-	case wrote(results) == 0:
+	}
+	switch rows, err := wrote(results); {
+	case err != nil:
+		return 0, fmt.Errorf("%s: it was sent, and what became of it is not known: %w", c.Statement, err)
+	case rows == 0:
 		return compensate.NoMatch, nil
 	}
 	crash.Site("compensate.postgres.committed")
@@ -78,17 +82,24 @@ func write(ctx context.Context, conn *pgconn.PgConn, t *table, c *schemas.Compen
 }
 
 // wrote is how many rows were written: one or none, of which the statement makes sure.
-func wrote(results []*pgconn.Result) int {
-	n, err := strconv.Atoi(string(results[len(results)-1].Rows[0][0]))
-	if err != nil || n > 1 {
-		panic(fmt.Sprintf("a count of %q rows, %v", results[len(results)-1].Rows[0][0], err))
+func wrote(results []*pgconn.Result) (int, error) {
+	last := results[len(results)-1]
+	if len(last.Rows) != 1 || len(last.Rows[0]) != 1 {
+		return 0, fmt.Errorf("the server answers %q where it counts", last.Rows)
 	}
-	return n
+	n, err := strconv.Atoi(string(last.Rows[0][0]))
+	if err != nil || n > 1 {
+		return 0, fmt.Errorf("the server counts %q rows where there are one or none", last.Rows[0][0])
+	}
+	return n, nil
 }
 
 // conclude ends a transaction that was begun by a statement of its own.
 func conclude(ctx context.Context, conn *pgconn.PgConn, results []*pgconn.Result) error {
-	if wrote(results) == 0 {
+	switch rows, err := wrote(results); {
+	case err != nil:
+		return err
+	case rows == 0:
 		return rollback(ctx, conn)
 	}
 	crash.Site("compensate.postgres.before_commit")

@@ -1,4 +1,6 @@
-// Package memory says how lazy the garbage collector may be.
+// Package memory keeps resident what a long-running process needs, and no more: it
+// says how lazy the garbage collector may be, and gives back what only the start of
+// the program has read.
 //
 // What captures or compares keeps little alive and makes much that is soon
 // forgotten. Go's own setting collects when the heap has doubled: a heap of two

@@ -12,12 +12,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"regexp"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/trueup-io/trueup/internal/loopback"
 )
 
 // Parse reads a connection string. Errors show no password. Its TLS is what a
@@ -100,12 +101,7 @@ func Local(c *mysql.Config) bool {
 	if c.Net != "tcp" {
 		return c.Net == "unix"
 	}
-	name := host(c)
-	if name == "localhost" {
-		return true
-	}
-	addr, err := netip.ParseAddr(strings.Trim(name, "[]"))
-	return err == nil && addr.Unmap().IsLoopback()
+	return loopback.Host(host(c))
 }
 
 func host(c *mysql.Config) string {

@@ -8,13 +8,14 @@
 package pgdsn
 
 import (
-	"net/netip"
 	"net/url"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/trueup-io/trueup/internal/loopback"
 )
 
 // Parse reads a connection string. Errors show no password.
@@ -34,11 +35,7 @@ func beyond(config *pgconn.Config) bool {
 // Local says whether a host is this machine: a socket's directory or the
 // loopback interface.
 func Local(host string) bool {
-	if host == "localhost" || host == "" || strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
+	return host == "" || strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") || loopback.Host(host)
 }
 
 // saysTLS says whether a URL, or the environment that it adds to, decides about

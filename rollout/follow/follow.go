@@ -61,7 +61,7 @@ type question struct {
 // View is what stands, as far as it was read. It does not change.
 type View struct {
 	Next   int64                // the offset of the next record
-	At     time.Time            // when the last effective event was decided; zero: there is none
+	At     time.Time            // the latest time at which what stands was decided; zero: nothing stands
 	Flags  []*registry.Standing // by name, those that are not evaluated too
 	Counts map[registry.Effect]int
 	by     map[string]*registry.Standing
@@ -79,13 +79,16 @@ func New(cfg Config) *Follower {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	f := &Follower{cfg: cfg, changed: make(chan struct{})}
-	f.view.Store(viewOf(registry.NewState(), time.Time{}))
+	f.view.Store(viewOf(registry.NewState()))
 	return f
 }
 
-func viewOf(s *registry.State, at time.Time) *View {
-	v := &View{Next: s.Next, At: at, Flags: s.Flags(), Counts: s.Counts(), by: map[string]*registry.Standing{}}
+func viewOf(s *registry.State) *View {
+	v := &View{Next: s.Next, Flags: s.Flags(), Counts: s.Counts(), by: map[string]*registry.Standing{}}
 	for _, flag := range v.Flags {
+		if flag.Changed.At.After(v.At) {
+			v.At = flag.Changed.At
+		}
 		if flag.Evaluated() {
 			v.by[flag.Name] = flag
 		}
@@ -145,7 +148,7 @@ func (f *Follower) Run(ctx context.Context) error {
 
 // read reads the records, and is the only one that folds them.
 func (f *Follower) read(ctx context.Context) {
-	state, at := registry.NewState(), time.Time{}
+	state := registry.NewState()
 	for ctx.Err() == nil {
 		err := f.cfg.Source.Tail(ctx, state.Next, func(offset int64, value []byte) error {
 			if offset != state.Next {
@@ -154,12 +157,7 @@ func (f *Follower) read(ctx context.Context) {
 			if out := state.Apply(offset, value); out.Effect == registry.Damaged || out.Effect == registry.Newer {
 				f.cfg.Logger.Warn("a record of the registry has no effect", "stage", "rollout", "offset", offset, "effect", out.Effect, "reason", out.Reason)
 			}
-			for _, flag := range state.Flags() {
-				if flag.Changed.At.After(at) {
-					at = flag.Changed.At
-				}
-			}
-			f.publish(viewOf(state, at))
+			f.publish(viewOf(state))
 			return nil
 		})
 		if ctx.Err() == nil {

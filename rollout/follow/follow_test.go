@@ -23,22 +23,6 @@ func defined(base uint64, stage string) registry.Change {
 	return registry.Change{Flag: "a", Op: registry.Define, Base: base, Definition: definition(stage), WithoutEvidence: true}
 }
 
-// until waits for what has to become true; a test that waits for good ends by its own limit.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	limit := time.NewTimer(2 * time.Minute)
-	defer limit.Stop()
-	for !ok() {
-		select {
-		case <-ticker.C:
-		case <-limit.C:
-			t.Fatalf("it never came to this: %s", what)
-		}
-	}
-}
-
 func following(t *testing.T, log *followtest.Log, lease time.Duration) *follow.Follower {
 	t.Helper()
 	f := follow.New(follow.Config{Source: log, Lease: lease})
@@ -77,16 +61,16 @@ func TestI35_CutOffItFallsToTheSafeStage(t *testing.T) {
 				t.Fatal(err)
 			}
 			f := following(t, log, time.Second)
-			until(t, "fresh, at off", func() bool { s, why := stage(f); return s == schemas.StageOff && why == rollout.ByStage })
+			followtest.Until(t, "fresh, at off", func() bool { s, why := stage(f); return s == schemas.StageOff && why == rollout.ByStage })
 			cut(log)
-			until(t, "stale", func() bool { return !f.Fresh(time.Now()) })
+			followtest.Until(t, "stale", func() bool { return !f.Fresh(time.Now()) })
 			for range 100 { // it stays so as long as the cut lasts
 				if s, why := stage(f); s != schemas.StageDualWrite || why != rollout.Stale || f.Fresh(time.Now()) {
 					t.Fatalf("cut off it is at %s by %s, fresh: %v", s, why, f.Fresh(time.Now()))
 				}
 			}
 			log.Heal()
-			until(t, "fresh again", func() bool { _, why := stage(f); return why == rollout.ByStage })
+			followtest.Until(t, "fresh again", func() bool { _, why := stage(f); return why == rollout.ByStage })
 		})
 	}
 }
@@ -105,7 +89,7 @@ func TestI35_AKillArrives(t *testing.T) {
 	}
 	log.Append([]byte("{")) // what is damaged holds up nobody
 	pressed := time.Now()
-	until(t, "all is read", func() bool { return f.View().Next == 4 && f.Fresh(time.Now()) })
+	followtest.Until(t, "all is read", func() bool { return f.View().Next == 4 && f.Fresh(time.Now()) })
 	t.Logf("the kill was there within %s", time.Since(pressed).Round(time.Microsecond))
 	flag, d := f.Evaluate("a", []string{"42"})
 	if d.Stage != schemas.StageOff || flag.Killed == nil || d.Reason != rollout.ByStage {
@@ -122,7 +106,7 @@ func TestEvaluateAllocatesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := following(t, log, time.Minute)
-	until(t, "fresh", func() bool { return f.Fresh(time.Now()) && f.View().Next == 1 })
+	followtest.Until(t, "fresh", func() bool { return f.Fresh(time.Now()) && f.View().Next == 1 })
 	key := []string{"42"}
 	if n := testing.AllocsPerRun(100, func() { f.Evaluate("a", key) }); n >= 1 {
 		t.Errorf("%v allocations", n)

@@ -25,13 +25,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"strings"
 	"time"
 
+	"github.com/trueup-io/trueup/internal/loopback"
 	"github.com/trueup-io/trueup/rollout"
 	"github.com/trueup-io/trueup/rollout/follow"
 	"github.com/trueup-io/trueup/rollout/registry"
@@ -89,7 +87,7 @@ func (s *Server) admitted(next http.HandlerFunc) http.HandlerFunc {
 		case len(s.Tokens) > 0 && !s.known(r):
 			w.Header().Set("WWW-Authenticate", `Bearer realm="trueup rollouts"`)
 			answer(w, http.StatusUnauthorized, map[string]string{"errorDetails": "a bearer token is needed"})
-		case len(s.Tokens) == 0 && !local(r):
+		case len(s.Tokens) == 0 && !(loopback.Host(r.Host) && loopback.SameSite(r)):
 			answer(w, http.StatusForbidden, map[string]string{"errorDetails": "without tokens this machine alone is answered, under its own name"})
 		default:
 			next(w, r)
@@ -108,26 +106,6 @@ func (s *Server) known(r *http.Request) bool {
 		found |= subtle.ConstantTimeCompare(sum[:], s.Tokens[i][:])
 	}
 	return token != "" && found == 1
-}
-
-// local says whether a request is addressed to this machine under its own name, and is no other web site's.
-func local(r *http.Request) bool {
-	host := r.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	if host != "localhost" && (err != nil || !addr.Unmap().IsLoopback()) {
-		return false
-	}
-	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
-		return false
-	}
-	if origin := r.Header.Get("Origin"); origin != "" {
-		u, err := url.Parse(origin)
-		return err == nil && u.Host == r.Host
-	}
-	return true
 }
 
 // failure is OFREP's answer where a flag, or a request, cannot be evaluated.

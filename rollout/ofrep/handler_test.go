@@ -59,22 +59,7 @@ func (w *world) write(t *testing.T, changes ...registry.Change) {
 		t.Fatal(err)
 	}
 	end, _ := w.log.End(t.Context())
-	until(t, "all is known", func() bool { return w.f.View().Next == end && w.f.Fresh(time.Now()) })
-}
-
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	limit := time.NewTimer(2 * time.Minute)
-	defer limit.Stop()
-	for !ok() {
-		select {
-		case <-ticker.C:
-		case <-limit.C:
-			t.Fatalf("it never came to this: %s", what)
-		}
-	}
+	followtest.Until(t, "all is known", func() bool { return w.f.View().Next == end && w.f.Fresh(time.Now()) })
 }
 
 func defined(name string, base uint64, stage, more string) registry.Change {
@@ -166,7 +151,7 @@ func TestI31_TheServerEvaluatesTheVectors(t *testing.T) {
 				}
 			}
 			end, _ := w.log.End(t.Context())
-			until(t, "all is known", func() bool { return w.f.View().Next == end && w.f.Fresh(time.Now()) })
+			followtest.Until(t, "all is known", func() bool { return w.f.View().Next == end && w.f.Fresh(time.Now()) })
 			if w.f.View().Flag(name) == nil || w.f.View().Flag(name).Rollout.Stage.String() != v.Stage {
 				t.Fatalf("%s does not stand", of)
 			}

@@ -37,21 +37,6 @@ func write(t *testing.T, log *followtest.Log, changes ...registry.Change) {
 	}
 }
 
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	limit := time.NewTimer(2 * time.Minute)
-	defer limit.Stop()
-	for !ok() {
-		select {
-		case <-ticker.C:
-		case <-limit.C:
-			t.Fatalf("it never came to this: %s", what)
-		}
-	}
-}
-
 var key = openfeature.FlattenedContext{openfeature.TargetingKey: "42"}
 
 // The same in the process as in the core: the golden vectors.
@@ -140,19 +125,19 @@ func TestI35_CutOffTheProviderIsStale(t *testing.T) {
 		}
 		return d
 	}
-	until(t, "fresh", func() bool { d := ask(); return d.Value == "off" && d.Reason == openfeature.StaticReason })
+	followtest.Until(t, "fresh", func() bool { d := ask(); return d.Value == "off" && d.Reason == openfeature.StaticReason })
 	log.Cut()
-	until(t, "stale", func() bool { return !p.Fresh() })
+	followtest.Until(t, "stale", func() bool { return !p.Fresh() })
 	if d := ask(); d.Value != "dual_write" || d.Reason != provider.StaleReason || d.FlagMetadata["stale"] != true {
 		t.Errorf("have %+v", d)
 	}
-	until(t, "OpenFeature says so", func() bool { return client.State() == openfeature.StaleState })
+	followtest.Until(t, "OpenFeature says so", func() bool { return client.State() == openfeature.StaleState })
 	if age, ever := p.Age(); !ever || age < 2*time.Second {
 		t.Errorf("it is stale at the age of %s", age)
 	}
 	log.Heal()
 	write(t, log, registry.Change{Flag: "a", Op: registry.Kill})
-	until(t, "it is back, and killed", func() bool {
+	followtest.Until(t, "it is back, and killed", func() bool {
 		d := ask()
 		return d.Value == "off" && d.Reason == openfeature.DisabledReason && client.State() == openfeature.ReadyState
 	})

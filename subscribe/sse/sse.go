@@ -31,9 +31,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -41,6 +39,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/trueup-io/trueup/internal/loopback"
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/stream"
 	"github.com/trueup-io/trueup/subscribe"
@@ -119,21 +118,11 @@ func (h *Handler) admit(r *http.Request) (code int, why string) {
 		return 0, ""
 	}
 	// A page of somebody else's web site can have a browser ask, also under a name that resolves to this machine.
-	host := r.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	if host != "localhost" && (err != nil || !addr.Unmap().IsLoopback()) {
+	switch {
+	case !loopback.Host(r.Host):
 		return http.StatusForbidden, "without a token events are served to this machine alone, under its own name"
-	}
-	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
+	case !loopback.SameSite(r):
 		return http.StatusForbidden, "events are not for other web sites"
-	}
-	if origin := r.Header.Get("Origin"); origin != "" {
-		if u, err := url.Parse(origin); err != nil || u.Host != r.Host {
-			return http.StatusForbidden, "events are not for other web sites"
-		}
 	}
 	return 0, ""
 }

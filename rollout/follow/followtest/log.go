@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/trueup-io/trueup/rollout/registry"
@@ -93,6 +94,23 @@ func (l *Log) Tail(ctx context.Context, from int64, fn func(offset int64, value 
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-changed:
+		}
+	}
+}
+
+// Until waits for what has to become true: for minutes, because it is no test of how
+// fast a machine is.
+func Until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	limit := time.NewTimer(2 * time.Minute)
+	defer limit.Stop()
+	for !ok() {
+		select {
+		case <-ticker.C:
+		case <-limit.C:
+			t.Fatalf("it never came to this: %s", what)
 		}
 	}
 }
