@@ -75,3 +75,14 @@ func (c coverage) dropSide(side schemas.Side) {
 		}
 	}
 }
+
+// Covered says whether all keys of all entities are covered on both sides: a key
+// of which nothing is known has no row there.
+func (c *Core) Covered() bool {
+	return !slices.ContainsFunc(c.cfg.Rules.Entities(), func(e *schemas.Entity) bool { return !c.coveredOf(e) })
+}
+
+// coveredOf says whether all keys of an entity are covered on both sides.
+func (c *Core) coveredOf(e *schemas.Entity) bool {
+	return !slices.ContainsFunc(schemas.Sides[:], func(s schemas.Side) bool { return !c.covered.whole(coverKey{e.Name, s}, c.gen(e, s)) })
+}

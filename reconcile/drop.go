@@ -139,13 +139,8 @@ func (c *Core) loseDropped(e *schemas.Entity) {
 func (c *Core) cover(e *schemas.Entity, side schemas.Side, n span) {
 	c.covered.add(coverKey{e.Name, side}, n)
 	x := c.entities[coverKey{e.Name, schemas.Legacy}]
-	if x == nil || x.lost == 0 {
+	if x == nil || x.lost == 0 || !c.coveredOf(e) {
 		return
-	}
-	for _, s := range schemas.Sides {
-		if !c.covered.whole(coverKey{e.Name, s}, c.gen(e, s)) {
-			return
-		}
 	}
 	c.keys.count(classGap, -x.lost)
 	x.lost = 0

@@ -75,7 +75,7 @@ func judge(c schemas.Criterion, m Measured) Result {
 	bounds := map[string]condition.Interval{}
 	out.Bounds = map[string]Bounds{}
 	for _, name := range c.Condition.Names() {
-		sample, there := m.Samples[name]
+		sample, there := m.sampleOf(name, c.Window)
 		if !there {
 			out.Reason = "no_data: " + name
 			return out

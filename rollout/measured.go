@@ -12,6 +12,15 @@ import (
 // that it can be kept as evidence.
 type Number float64
 
+// sampleOf is a value's sample for a window, or of any.
+func (m *Measured) sampleOf(name string, window time.Duration) (Sample, bool) {
+	if s, ok := m.Samples[SampleOver(name, window)]; ok {
+		return s, true
+	}
+	s, ok := m.Samples[name]
+	return s, ok
+}
+
 // MarshalJSON writes a number, or "NaN", "+Inf" or "-Inf".
 func (n Number) MarshalJSON() ([]byte, error) {
 	if v := float64(n); math.IsNaN(v) || math.IsInf(v, 0) {
@@ -45,7 +54,11 @@ type Sample struct {
 	Problem string    `json:"problem,omitempty"` // why the samples are not all there are; empty: they are
 }
 
-// Measured is what is known at a moment.
+// SampleOver is the name of a value's sample over a window, in Measured.Samples.
+func SampleOver(name string, window time.Duration) string { return name + "@" + window.String() }
+
+// Measured is what is known at a moment. A sample that is of a criterion's window is the one
+// that it judges by; where there is none, the one with the value's name alone.
 type Measured struct {
 	At        time.Time         `json:"at"`
 	Frontier  time.Time         `json:"frontier"`   // that of the side which is further behind, over all partitions; zero: not known

@@ -21,13 +21,15 @@ type Measure struct {
 
 // Measures lists what can be measured of a migration, in the order of the documents.
 var Measures = []Measure{
-	{"divergence", true, "keys that diverged, of keys that were compared"},
+	{"divergence", true, "divergences that were opened, of writes that were compared"},
 	{"unknown", true, "keys that could not be judged, of keys that were looked at"},
 	{"uncovered", true, "keys that were never compared, of all keys"},
 	{"read_mismatch", true, "reads that the sides answered differently, of reads that were compared"},
 	{"write_errors", true, "writes that failed on the follower, of writes"},
 	{"open_divergences", false, "divergences that are open"},
+	{"schema_mismatches", false, "divergences that are open because the schemas do not fit, and tables that have halted"},
 	{"repair_backlog", false, "compensations that wait"},
+	{"repair_failures", false, "compensations that failed or were refused"},
 	{"time_to_consistency_p99_ms", false, "milliseconds until the follower has a write, for 99 of 100"},
 	{"detection_delay_p99_ms", false, "milliseconds until a divergence is opened, for 99 of 100"},
 	{"legacy_lag_ms", false, "milliseconds that capture is behind the legacy store"},
@@ -36,8 +38,9 @@ var Measures = []Measure{
 
 // Bounds and defaults of a criterion.
 const (
-	maxCriteria   = 32
-	maxGateWindow = 90 * 24 * time.Hour
+	maxCriteria = 32
+	// MaxGateWindow is the longest that a criterion can look back.
+	MaxGateWindow = 90 * 24 * time.Hour
 	maxMinSamples = 1_000_000_000_000
 
 	DefaultMaxLag         = time.Minute
@@ -99,7 +102,7 @@ func (r *configReader) criterion(n *configNode, path string) (c Criterion) {
 	}
 	r.condition(&c, r.required(n, path, "condition", "what has to hold, in CEL"), path+".condition")
 	if window := r.required(n, path, "window", "how long a time it has to hold for, like 1h"); window != nil {
-		c.Window = r.duration(window, path+".window", maxGateWindow, 0)
+		c.Window = r.duration(window, path+".window", MaxGateWindow, 0)
 	}
 	if least := r.required(n, path, "minSamples", "how many samples are enough to say so"); least != nil {
 		c.MinSamples = uint64(r.whole(least, path+".minSamples", 1, maxMinSamples, 1))
@@ -107,8 +110,8 @@ func (r *configReader) criterion(n *configNode, path string) (c Criterion) {
 	if confidence := n.get("confidence"); confidence != nil {
 		c.Confidence = r.confidence(confidence, path+".confidence")
 	}
-	c.MaxLag = r.duration(n.get("maxLag"), path+".maxLag", maxGateWindow, DefaultMaxLag)
-	c.MaxCoverageAge = r.duration(n.get("maxCoverageAge"), path+".maxCoverageAge", maxGateWindow, DefaultMaxCoverageAge)
+	c.MaxLag = r.duration(n.get("maxLag"), path+".maxLag", MaxGateWindow, DefaultMaxLag)
+	c.MaxCoverageAge = r.duration(n.get("maxCoverageAge"), path+".maxCoverageAge", MaxGateWindow, DefaultMaxCoverageAge)
 	return c
 }
 

@@ -16,6 +16,8 @@ const (
 	DefaultPartitions = 8
 	// DefaultRetention of the changes topic: an audit of last month is possible.
 	DefaultRetention = 30 * 24 * time.Hour
+	// MeasuredRetention of the measured topic: longer than the longest window of a gate.
+	MeasuredRetention = 100 * 24 * time.Hour
 	// DefaultMaxRecordBytes is the largest record of a topic that Open creates: a wide
 	// row with both images, not a document store.
 	DefaultMaxRecordBytes = 4 << 20
@@ -64,7 +66,7 @@ type Config struct {
 	// is there when they exist.
 	Partitions int
 	// Retention of the changes topic; 0: DefaultRetention; negative: for ever. The
-	// other topics are small and kept for ever.
+	// measured topic has MeasuredRetention; the others are small and kept for ever.
 	Retention time.Duration
 	// RetentionBytes of each partition of the changes topic; 0: no limit.
 	RetentionBytes int64

@@ -127,6 +127,9 @@ func (l *Log) topicConfig(name string, replicas int) map[string]*string {
 			bytes = l.cfg.RetentionBytes
 		}
 	}
+	if name == l.names.Measured {
+		retention = int64(MeasuredRetention / time.Millisecond)
+	}
 	insync := 1
 	if replicas >= 3 {
 		insync = 2 // acknowledged means: on two machines

@@ -89,6 +89,9 @@ func TestOpen_TopicsAreExplicit(t *testing.T) {
 		if rc.Name == l.Topics().Changes {
 			want["retention.ms"] = "2592000000"
 		}
+		if rc.Name == l.Topics().Measured {
+			want["retention.ms"] = "8640000000"
+		}
 		for k, v := range want {
 			if got[k] != v {
 				t.Errorf("%s: %s is %q, want %q", rc.Name, k, got[k], v)

@@ -12,6 +12,7 @@ type Topics struct {
 	Divergences   string
 	Compensations string
 	Outcomes      string // what became of compensations
+	Measured      string // what the pipeline measures of itself, as gates of rollouts judge by it; all of it in partition 0
 	Rollouts      string // the events of a registry of rollouts, in one partition; it has no other topic
 }
 
@@ -23,6 +24,7 @@ func TopicsOf(migration string) Topics {
 		Divergences:   prefix + "divergences",
 		Compensations: prefix + "compensations",
 		Outcomes:      prefix + "outcomes",
+		Measured:      prefix + "measured",
 	}
 }
 
@@ -33,7 +35,7 @@ func RolloutTopicsOf(registry string) Topics {
 
 // All returns the names, in the order of the fields, of those that there are.
 func (t Topics) All() []string {
-	all := []string{t.Changes, t.Divergences, t.Compensations, t.Outcomes, t.Rollouts}
+	all := []string{t.Changes, t.Divergences, t.Compensations, t.Outcomes, t.Measured, t.Rollouts}
 	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/trueup-io/trueup/internal/spans"
 	"github.com/trueup-io/trueup/internal/watch"
 	"github.com/trueup-io/trueup/reconcile/runner"
+	"github.com/trueup-io/trueup/rollout/measure"
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/stream"
 )
@@ -34,10 +35,11 @@ type pipelineConfig struct {
 	migration *schemas.Migration
 	stages    stages
 	newEpoch  map[schemas.Side]bool
-	listen    string   // where metrics and health are served; empty: nowhere
-	debug     string   // where metrics and profiles are, on a loopback address; empty: nowhere
-	otlp      string   // where spans are sent; empty: nowhere
-	resume    []string // halted entities to take up again
+	listen    string        // where metrics and health are served; empty: nowhere
+	debug     string        // where metrics and profiles are, on a loopback address; empty: nowhere
+	otlp      string        // where spans are sent; empty: nowhere
+	resume    []string      // halted entities to take up again
+	measure   time.Duration // how often what was measured is written; 0: measureEvery
 	log       *slog.Logger
 }
 
@@ -55,7 +57,8 @@ type pipeline struct {
 	events     *watch.Watcher // knows what is open; nil: this process does not compare
 	spans      *spans.Spans   // nil: nobody asked for them
 	settling   *watch.Settling
-	room       headroom // guarded by saving
+	measured   *measure.Collector // what gates judge by; nil: this process does not compare
+	room       headroom           // guarded by saving
 
 	subscriptions *subscriptions // nil: nobody is told
 
@@ -183,15 +186,18 @@ func (p *pipeline) openComparison(ctx context.Context) (err error) {
 		}
 		events.Observers = append(events.Observers, p.spans)
 	}
-	p.settling = watch.NewSettling()
+	p.settling, p.measured = watch.NewSettling(), measure.NewCollector(p.rules, time.Now())
+	events.Observers = append(events.Observers, p.measured)
 	sample := watch.NewConsistency(func(entity string, first schemas.Side, took time.Duration, traceID string) {
 		p.settling.Add(entity, first, took)
+		p.measured.Consistent(took)
 		if m != nil {
 			m.consistent(entity, first, took, traceID)
 		}
 	})
 	cfg.Seen = func(r *stream.Record, rec *schemas.Record) {
 		sample.Record(r.Key, rec)
+		p.measured.Record(rec)
 		if p.spans != nil {
 			p.spans.Seen(rec, r.Time)
 		}
@@ -408,6 +414,7 @@ func (p *pipeline) run(ctx context.Context) error {
 	}
 	if p.events != nil {
 		g.Go(func() error { return p.events.Run(ctx) })
+		g.Go(func() error { return p.measure(ctx) })
 	}
 	if p.repairs != nil {
 		g.Go(func() error { return p.repairs.Run(ctx) })

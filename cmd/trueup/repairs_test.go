@@ -94,7 +94,7 @@ func (r *repairing) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- runPipeline(ctx, pipelineConfig{migration: m, stages: stages{true, true, true, true}, newEpoch: map[schemas.Side]bool{},
+		ended <- runPipeline(ctx, pipelineConfig{migration: m, stages: stages{true, true, true, true}, newEpoch: map[schemas.Side]bool{}, measure: time.Second,
 			log: slog.New(slog.NewJSONHandler(&r.log, nil))})
 	}()
 	r.Cleanup(sync.OnceFunc(func() {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,14 +16,16 @@ import (
 )
 
 func newRolloutGate() *cobra.Command {
-	var stage, measured string
+	var stage, measured, moment string
 	var asJSON bool
+	at, migrations := &registryAt{}, (*migrationsAt)(nil)
 	cmd := &cobra.Command{
-		Use:   "gate FILE --stage STAGE --measured JSON",
+		Use:   "gate FILE --stage STAGE (--migration FILE | --brokers A,B | --measured JSON)",
 		Short: "Say what a gate makes of what was measured",
-		Long: `Gate judges the criteria that a rollout's file has for a stage by values that were
-measured, and by nothing else. With --json it prints the whole evaluation, which
-can be given to --measured again, to try an edited file on the past.
+		Long: `Gate judges the criteria that a rollout's file has for a stage by what its migration
+has measured, up to now or to a moment of the past (--at), so that an edited file
+can be tried on it; or by values in a file (--measured), and by nothing else. With
+--json it prints the whole evaluation, which can be given to --measured again.
 
 It exits 0 for pass, 1 for fail, 2 for hold and for unknown.`,
 		Args: cobra.ExactArgs(1),
@@ -35,11 +38,10 @@ It exits 0 for pass, 1 for fail, 2 for hold and for unknown.`,
 			if err != nil {
 				return err
 			}
-			m, err := loadMeasured(measured, cmd.InOrStdin())
+			e, err := evaluated(cmd, migrations, r, to, measured, moment)
 			if err != nil {
 				return err
 			}
-			e := rollout.Judge(r, to, m)
 			if err := printEvaluation(cmd.OutOrStdout(), e, asJSON); err != nil {
 				return err
 			}
@@ -54,13 +56,35 @@ It exits 0 for pass, 1 for fail, 2 for hold and for unknown.`,
 	}
 	cmd.Flags().StringVar(&stage, "stage", "", "the stage that the gate guards")
 	cmd.Flags().StringVar(&measured, "measured", "", "a file of what was measured, or of an evaluation; - is standard input")
+	cmd.Flags().StringVar(&moment, "at", "", "the moment up to which, as 2026-11-23T10:00:00Z; now, unless given")
+	cmd.Flags().StringSliceVar(&at.brokers, "brokers", nil, "Kafka brokers that the migration's log is on")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
-	for _, name := range []string{"stage", "measured"} {
-		if err := cmd.MarkFlagRequired(name); err != nil {
-			panic(err)
-		}
+	migrations = migrationsFlag(cmd, at)
+	cmd.MarkFlagsMutuallyExclusive("measured", "at")
+	if err := cmd.MarkFlagRequired("stage"); err != nil {
+		panic(err)
 	}
 	return cmd
+}
+
+// evaluated judges a gate by a file of what was measured or, without, by what the
+// rollout's migration has.
+func evaluated(cmd *cobra.Command, migrations *migrationsAt, r *schemas.Rollout, to schemas.RolloutStage, file, moment string) (rollout.Evaluation, error) {
+	if file != "" {
+		m, err := loadMeasured(file, cmd.InOrStdin())
+		return rollout.Judge(r, to, m), err
+	}
+	at := time.Now()
+	if moment != "" {
+		var err error
+		if at, err = time.Parse(time.RFC3339, moment); err != nil {
+			return rollout.Evaluation{}, fmt.Errorf("--at %s: want a time like 2026-11-23T10:00:00Z", moment)
+		}
+	}
+	if r.Migration == "" {
+		return rollout.Evaluation{}, fmt.Errorf("%s names no migration: say which one it moves by (migration:), or give what was measured (--measured)", r.Name)
+	}
+	return migrations.evaluate(cmd.Context(), r, to, at)
 }
 
 // loadMeasured reads what was measured, or takes it from an evaluation.
@@ -93,6 +117,16 @@ func loadMeasured(path string, stdin io.Reader) (m rollout.Measured, err error) 
 type gateLine struct {
 	Kind string `json:"kind"`
 	rollout.Evaluation
+}
+
+// printEvaluations prints them by the names of their flags.
+func printEvaluations(w io.Writer, all map[string]rollout.Evaluation, asJSON bool) error {
+	for _, name := range sorted(all) {
+		if err := printEvaluation(w, all[name], asJSON); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func printEvaluation(w io.Writer, e rollout.Evaluation, asJSON bool) error {

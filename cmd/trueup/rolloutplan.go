@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -28,10 +29,14 @@ flags have outlived their last day, and which stand and are in none of the
 files. It writes nothing. The plan's id is what apply wants: it is that of these
 files on what stands now.
 
+What goes forward has its gate judged by what its migration has measured up to
+now (--migration FILE, or on --brokers).
+
 It exits 0, or 1 if something is not allowed.`,
 		Args: cobra.NoArgs,
 	}
 	at := registryFlags(cmd)
+	migrations := migrationsFlag(cmd, at)
 	filesFlag(cmd, &files)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -46,6 +51,13 @@ It exits 0, or 1 if something is not allowed.`,
 			}
 			plan, err := registry.NewPlan(state, definitions, time.Now())
 			if err != nil {
+				return err
+			}
+			evaluations, err := migrations.evaluations(cmd.Context(), plan, definitions, func(string) bool { return true })
+			if err != nil {
+				return err
+			}
+			if err := printEvaluations(cmd.OutOrStdout(), evaluations, asJSON); err != nil {
 				return err
 			}
 			if err := printPlan(cmd.OutOrStdout(), state, plan, asJSON); err != nil {
@@ -165,12 +177,15 @@ func newRolloutApply() *cobra.Command {
 		Long: `Apply makes the files stand, all or none, as "trueup rollout plan" has said: it
 refuses if the files or what stands have changed since.
 
-What goes forward needs what its gate judges (--measured NAME=JSON, measured
-within ten minutes before), and the gate has to pass; or the word that it goes
-without evidence (--without-evidence NAME), which is kept with the reason.`,
+What goes forward needs its gate to pass: by what its migration has measured up to
+now (--migration FILE, or on --brokers), or by what is given (--measured
+NAME=JSON, measured within ten minutes before); or the word that it goes without
+evidence (--without-evidence NAME). All of it is kept with the event, what a gate
+has refused by, too.`,
 		Args: cobra.NoArgs,
 	}
 	at, by := registryFlags(cmd), authorFlags(cmd)
+	migrations := migrationsFlag(cmd, at)
 	filesFlag(cmd, &files)
 	cmd.Flags().StringVar(&id, "plan", "", "the id that plan has printed")
 	cmd.Flags().StringArrayVar(&measured, "measured", nil, "NAME=FILE: what was measured for a flag, or an evaluation of its gate")
@@ -210,13 +225,17 @@ without evidence (--without-evidence NAME), which is kept with the reason.`,
 			if len(changes) == 0 {
 				return printStanding(cmd.OutOrStdout(), nil, asJSON)
 			}
+			evaluations, err := migrations.attach(cmd.Context(), plan, definitions, changes)
+			if err != nil {
+				return err
+			}
 			event := by.event(changes...)
-			if _, err := state.Decide(&event); err != nil {
+			if _, err := state.Decide(&event); err != nil && len(evaluations) == 0 { // what was judged is kept, whatever came of it
 				return fmt.Errorf("%w; nothing was changed", err)
 			}
 			state, _, err = store.Submit(cmd.Context(), event)
 			if err != nil {
-				return explained(err)
+				return errors.Join(explained(err), printEvaluations(cmd.OutOrStdout(), evaluations, asJSON))
 			}
 			var changed []*registry.Standing
 			for _, c := range changes {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +16,7 @@ import (
 func newRun() *cobra.Command {
 	var file, only, listen, debug, otlp, logFormat, logLevel string
 	var newEpoch, resume []string
+	var every time.Duration
 	cmd := &cobra.Command{
 		Use:   "run -f migration.yaml",
 		Short: "Capture, compare and repair until stopped",
@@ -35,7 +37,11 @@ be proven the side stops, and says what to do.`,
 			if err != nil {
 				return err
 			}
-			cfg := pipelineConfig{migration: m, newEpoch: map[schemas.Side]bool{}, resume: resume, listen: listen, debug: debug, otlp: otlp, log: log}
+			cfg := pipelineConfig{migration: m, newEpoch: map[schemas.Side]bool{}, resume: resume, listen: listen, debug: debug, otlp: otlp,
+				measure: every, log: log}
+			if every < measureLook || every > time.Hour {
+				return fmt.Errorf("--measure-every %s: want %s to 1h", every, measureLook)
+			}
 			if cfg.stages, err = parseStages(only); err != nil {
 				return err
 			}
@@ -57,6 +63,8 @@ be proven the side stops, and says what to do.`,
 		"serve profiles (/debug/pprof/) and /metrics here, on a loopback address only, such as 127.0.0.1:9465")
 	cmd.Flags().StringVar(&otlp, "otlp", "",
 		"send spans of divergences and repairs to this OTLP/HTTP receiver, such as http://127.0.0.1:4318")
+	cmd.Flags().DurationVar(&every, "measure-every", measureEvery,
+		"how often what rollouts are judged by is written to the log; what is wrong is written at once")
 	cmd.Flags().StringVar(&logFormat, "log-format", "json", "how the log of the process is written, on standard error: json or text")
 	cmd.Flags().StringVar(&logLevel, "log-level", "info", "the least that is logged: debug, info, warn or error")
 	cmd.Flags().StringSliceVar(&newEpoch, "new-epoch", nil,

@@ -2,10 +2,10 @@ package watch
 
 import (
 	"fmt"
-	"math"
 	"sync"
 	"time"
 
+	"github.com/trueup-io/trueup/internal/lengths"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -36,46 +36,30 @@ func (s *Settling) Add(entity string, first schemas.Side, took time.Duration) {
 	s.of[k].add(took)
 }
 
-// spans counts lengths of time in steps of a tenth, from 100 µs to a day and more.
-// It has two generations, so that what was long ago does not count for ever.
+// spans counts lengths of time. It has two generations, so that what was long ago does
+// not count for ever.
 type spans struct {
-	now, before [spanSteps]int64
-	n, earlier  int64
+	now, before [lengths.Steps]uint64
+	n, earlier  uint64
 }
 
-const (
-	spanLeast = 100 * time.Microsecond
-	spanSteps = 220
-	spanRatio = 1.1
-	// spanGeneration is after how many lengths those of the generation before are forgotten.
-	spanGeneration = 100_000
-)
+// spanGeneration is after how many lengths those of the generation before are forgotten.
+const spanGeneration = 100_000
 
 func (s *spans) add(d time.Duration) {
 	if s.n == spanGeneration {
 		s.before, s.earlier = s.now, s.n
-		s.now, s.n = [spanSteps]int64{}, 0
+		s.now, s.n = [lengths.Steps]uint64{}, 0
 	}
-	step := 0
-	if d > spanLeast {
-		step = min(int(math.Ceil(math.Log(float64(d)/float64(spanLeast))/math.Log(spanRatio))), spanSteps-1)
-	}
-	s.now[step]++
+	s.now[lengths.Step(d)]++
 	s.n++
 }
 
-func (s *spans) samples() int64 { return s.n + s.earlier }
+func (s *spans) samples() int64 { return int64(s.n + s.earlier) }
 
-// within is a length that so many of them did not exceed, and at most a tenth more
-// than the least that is one.
+// within is a length that so many of them did not exceed.
 func (s *spans) within(share float64) time.Duration {
-	need := int64(math.Ceil(share * float64(s.samples())))
-	for step := range spanSteps {
-		if need -= s.now[step] + s.before[step]; need <= 0 {
-			return time.Duration(float64(spanLeast) * math.Pow(spanRatio, float64(step)))
-		}
-	}
-	return 0
+	return lengths.Within(share, s.n+s.earlier, func(step int) uint64 { return s.now[step] + s.before[step] })
 }
 
 // Window is what was measured for an entity's settle window.

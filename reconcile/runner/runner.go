@@ -70,8 +70,10 @@ type Status struct {
 	Needed     map[int32]int64 // by partition, the offset from which on a rebuild of its state needs the log; -1: it holds no rows yet
 	// Frontier is by schemas.Side the least of the partitions' frontiers, on our clock; 0 while one has none.
 	Frontier [3]schemas.Micros
-	Stopped  map[int32]string // partitions that cannot be read on, and why
-	Rebuilt  []int32          // partitions whose state was made anew since the start
+	// Covered says that every row of every entity, on both sides, stands in what these partitions took.
+	Covered bool
+	Stopped map[int32]string // partitions that cannot be read on, and why
+	Rebuilt []int32          // partitions whose state was made anew since the start
 	// Damaged are the directories of states that could not be trusted, set aside since the start. What they held is made
 	// anew from the log, and its keys are unknown until then.
 	Damaged []string
@@ -295,7 +297,9 @@ func (r *Runner) publishStatus() {
 	for _, side := range schemas.Sides {
 		s.Frontier[side] = r.frontier(side)
 	}
+	s.Covered = len(r.parts) > 0
 	for _, p := range r.parts {
+		s.Covered = s.Covered && p.core.Covered()
 		replay.Add(&s.Keys, p.core.Totals())
 		s.Records = s.Records.Plus(p.core.Counters())
 		s.Next[p.number], s.Needed[p.number] = p.core.Next(), p.needs.oldest()

@@ -100,6 +100,16 @@ func NewPlan(s *State, files []Definition, now time.Time) (*Plan, error) {
 	return p, nil
 }
 
+// Step is what the plan does to a flag; nil: it is in none of the files.
+func (p *Plan) Step(flag string) *Step {
+	for i := range p.Steps {
+		if p.Steps[i].Flag == flag {
+			return &p.Steps[i]
+		}
+	}
+	return nil
+}
+
 func (s *State) step(d Definition, now time.Time) Step {
 	r := d.Rollout
 	out := Step{Flag: r.Name, Action: Create, To: rollout.Place{Stage: r.Stage, Ramp: r.Ramp}.String(), definition: d.Source,

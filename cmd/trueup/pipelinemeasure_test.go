@@ -1,0 +1,70 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// "The pipeline measures": a gate over real stores passes on what it wrote to the log, and
+// fails once the stores differ; what it says can be asked of the past.
+func TestI34_GatesJudgeByWhatIsMeasured(t *testing.T) {
+	r := newRepairing(t, [3]string{"", "postgres", "mariadb"}, `  - name: item
+    key: [id]
+    legacy: {table: LEGACY.item}
+    target: {table: TARGET.item}
+    fields: {id: {type: integer}, name: {type: text}}
+    settleWindow: 500ms
+    compensate: {mode: report}
+`, map[string]string{"item": "id int primary key, name varchar(20)"}, "item")
+	file := filepath.Join(t.TempDir(), "rollout.yaml")
+	if err := os.WriteFile(file, []byte(`apiVersion: trueup/v1
+kind: Rollout
+metadata: {name: items, owner: team}
+description: Items move.
+controls: routing
+intent: permanent
+migration: repairs
+stage: "off"
+safeStage: "off"
+gates:
+  shadow:
+    - {name: equal, condition: divergence < 0.01 && open_divergences < 1 && unknown < 0.5 && target_lag_ms < 60000, window: 3s, minSamples: 1}
+    - {name: soon, condition: time_to_consistency_p99_ms < 60000 && repair_backlog < 100, window: 2s, minSamples: 1}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	gate := func(want string, code int, args ...string) string {
+		t.Helper()
+		last := ""
+		r.until("the gate says "+want, func() bool {
+			if n++; len(args) == 0 { // there is always something to compare
+				r.both(fmt.Sprintf("insert into item (id, name) values (%d, 'x')", n), fmt.Sprintf("insert into item (id, name) values (%d, 'x')", -n))
+			}
+			out, err := rolloutOutput(t, append([]string{"gate", file, "--stage", "shadow", "--migration", r.path, "--json"}, args...)...)
+			var status exitStatus
+			if err != nil && !errors.As(err, &status) {
+				t.Fatalf("%s, %v", out, err)
+			}
+			last = out
+			return strings.Contains(out, want) && int(status) == code
+		})
+		return last
+	}
+	passed := gate(`}],"verdict":"pass"}`, exitClean)
+	r.exec(schemas.Legacy, "insert into item (id, name) values (1000000, 'alone')")
+	failed := gate(`}],"verdict":"fail"}`, exitDiverged)
+	t.Logf("%s%s", passed, failed)
+	at := strings.SplitN(strings.SplitN(passed, `"at":"`, 2)[1], ".", 2)[0] + "Z"
+	gate(`}],"verdict":"`, exitInconclusive, "--at", "2020-01-01T00:00:00Z")
+	out, _ := rolloutOutput(t, "gate", file, "--stage", "shadow", "--migration", r.path, "--json", "--at", at)
+	if !strings.Contains(out, `"at":"`+at) || strings.Contains(out, `"verdict":"fail"`) {
+		t.Errorf("the past is judged by what came later: %s", out)
+	}
+}

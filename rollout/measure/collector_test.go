@@ -1,0 +1,131 @@
+package measure
+
+import (
+	"testing"
+	"time"
+
+	"github.com/trueup-io/trueup/schemas"
+)
+
+func rules(t *testing.T) *schemas.Rules {
+	t.Helper()
+	m, err := schemas.LoadMigration("../../examples/orders/migration.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := m.Rules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func write(side schemas.Side, at time.Time, change func(*schemas.Change)) *schemas.Record {
+	c := &schemas.Change{Side: side, Entity: "order", Op: schemas.OpUpdate, CommitTS: schemas.MicrosOf(at)}
+	if change != nil {
+		change(c)
+	}
+	return &schemas.Record{Change: c}
+}
+
+// look is one at which all is well, up to a moment on both sides.
+func look(upTo time.Time) Look {
+	at := schemas.MicrosOf(upTo)
+	return Look{Partitions: 8, Of: 8, Frontier: [3]schemas.Micros{0, at, at}, Covered: true, Whole: true, Backlog: -1, Keys: schemas.Summary{Compared: 10, Equal: 10}}
+}
+
+// A write is a sample once it is decided, on whichever side there were more.
+func TestAWriteCountsWhenItIsCompared(t *testing.T) {
+	r := rules(t)
+	e, _ := r.Entity("order")
+	c := NewCollector(r, day)
+	for range 3 {
+		c.Record(write(schemas.Legacy, day, nil))
+	}
+	c.Record(write(schemas.Target, day, nil))
+	c.Record(write(schemas.Target, day, func(x *schemas.Change) { x.Tag.CompensationID = "c" }))
+	c.Record(write(schemas.Target, day, func(x *schemas.Change) { x.Op = schemas.OpRead }))
+	c.Record(write(schemas.Target, day, func(x *schemas.Change) { x.Entity = "none" }))
+	c.Record(&schemas.Record{Progress: &schemas.Progress{Side: schemas.Legacy, ClockOffset: 5_000_000}})
+	c.Record(write(schemas.Legacy, day.Add(5*time.Second), nil)) // by its clock, which is ahead
+	c.Look(day.Add(e.SettleWindow), look(day.Add(e.SettleWindow)))
+	if r := c.Take(day.Add(time.Second)); r.LegacyWrites != 0 || r.TargetWrites != 0 || r.Looks != 1 || len(r.Problems) > 0 {
+		t.Fatalf("have %+v", r)
+	}
+	decided := day.Add(e.SettleWindow + 2*time.Second)
+	lagging := look(decided)
+	lagging.Frontier[schemas.Target] = schemas.MicrosOf(day)
+	c.Look(decided, lagging)
+	if r := c.Take(decided); r.LegacyWrites != 0 || r.TargetLag != uint64((e.SettleWindow+2*time.Second).Milliseconds()) || r.LegacyLag != 0 {
+		t.Fatalf("have %+v", r)
+	}
+	c.Look(decided, look(decided))
+	have := c.Take(decided.Add(time.Second))
+	if have.LegacyWrites != 4 || have.TargetWrites != 1 || have.CoveredAt.IsZero() {
+		t.Fatalf("have %+v", have)
+	}
+	if s, ok := have.sample("divergence"); !ok || s.Of != 4 {
+		t.Errorf("have %+v", s)
+	}
+}
+
+// What is opened and what fails is counted, once it is new, and is urgent.
+func TestWhatIsWrongIsCounted(t *testing.T) {
+	r := rules(t)
+	e, _ := r.Entity("order")
+	c := NewCollector(r, day)
+	d := schemas.Divergence{Stage: schemas.Opened, Entity: "order", Key: []string{"42"}, Since: schemas.MicrosOf(day)}
+	published := day.Add(e.SettleWindow + time.Second)
+	c.Divergence(&d, published, false)
+	c.Outcome(&schemas.Outcome{Result: schemas.Applied}, published, true)
+	if c.Urgent() {
+		t.Error("urgent without cause")
+	}
+	for range maxOpened + 2 {
+		c.Divergence(&d, published, true)
+	}
+	c.Outcome(&schemas.Outcome{Result: schemas.Failed}, published, true)
+	if !c.Urgent() {
+		t.Error("not urgent")
+	}
+	l := look(day)
+	l.Open, l.Schema, l.Backlog = 3, 1, 2
+	l.Keys.Unknown = map[schemas.Reason]int64{schemas.Lag: 100, schemas.NoData: 2, schemas.GapReason: 3}
+	c.Look(day, l)
+	have := c.Take(day.Add(time.Second))
+	if have.Diverged != maxOpened+2 || len(have.Opened) != maxOpened || have.OpenedMore != 2 || have.Failed != 1 || have.Open != 3 || have.Schema != 1 ||
+		*have.Backlog != 2 || have.Unknown != (Share{5, 15}) || have.Uncovered != (Share{2, 15}) || !have.CoveredAt.IsZero() {
+		t.Fatalf("have %+v", have)
+	}
+	if s, _ := have.sample("detection_delay_p99_ms"); s.Value < 1000 || s.Value > 1100 || s.Of != maxOpened+2 {
+		t.Errorf("have %+v", s)
+	}
+	if next := c.Take(day.Add(2 * time.Second)); next.Diverged != 0 || !next.From.Equal(have.To) || next.Run != have.Run {
+		t.Errorf("have %+v", next)
+	}
+}
+
+// What keeps a record from being all there is stands in it.
+func TestI34_ARecordSaysWhatItLacks(t *testing.T) {
+	for want, change := range map[string]func(*Look){
+		"of 8 partitions 7 are compared by this process": func(l *Look) { l.Partitions = 7 },
+		"nothing is compared of target yet":              func(l *Look) { l.Frontier[schemas.Target] = 0 },
+		"more is open than is counted":                   func(l *Look) { l.Whole = false },
+		"legacy has a gap":                               func(l *Look) { l.Problems = []string{"legacy has a gap"} },
+	} {
+		c, l := NewCollector(rules(t), day), look(day)
+		change(&l)
+		c.Look(day, l)
+		if r := c.Take(day); len(r.Problems) != 1 || r.Problems[0] != want || !c.now.To.IsZero() {
+			t.Errorf("want %q, have %q", want, r.Problems)
+		}
+	}
+	c := NewCollector(rules(t), day)
+	c.Look(day.Add(time.Minute), look(day))
+	if r := c.Take(day); len(r.Problems) != 1 || r.Problems[0] != "nobody looked from 2026-11-23T00:00:00Z to 2026-11-23T00:01:00Z" {
+		t.Errorf("have %q", r.Problems)
+	}
+	if _, ok := (&Record{}).sample("repair_backlog"); ok {
+		t.Error("a backlog that nobody knows is a number")
+	}
+}

@@ -1,0 +1,162 @@
+package measure
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/trueup-io/trueup/rollout"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// How long records are kept as they were written, and by the minute; behind that by the
+// hour, as long as a gate's window can be.
+const (
+	keptWhole   = time.Hour
+	keptMinutes = 24 * time.Hour
+	keptHours   = schemas.MaxGateWindow + time.Hour
+)
+
+// History is what was measured of a migration, from the oldest to the newest. It is for
+// one goroutine.
+type History struct {
+	records []Record
+	thinned time.Time // the newest record's end when records were last put together
+}
+
+// Add takes the next record.
+func (h *History) Add(r *Record) {
+	h.records = append(h.records, *r)
+	if r.To.Sub(h.thinned) >= time.Minute {
+		h.thin(r.To)
+	}
+}
+
+// thin puts records together that are old enough, and forgets the oldest.
+func (h *History) thin(now time.Time) {
+	h.thinned = now
+	var out []Record
+	for i := range h.records {
+		r := &h.records[i]
+		age := now.Sub(r.To)
+		step := time.Hour
+		switch {
+		case age > keptHours:
+			continue
+		case age <= keptWhole:
+			step = 0
+		case age <= keptMinutes:
+			step = time.Minute
+		}
+		if last := len(out) - 1; last >= 0 && step > 0 && out[last].From.Truncate(step).Equal(r.From.Truncate(step)) {
+			out[last] = out[last].then(r)
+			continue
+		}
+		out = append(out, *r)
+	}
+	h.records = out
+}
+
+// Newest returns the newest record; nil: there is none.
+func (h *History) Newest() *Record {
+	if len(h.records) == 0 {
+		return nil
+	}
+	return &h.records[len(h.records)-1]
+}
+
+// Over returns what was measured in a window that ends with the newest record before a
+// moment, and began no sooner than since; nil: nothing was. Where records were put
+// together, or since lies within one, it is of the whole records: the one in which the
+// window begins belongs to it, the one in which since lies does not.
+func (h *History) Over(at time.Time, window time.Duration, since time.Time) *Record {
+	end := len(h.records)
+	for end > 0 && h.records[end-1].To.After(at) {
+		end--
+	}
+	begin := end
+	for begin > 0 && !h.records[begin-1].From.Before(since) && (begin == end || h.records[end-1].To.Sub(h.records[begin].From) < window) {
+		begin--
+	}
+	if begin == end {
+		return nil
+	}
+	sum := h.records[begin]
+	for i := begin + 1; i < end; i++ {
+		sum = sum.then(&h.records[i])
+	}
+	return &sum
+}
+
+// Measured is what criteria judge by at a moment: a sample of each of their values for
+// each of their windows, and of the longest window also by the value's name alone.
+func (h *History) Measured(criteria []schemas.Criterion, at, since time.Time) rollout.Measured {
+	m := rollout.Measured{At: at.UTC(), Samples: map[string]rollout.Sample{}}
+	longest := map[string]time.Duration{}
+	for _, c := range criteria {
+		sum := h.Over(at, c.Window, since)
+		if sum == nil {
+			continue
+		}
+		m.Frontier, m.CoveredAt = sum.Frontier, sum.CoveredAt
+		for _, name := range c.Condition.Names() {
+			s, ok := sum.sample(name)
+			if !ok {
+				continue
+			}
+			m.Samples[rollout.SampleOver(name, c.Window)] = s
+			if c.Window >= longest[name] {
+				m.Samples[name], longest[name] = s, c.Window
+			}
+		}
+	}
+	return m
+}
+
+// sample is a value of schemas.Measures; false: a pipeline does not measure it.
+func (r *Record) sample(name string) (rollout.Sample, bool) {
+	s := rollout.Sample{Of: r.Looks, From: r.From, To: r.To, Problem: strings.Join(r.Problems, "; ")}
+	share := func(of Share) { s.Count, s.Of = of.Count, of.Of }
+	length := func(l Lengths) {
+		s.Value, s.Of = rollout.Number(float64(l.within(0.99))/float64(time.Millisecond)), l.count()
+	}
+	switch name {
+	case "divergence":
+		of := max(r.LegacyWrites, r.TargetWrites)
+		share(Share{min(r.Diverged, of), of})
+	case "unknown":
+		share(r.Unknown)
+	case "uncovered":
+		share(r.Uncovered)
+	case "open_divergences":
+		s.Value = rollout.Number(r.Open)
+	case "schema_mismatches":
+		s.Value = rollout.Number(r.Schema)
+	case "repair_failures":
+		s.Value = rollout.Number(r.Failed)
+	case "repair_backlog":
+		if r.Backlog == nil {
+			return s, false
+		}
+		s.Value = rollout.Number(*r.Backlog)
+	case "time_to_consistency_p99_ms":
+		length(r.Consistency)
+	case "detection_delay_p99_ms":
+		length(r.Detection)
+	case "legacy_lag_ms":
+		s.Value = rollout.Number(r.LegacyLag)
+	case "target_lag_ms":
+		s.Value = rollout.Number(r.TargetLag)
+	default:
+		return s, false
+	}
+	return s, true
+}
+
+// Windows returns the longest window of criteria.
+func Windows(criteria []schemas.Criterion) (longest time.Duration) {
+	if len(criteria) == 0 {
+		return 0
+	}
+	return slices.MaxFunc(criteria, func(a, b schemas.Criterion) int { return int(a.Window - b.Window) }).Window
+}

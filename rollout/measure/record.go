@@ -1,0 +1,186 @@
+package measure
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/trueup-io/trueup/internal/lengths"
+)
+
+// Version of the records that this package writes and understands.
+const Version = 1
+
+const (
+	// maxOpened is how many keys a record names: a spread over more is no matter of a few keys.
+	maxOpened = 50
+	// maxProblems bounds what is said to be wrong; the first ones say enough.
+	maxProblems = 5
+)
+
+// Record is what one process measured between two moments.
+type Record struct {
+	Version int       `json:"v"`
+	Run     string    `json:"run"` // no two starts of a process have one
+	From    time.Time `json:"from"`
+	To      time.Time `json:"to"`
+	// Frontier is that of the side which is further behind, over all partitions; zero: not known.
+	Frontier time.Time `json:"frontier"`
+	// CoveredAt is up to when every key is compared; zero: some are not.
+	CoveredAt time.Time `json:"covered_at"`
+
+	Looks        uint64 `json:"looks"`         // how often was looked at what stands
+	LegacyWrites uint64 `json:"legacy_writes"` // writes of a side that were compared
+	TargetWrites uint64 `json:"target_writes"`
+	Diverged     uint64 `json:"diverged"` // divergences that were opened
+	Failed       uint64 `json:"failed"`   // repairs that were refused, or that the store refused
+
+	// Of what stands, the worst that was seen.
+	Unknown   Share   `json:"unknown"`
+	Uncovered Share   `json:"uncovered"`
+	Open      uint64  `json:"open"`
+	Schema    uint64  `json:"schema"`
+	Backlog   *uint64 `json:"backlog,omitempty"` // nil: this process repairs nothing, and does not know
+	LegacyLag uint64  `json:"legacy_lag_ms"`
+	TargetLag uint64  `json:"target_lag_ms"`
+
+	Consistency Lengths `json:"consistency,omitempty"`
+	Detection   Lengths `json:"detection,omitempty"`
+
+	// Opened are the keys whose divergences were opened, as their events have them; OpenedMore is how many are not named.
+	Opened     [][]string `json:"opened,omitempty"`
+	OpenedMore uint64     `json:"opened_more,omitempty"`
+	// Problems say why this is not all there is; none: it is.
+	Problems []string `json:"problems,omitempty"`
+
+	first string // the run that began it, where records of several were put together; empty: Run
+}
+
+// began is the run that began it.
+func (r *Record) began() string {
+	if r.first != "" {
+		return r.first
+	}
+	return r.Run
+}
+
+// Share is how many of many.
+type Share struct {
+	Count uint64 `json:"count"`
+	Of    uint64 `json:"of"`
+}
+
+// worse returns the larger of two shares; of equal ones that of more.
+func (s Share) worse(o Share) Share {
+	switch a, b := float64(s.Count)*float64(o.Of), float64(o.Count)*float64(s.Of); {
+	case o.Of == 0 || s.Of > 0 && a > b:
+		return s
+	case s.Of == 0 || a < b || o.Of > s.Of:
+		return o
+	}
+	return s
+}
+
+// Lengths counts lengths of time by lengths.Step.
+type Lengths map[int]uint64
+
+func (l *Lengths) add(d time.Duration) {
+	if *l == nil {
+		*l = Lengths{}
+	}
+	(*l)[lengths.Step(d)]++
+}
+
+// plus adds up two counts, and changes neither.
+func (l Lengths) plus(o Lengths) Lengths {
+	if len(o) == 0 {
+		return l
+	}
+	out := maps.Clone(o)
+	for step, n := range l {
+		out[step] += n
+	}
+	return out
+}
+
+func (l Lengths) count() (n uint64) {
+	for _, of := range l {
+		n += of
+	}
+	return n
+}
+
+// within is a length that so large a share did not exceed.
+func (l Lengths) within(share float64) time.Duration {
+	return lengths.Within(share, l.count(), func(step int) uint64 { return l[step] })
+}
+
+// Encode returns the record as a message's value.
+func (r *Record) Encode() ([]byte, error) { return json.Marshal(r) }
+
+// ErrNewer is a record that a newer Trueup wrote.
+var ErrNewer = errors.New("written by a newer Trueup")
+
+// Decode reads a message's value. Fields that are not known are left alone: whoever adds
+// one that changes what the others mean gives records a new version.
+func Decode(value []byte) (*Record, error) {
+	var r Record
+	if err := json.Unmarshal(value, &r); err != nil {
+		return nil, fmt.Errorf("no record of what was measured: %w", err)
+	}
+	switch {
+	case r.Version > Version:
+		return nil, fmt.Errorf("version %d: %w", r.Version, ErrNewer)
+	case r.Version < 1 || r.Run == "" || r.From.IsZero() || r.To.Before(r.From):
+		return nil, errors.New("no record of what was measured: it needs a version, a run and a time")
+	}
+	return &r, nil
+}
+
+// problem notes what is wrong, once.
+func (r *Record) problem(text string) {
+	if len(r.Problems) < maxProblems && !slices.Contains(r.Problems, text) {
+		r.Problems = append(slices.Clip(r.Problems), text)
+	}
+}
+
+// then returns what was measured over both times, of which next is the later; neither is
+// changed.
+func (r Record) then(next *Record) Record {
+	r.Problems = slices.Clip(r.Problems)
+	switch {
+	case next.From.Before(r.To):
+		r.problem(fmt.Sprintf("two processes measured at %s", next.From.Format(time.RFC3339)))
+	case next.From.After(r.To):
+		r.problem(fmt.Sprintf("not measured from %s to %s", r.To.Format(time.RFC3339), next.From.Format(time.RFC3339)))
+	case next.began() != r.Run:
+		r.problem(fmt.Sprintf("started anew at %s", next.From.Format(time.RFC3339)))
+	}
+	for _, text := range next.Problems {
+		r.problem(text)
+	}
+	r.first = r.began()
+	r.Run, r.Frontier, r.CoveredAt = next.Run, next.Frontier, next.CoveredAt
+	if next.To.After(r.To) {
+		r.To = next.To
+	}
+	r.Looks += next.Looks
+	r.LegacyWrites, r.TargetWrites = r.LegacyWrites+next.LegacyWrites, r.TargetWrites+next.TargetWrites
+	r.Diverged, r.Failed = r.Diverged+next.Diverged, r.Failed+next.Failed
+	r.Unknown, r.Uncovered = r.Unknown.worse(next.Unknown), r.Uncovered.worse(next.Uncovered)
+	r.Open, r.Schema = max(r.Open, next.Open), max(r.Schema, next.Schema)
+	r.LegacyLag, r.TargetLag = max(r.LegacyLag, next.LegacyLag), max(r.TargetLag, next.TargetLag)
+	if r.Backlog == nil || next.Backlog == nil { // what is not known once is not known
+		r.Backlog = nil
+	} else if *next.Backlog > *r.Backlog {
+		r.Backlog = next.Backlog
+	}
+	r.Consistency, r.Detection = next.Consistency.plus(r.Consistency), next.Detection.plus(r.Detection)
+	named := min(len(next.Opened), maxOpened-len(r.Opened))
+	r.OpenedMore += next.OpenedMore + uint64(len(next.Opened)-named)
+	r.Opened = append(slices.Clip(r.Opened), next.Opened[:named]...)
+	return r
+}
