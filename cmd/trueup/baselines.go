@@ -123,11 +123,8 @@ func (p *pipeline) serveBaselines(ctx context.Context) error {
 			p.wantRows(nil)
 		default:
 			p.wantRows(r.Entities)
-			if p.rowsIdle() {
-				// Who asked looks at the status once the request is gone.
-				if err := p.saveStatus(ctx); err != nil {
-					return err
-				}
+			// Who asked looks at the status once the request is gone.
+			if p.rowsIdle() && p.saveStatus(ctx) {
 				if err := withdraw(path); err != nil {
 					return err
 				}

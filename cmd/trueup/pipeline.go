@@ -63,6 +63,7 @@ type pipeline struct {
 	subscriptions *subscriptions // nil: nobody is told
 
 	saving   sync.Mutex                 // one status is written at a time
+	unsaved  string                     // why the last one is not on disk, guarded by saving; empty: it is
 	latest   atomic.Pointer[statusFile] // the last one written, read by the observer
 	observer *observer                  // nil: nobody listens
 	debugger *debugger                  // nil: nobody listens
@@ -432,7 +433,7 @@ func (p *pipeline) run(ctx context.Context) error {
 	if p.debugger != nil {
 		g.Go(func() error { return p.debugger.run(ctx) })
 	}
-	g.Go(func() error { return p.writeStatus(ctx) })
+	g.Go(func() error { p.writeStatus(ctx); return nil })
 	g.Go(func() error {
 		select {
 		case <-p.log.Failed():

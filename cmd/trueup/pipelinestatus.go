@@ -16,26 +16,34 @@ import (
 // statusEvery is how often the status is written.
 const statusEvery = time.Second
 
-// writeStatus keeps status.json true until ctx is done, and writes it once more then.
-func (p *pipeline) writeStatus(ctx context.Context) error {
-	for {
-		if err := p.saveStatus(ctx); err != nil {
-			return err
-		}
-		if !pause(ctx, statusEvery) {
-			return p.saveStatus(context.WithoutCancel(ctx))
-		}
+// writeStatus keeps status.json true until ctx is done, and writes it once more
+// then. Where it cannot be written everything else goes on, and says so.
+func (p *pipeline) writeStatus(ctx context.Context) {
+	for p.saveStatus(ctx); pause(ctx, statusEvery); {
+		p.saveStatus(ctx)
 	}
+	p.saveStatus(context.WithoutCancel(ctx))
 }
 
-// saveStatus writes the status as it is now. Its callers are several, and each
-// file follows the one before.
-func (p *pipeline) saveStatus(ctx context.Context) error {
+// saveStatus writes the status as it is now, and says whether it stands on disk.
+// Its callers are several, and each file follows the one before.
+func (p *pipeline) saveStatus(ctx context.Context) (saved bool) {
 	p.saving.Lock()
 	defer p.saving.Unlock()
 	s := p.status(ctx, time.Now())
+	if p.unsaved != "" {
+		s.Problems = append(s.Problems, p.unsaved+"; until it can be, the file says how it was before")
+	}
 	p.latest.Store(s)
-	return s.write(p.cfg.migration.DataDir)
+	err := s.write(p.cfg.migration.DataDir)
+	switch {
+	case err == nil:
+		p.unsaved = ""
+	case err.Error() != p.unsaved:
+		p.unsaved = err.Error()
+		p.cfg.log.Error("status not written", "stage", "status", "err", err)
+	}
+	return err == nil
 }
 
 func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {
