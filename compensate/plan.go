@@ -38,6 +38,8 @@ func not(format string, args ...any) error {
 // a delete, or a truncate, that was read, or a covered range in which it never had
 // the key.
 //
+// Where both sides have had authority over what differs, a rule's apply is a propose.
+//
 // The values are read anew from the rows under the rules in force, so that
 // evidence which they read otherwise is not acted upon (I26).
 func Plan(d schemas.Divergence, e *schemas.Entity, r *schemas.CompensateRule, stage string) (schemas.Compensation, error) {
@@ -71,8 +73,11 @@ func Plan(d schemas.Divergence, e *schemas.Entity, r *schemas.CompensateRule, st
 	if of := p.of(w.side.Other()); of != nil {
 		c.DerivedOf = of.EventID
 	}
-	if w.reportOnly {
+	switch {
+	case w.reportOnly:
 		c.Mode = ModeReport
+	case c.Mode == ModeApply && unsure(&d):
+		c.Mode = ModePropose
 	}
 	if c.Table == "" {
 		return schemas.Compensation{}, not("the rules name no %s table of %s", w.side, e.Name)
@@ -97,7 +102,7 @@ func answerable(d *schemas.Divergence, e *schemas.Entity) error {
 		return not("it is closed")
 	case d.Side != schemas.Legacy && d.Side != schemas.Target:
 		return not("it names no authority")
-	case e.AuthoritySet && d.Side != e.Authority:
+	case d.RolloutEpoch == 0 && e.AuthoritySet && d.Side != e.Authority:
 		return not("it was judged with %s as the authority, which is %s now", d.Side, e.Authority)
 	case d.Verdict == schemas.Unrepresentable:
 		return not("one store cannot hold the other's value of %s", strings.Join(d.Fields, ", "))
@@ -113,6 +118,9 @@ func answerable(d *schemas.Divergence, e *schemas.Entity) error {
 	}
 	return sound(d.Follower, d.Side.Other())
 }
+
+// unsure says that which side is right only a person can say: two sides ruled the key.
+func unsure(d *schemas.Divergence) bool { return d.HandedOver || d.Verdict == schemas.SplitBrain }
 
 // sound wants evidence to be of its side, and to have a row unless it says that
 // there is none.

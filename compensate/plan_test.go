@@ -29,7 +29,7 @@ func rulesOf(t testing.TB, yaml string) *schemas.Rules {
 
 // Transcripts of plans. A divergence is written as
 //
-//	plan verdict=stale [entity=order] [key=1] [side=target] [stage=closed] [policy=report_only] [rule=name]
+//	plan verdict=stale [entity=order] [key=1] [side=target] [stage=closed] [policy=report_only] [rule=name] [rollout=4]
 //	authority update            or: authority none, authority delete, authority absent (covered, without a row)
 //	  id=1                      the row's columns: NULL, UNAVAILABLE, or text to the end of the line
 //	follower insert
@@ -86,6 +86,12 @@ func divergenceOf(t testing.TB, td *datadriven.TestData, rules *schemas.Rules) (
 	d := schemas.Divergence{
 		ID: "d1", Stage: schemas.Stage(words["stage"]), Verdict: schemas.Kind(words["verdict"]), Entity: e.Name,
 		Key: strings.Split(words["key"], ","), Side: side, At: 1_000_000, Rules: rules.Version, Sequence: uint32(sequence),
+	}
+	if epoch, ok := words["rollout"]; ok { // handed over in that epoch
+		if d.RolloutEpoch, err = strconv.ParseUint(epoch, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+		d.HandedOver = true
 	}
 	var current *schemas.Evidence
 	for _, line := range strings.Split(td.Input, "\n") {

@@ -71,6 +71,7 @@ func NewCore(cfg Config, state State) (*Core, error) {
 		cfg.MaxCached = DefaultMaxCached
 	}
 	c := &Core{cfg: cfg, state: state, txns: newTxns(state), covered: coverage{}, entities: map[coverKey]*entityState{}}
+	c.force.places.inForce = -1
 	c.keys = &keyring{state: state, max: cfg.MaxCached, rules: cfg.Rules, cache: map[string]*keyState{}, lists: newWaitLists(), authorityOf: c.force.authorityOf, swap: c.swapRoles}
 	for i := range c.sides {
 		c.sides[i].frontier = beforeAll
@@ -186,18 +187,26 @@ func (c *Core) touch(k *keyState) {
 	c.keys.change(k)
 }
 
-func (c *Core) viewOf(e *schemas.Entity, now schemas.Micros) view {
-	return view{
-		rules: c.version(), authority: c.force.authorityOf(e), window: c.force.windowOf(e), now: now, txns: c.txns,
+func (c *Core) viewOf(k *keyState, now schemas.Micros) view {
+	e := k.entity
+	w := view{
+		rules: c.version(), authority: k.lead, fence: never, window: c.force.windowOf(e), now: now, txns: c.txns,
 		frontier: [3]schemas.Micros{0, c.sides[1].frontier, c.sides[2].frontier},
 		gen:      [3]uint32{0, c.gen(e, 1), c.gen(e, 2)},
 		behind:   [3]schemas.Micros{0, c.sides[1].behind, c.sides[2].behind},
 	}
+	if len(c.force.places.all) > 0 {
+		w.fence = c.fenceOf(k)
+		if p := c.force.places.current(); p != nil {
+			w.epoch = p.Epoch
+		}
+	}
+	return w
 }
 
 // judge judges one key now.
 func (c *Core) judge(k *keyState, now schemas.Micros, out *Effects) {
-	w := c.viewOf(k.entity, now)
+	w := c.viewOf(k, now)
 	before := k.class
 	k.judge(&w, out)
 	if k.settledForm() {
@@ -238,6 +247,17 @@ func (c *Core) takeProgress(p *schemas.Progress, out *Effects) error {
 	}
 	s.frontier = max(s.frontier, earliest)
 	c.noteLag()
+	if err := c.judgeAll(p.Side, out); err != nil {
+		return err
+	}
+	if len(c.force.places.pending()) == 0 {
+		return nil
+	}
+	moved, err := c.handOver()
+	if err != nil || !moved {
+		return err
+	}
+	c.sweep = true
 	return c.judgeAll(p.Side, out)
 }
 
@@ -362,13 +382,11 @@ func (c *Core) takeControl(r *schemas.Control) error {
 	if r.Entities != nil {
 		c.force.entities, c.sweep = r.Entities, true
 	}
-	if c.sweep { // those that have settled take their roles when they are read next: nothing of them depends on when that is
-		err := c.keys.eachOpen(func(k *keyState) error {
-			c.know(k)
-			c.keys.change(k)
-			return nil
-		})
-		if err != nil {
+	if r.Rollout != nil {
+		c.takeRollout(r.Rollout)
+	}
+	if c.sweep {
+		if err := c.reread(); err != nil {
 			return err
 		}
 	}
@@ -383,6 +401,16 @@ func (c *Core) takeControl(r *schemas.Control) error {
 	return c.keys.each(func(k *keyState) error {
 		c.know(k)
 		c.touch(k)
+		return nil
+	})
+}
+
+// reread has every open key take the role that it has now. Those that have settled take
+// theirs when they are read next: nothing of them depends on when that is.
+func (c *Core) reread() error {
+	return c.keys.eachOpen(func(k *keyState) error {
+		c.know(k)
+		c.keys.change(k)
 		return nil
 	})
 }
@@ -403,6 +431,10 @@ func (c *Core) forgetDecoded() error {
 
 // swapRoles re-reads a key's state under the other authority.
 func (c *Core) swapRoles(k *keyState) {
+	if !k.settledForm() {
+		// The new authority's history is known from its latest version on: what it had before is not kept.
+		k.on(k.lead).since = max(k.on(k.lead).since, c.sides[schemas.Legacy].latest, c.sides[schemas.Target].latest)
+	}
 	k.release(c.txns)
 	var l, f *version
 	if len(k.authority) > 0 {
@@ -429,6 +461,9 @@ func (c *Core) swapRoles(k *keyState) {
 	}
 	if f != nil {
 		k.setFollower(*f)
+	}
+	if o := k.open; o != nil { // what it spoke of last it spoke of in other roles: it is said again
+		o.authorityPos, o.followerPos = "", ""
 	}
 	k.parked = nil
 	c.keys.change(k)

@@ -51,7 +51,7 @@ func (c *Core) dropSettled(k *keyState) bool {
 	}
 	stored, list, queued := k.stored, k.list, k.queued
 	dirty, listed := k.dirty, k.listed
-	k.reset(k.entity, k.id)
+	k.reset(k.entity, k.id, k.lead)
 	k.stored, k.list, k.queued, k.dirty, k.listed = stored, list, queued, dirty, listed
 	return true
 }

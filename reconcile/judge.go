@@ -10,7 +10,9 @@ import (
 type view struct {
 	rules     string
 	authority schemas.Side
+	epoch     uint64 // of the rollout that it follows from; 0: from the rules
 	window    time.Duration
+	fence     schemas.Micros    // what was written after it is not judged yet: a hand-over of the key is under way
 	frontier  [3]schemas.Micros // by side, on our clock
 	gen       [3]uint32         // by side
 	behind    [3]schemas.Micros // by side: where the other's frontier was when this side was last far behind it
@@ -28,6 +30,10 @@ func (k *keyState) judge(w *view, out *Effects) {
 		k.class = c
 		return
 	}
+	if k.splits(w) {
+		k.judgeSplit(w, out)
+		return
+	}
 	switch {
 	case k.overflow:
 		k.judgeOverflow(w)
@@ -40,6 +46,14 @@ func (k *keyState) judge(w *view, out *Effects) {
 	default:
 		k.judgeMatched(w)
 	}
+	if k.splits(w) { // what was open has been closed
+		k.judgeSplit(w, out)
+	}
+}
+
+// splits says that a write of a gone epoch can be said: nothing is open, and no hand-over under way.
+func (k *keyState) splits(w *view) bool {
+	return k.split != nil && k.open == nil && !k.overflow && w.fence == never
 }
 
 // unknown classes a key that cannot be judged, and returns uncounted for one that can.
@@ -105,7 +119,7 @@ func (k *keyState) judgeOverflow(w *view) {
 func (k *keyState) judgeParked(w *view, out *Effects) {
 	k.class = classLag
 	head := &k.parked[0]
-	if !k.wait(w, w.authority, head.at.Add(w.window)) {
+	if head.at > w.fence || !k.wait(w, w.authority, head.at.Add(w.window)) {
 		return
 	}
 	kind := schemas.Rogue
@@ -147,6 +161,9 @@ func (k *keyState) standsEarlier(v *version) bool {
 func (k *keyState) judgeWaiting(w *view, out *Effects) {
 	k.class = classLag
 	u := k.oldestOpen()
+	if u.at > w.fence {
+		return
+	}
 	follower := w.authority.Other()
 	due := u.at.Add(w.window)
 	// A bound that the authority's own frontier has not reached may be a very late one: what the authority had next is then
@@ -199,6 +216,14 @@ func (k *keyState) restsOnFollower(u *version, due schemas.Micros, w *view) (at 
 	return due, true
 }
 
+// judgeSplit says at once that a write was made by who did not know that the other side
+// has authority. That the sides may agree for all that is no matter: two ruled the key.
+func (k *keyState) judgeSplit(w *view, out *Effects) {
+	cause := *k.split
+	k.split, k.timer = nil, [3]schemas.Micros{}
+	k.openAs(schemas.SplitBrain, cause.at, &cause, w, out)
+}
+
 func (k *keyState) openAs(kind schemas.Kind, since schemas.Micros, cause *version, w *view, out *Effects) {
 	k.unpark()
 	if since == always {
@@ -206,7 +231,7 @@ func (k *keyState) openAs(kind schemas.Kind, since schemas.Micros, cause *versio
 	}
 	k.open = &openDivergence{
 		id:   divergenceID(w.rules, k.id, kind, k.last(), &k.follower),
-		kind: kind, since: since, openedAt: w.now,
+		kind: kind, since: since, openedAt: w.now, lead: w.authority,
 	}
 	k.say(schemas.Opened, cause, w, out)
 	k.keepLast(w.txns)
@@ -236,6 +261,9 @@ func (k *keyState) judgeOpen(w *view, out *Effects) {
 	if o.authorityPos == a.pos && o.authorityOrd == a.ord && o.followerPos == f.pos && o.followerOrd == f.ord {
 		return
 	}
+	if max(a.at, f.at) > w.fence {
+		return
+	}
 	quiet := max(a.at, f.at).Add(w.window)
 	p := k.wait(w, w.authority, f.at)
 	if k.wait(w, w.authority.Other(), quiet) && p {
@@ -250,6 +278,7 @@ func (k *keyState) say(stage schemas.Stage, cause *version, w *view, out *Effect
 		Divergence: schemas.Divergence{
 			ID: o.id, Stage: stage, Verdict: o.kind, Entity: k.entity.Name, Key: k.key(),
 			Since: o.since, OpenedAt: o.openedAt, At: w.now, Side: w.authority, Rules: w.rules, Sequence: o.sequence,
+			RolloutEpoch: w.epoch, HandedOver: w.epoch != 0 && o.lead != w.authority,
 		},
 		Authority: refOf(a), Follower: refOf(f), Cause: Ref{Offset: noOffset}, Closer: Ref{Offset: noOffset},
 	}

@@ -50,6 +50,7 @@ type openDivergence struct {
 	// The versions that the last event spoke of.
 	authorityPos, followerPos string
 	authorityOrd, followerOrd uint32
+	lead                      schemas.Side // the authority when it was opened
 }
 
 // class is how a key is counted.
@@ -85,11 +86,13 @@ type keyState struct {
 	run       schemas.Micros // when the first of the follower's latest equal versions can have committed at the latest
 	parked    []version      // follower versions that match nothing yet, oldest first
 	open      *openDivergence
+	split     *version // the first write of a gone epoch that was not yet said; nil for most
 
 	timer  [3]schemas.Micros // by side: when that side's frontier passes it, look again; 0: never
 	queued [3]schemas.Micros // timers that stand in the queue
 	list   uint64            // the list of waiting keys that it stands in, 0 for none
 
+	lead      schemas.Side // the authority, in whose roles all of this stands
 	hasFollow bool
 	overflow  bool  // more versions in flight than the cap: only the latest ones are kept, and nothing is judged until they are equal
 	class     class // as counted in the partition's totals
@@ -106,12 +109,12 @@ func (k *keyState) on(side schemas.Side) *knowledge { return &k.sides[side-schem
 const maxSpareVersions = 8
 
 // reset makes k the state of a key of which nothing is known.
-func (k *keyState) reset(e *schemas.Entity, id string) {
+func (k *keyState) reset(e *schemas.Entity, id string, lead schemas.Side) {
 	authority := k.authority[:0]
 	if cap(authority) > maxSpareVersions {
 		authority = nil
 	}
-	*k = keyState{entity: e, id: id, authority: authority, min: -1, max: -1}
+	*k = keyState{entity: e, id: id, lead: lead, authority: authority, min: -1, max: -1}
 }
 
 // order is the key's order-preserving form.

@@ -30,7 +30,7 @@ type keyring struct {
 	lists       waitLists
 	ids         texts
 	totals      [classCount]int64
-	authorityOf func(*schemas.Entity) schemas.Side
+	authorityOf func(e *schemas.Entity, id string) schemas.Side
 	swap        func(*keyState)
 	idBuf       []byte
 	keyBuf      []byte // what is being read or written
@@ -101,7 +101,7 @@ func (r *keyring) fresh(e *schemas.Entity, id string) *keyState {
 	} else {
 		k = new(keyState)
 	}
-	k.reset(e, id)
+	k.reset(e, id, r.authorityOf(e, id))
 	return k
 }
 
@@ -167,7 +167,7 @@ func (r *keyring) load(k *keyState) (found bool, err error) {
 		return false, fmt.Errorf("read state of key %q: %w", k.id, err)
 	}
 	k.queued = k.timer
-	if was != r.authorityOf(k.entity) {
+	if was != k.lead {
 		r.swap(k)
 	}
 	return true, nil
@@ -222,7 +222,7 @@ func (r *keyring) save(k *keyState) error {
 		return r.state.Delete(r.keyBuf)
 	}
 	k.stored = true
-	r.valueBuf = encodeKey(r.valueBuf[:0], k, r.authorityOf(k.entity))
+	r.valueBuf = encodeKey(r.valueBuf[:0], k)
 	k.dirty = false
 	r.keyBuf = append(r.keyBuf[:0], k.id...)
 	return r.state.Set(r.keyBuf, r.valueBuf)

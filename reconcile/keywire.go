@@ -21,7 +21,8 @@ const (
 	hasOverflow
 	hasFollower
 	hasParked
-	hasRun // the follower's run did not begin with its latest version
+	hasRun   // the follower's run did not begin with its latest version
+	hasSplit // a write of a gone epoch is to be said
 )
 
 const (
@@ -44,13 +45,14 @@ const (
 )
 
 // encodeKey writes k in the smaller form that holds it.
-func encodeKey(b []byte, k *keyState, authority schemas.Side) []byte {
+func encodeKey(b []byte, k *keyState) []byte {
+	authority := k.lead
 	if k.settledForm() {
 		return encodeSettled(b, k, authority)
 	}
 	b = append(b, formOpen, byte(authority), byte(k.class),
 		b2i(k.open != nil)*hasOpen|b2i(k.overflow)*hasOverflow|b2i(k.hasFollow)*hasFollower|
-			b2i(len(k.parked) > 0)*hasParked|b2i(k.hasFollow && k.run != k.follower.at)*hasRun)
+			b2i(len(k.parked) > 0)*hasParked|b2i(k.hasFollow && k.run != k.follower.at)*hasRun|b2i(k.split != nil)*hasSplit)
 	b = binary.AppendUvarint(b, k.list)
 	for _, s := range schemas.Sides {
 		b = encodeSide(b, k.on(s), k.timer[s])
@@ -88,6 +90,10 @@ func encodeKey(b []byte, k *keyState, authority schemas.Side) []byte {
 		b = binary.AppendUvarint(b, uint64(o.authorityOrd))
 		b = appendText(b, o.followerPos)
 		b = binary.AppendUvarint(b, uint64(o.followerOrd))
+		b = append(b, byte(o.lead))
+	}
+	if k.split != nil {
+		b = encodeVersion(b, k.split, &knowledge{}, nil)
 	}
 	return b
 }
@@ -217,7 +223,7 @@ func (k *keyState) hasSettled() bool {
 			return false
 		}
 	}
-	return k.class == classEqual && !k.touched && k.open == nil && !k.overflow &&
+	return k.class == classEqual && !k.touched && k.open == nil && k.split == nil && !k.overflow &&
 		len(k.parked) == 0 && len(k.authority) == 1 && k.max == 0 && k.hasFollow && k.timer == [3]schemas.Micros{} &&
 		k.authority[0].tolerant == nil && k.follower.tolerant == nil &&
 		k.authority[0].digest == k.follower.digest && (k.authority[0].flags|k.follower.flags)&^(present|virtual) == 0
@@ -351,7 +357,11 @@ func decodeKey(b []byte, k *keyState, share *texts) (schemas.Side, error) {
 	if has&hasOpen != 0 {
 		k.open = &openDivergence{id: d.text(), kind: schemas.Kind(d.text()), since: d.fixedTime(), openedAt: d.fixedTime(),
 			sequence: uint32(d.uint()), authorityPos: d.text(), authorityOrd: uint32(d.uint()),
-			followerPos: d.text(), followerOrd: uint32(d.uint())}
+			followerPos: d.text(), followerOrd: uint32(d.uint()), lead: schemas.Side(d.byte())}
+	}
+	if has&hasSplit != 0 {
+		v := decodeVersion(d, &knowledge{}, nil)
+		k.split = &v
 	}
 	if k.min > k.max || k.min < -1 || k.max >= len(k.authority) {
 		d.bad = true

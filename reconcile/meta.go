@@ -12,12 +12,13 @@ import (
 // errPage ends a scan early.
 var errPage = errors.New("page is full")
 
-// stateFormat is the format of everything a core keeps in State. 6 says whether
+// stateFormat is the format of everything a core keeps in State. 7 says
+// where a rollout stands, and under which epoch a queued change was written; 6 whether
 // other rules are in force since the last progress, and how many keys were
 // dropped; 5 how far a side had fallen behind, whether its clock was set, and
-// since when a follower has what it has. What 1 to 5 wrote is made anew from
+// since when a follower has what it has. What 1 to 6 wrote is made anew from
 // the log.
-const stateFormat = 6
+const stateFormat = 7
 
 // ErrForeignState says that a state was made under other rules or by a newer
 // format; it must be rebuilt from the log.
@@ -43,6 +44,12 @@ func (c *Core) Flush() error {
 			}
 			q.stored = true
 		}
+	}
+	if p := &c.force.places; p.dirty {
+		if err := c.state.Set([]byte(placementsKey), p.encode()); err != nil {
+			return fmt.Errorf("write where the rollout stands: %w", err)
+		}
+		p.dirty = false
 	}
 	if err := c.state.Set([]byte(metaKey), c.encodeMeta()); err != nil {
 		return fmt.Errorf("write partition record: %w", err)
@@ -141,6 +148,13 @@ func (c *Core) load() error {
 	touched, err := c.decodeMeta(append([]byte(nil), b...))
 	if err != nil {
 		return err
+	}
+	if b, ok, err := c.state.Get([]byte(placementsKey)); err != nil {
+		return err
+	} else if ok {
+		if err := c.force.places.decode(b); err != nil {
+			return err
+		}
 	}
 	if err := c.loadQueue(); err != nil {
 		return err
@@ -245,6 +259,10 @@ func encodeQueued(q *waiting) []byte {
 	if q.prior != nil {
 		e.b = encodeVersion(e.b, q.prior, &knowledge{}, nil)
 	}
+	e.uint(q.flagEpoch)
+	if q.flagEpoch != 0 {
+		e.time(q.earliest)
+	}
 	return e.b
 }
 
@@ -275,6 +293,9 @@ func (c *Core) loadQueue() error {
 		if has := d.bool(); has {
 			v := decodeVersion(d, &knowledge{}, nil)
 			q.prior = &v
+		}
+		if q.flagEpoch = d.uint(); q.flagEpoch != 0 {
+			q.earliest = d.time()
 		}
 		if err := d.err(); err != nil || q.entity == nil || q.side != schemas.Legacy && q.side != schemas.Target {
 			return fmt.Errorf("read queued change: %w", ErrDamaged)

@@ -65,11 +65,15 @@ const lagLimitLeast = schemas.Micros(30_000_000)
 // lagLimit is ten of the largest settle window, and at least lagLimitLeast:
 // well above what sides are apart when all is well.
 func (c *Core) lagLimit() schemas.Micros {
-	limit := lagLimitLeast
+	return max(lagLimitLeast, schemas.Micros(10*c.longestWindow().Microseconds()))
+}
+
+// longestWindow is the largest settle window of an entity.
+func (c *Core) longestWindow() (longest time.Duration) {
 	for _, e := range c.cfg.Rules.Entities() {
-		limit = max(limit, schemas.Micros(10*c.force.windowOf(e).Microseconds()))
+		longest = max(longest, c.force.windowOf(e))
 	}
-	return limit
+	return longest
 }
 
 // noteLag notes whether a side has fallen behind the other.
@@ -110,9 +114,11 @@ type inForce struct {
 	authority schemas.Side
 	window    schemas.Micros
 	entities  map[string]schemas.EntityControl
+	places    placements
 }
 
-func (f *inForce) authorityOf(e *schemas.Entity) schemas.Side {
+// ruled is the authority by the rules, which counts until the log has said where a rollout stands.
+func (f *inForce) ruled(e *schemas.Entity) schemas.Side {
 	if c, ok := f.entities[e.Name]; ok && c.Authority != 0 {
 		return c.Authority
 	}

@@ -32,6 +32,10 @@ type waiting struct {
 	why    string           // of waitingGap and waitingQuarantine
 	prior  *version         // the row before, where settled keys are dropped; nil: not known
 
+	// Where the log has named a rollout:
+	flagEpoch uint64         // that the write was tagged with; 0: with none
+	earliest  schemas.Micros // at which it can have committed, on the source's clock; 0: not known
+
 	seq    uint64
 	stored bool // stands in State
 }
@@ -91,6 +95,10 @@ func (c *Core) takeChange(offset int64, r *schemas.Change, out *Effects) error {
 	}
 	if r.After != nil {
 		q.block = c.image(e, r, &q.v, out)
+	}
+	if place := c.force.places.latest(); place != nil && r.Tag.FlagEpoch != "" {
+		q.flagEpoch, _ = schemas.FlagEpoch(r.Tag.FlagEpoch, place.Name)
+		q.earliest = r.CommitTSMin
 	}
 	return nil
 }
@@ -169,7 +177,7 @@ func (c *Core) complete(side schemas.Side, pos string, out *Effects) error {
 func (c *Core) markShared(queue []waiting, side schemas.Side) {
 	first := &queue[0]
 	if first.kind != waitingChange || first.v.has(shared) || first.op == schemas.OpRead || first.op == schemas.OpTruncate ||
-		side != c.force.authorityOf(first.entity) {
+		side != c.force.authorityOf(first.entity, first.id) {
 		return
 	}
 	rows, several := 1, false
@@ -247,7 +255,7 @@ func (c *Core) apply(q *waiting, out *Effects) (outcome, error) {
 // that the key has seen.
 func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) bool {
 	s := &c.sides[q.side]
-	authority := c.force.authorityOf(k.entity)
+	authority := k.lead
 	c.renew(k, q.side)
 	n := k.on(q.side)
 	if n.seen && !after(q.v.pos, q.v.ord, n.lastPos, n.lastOrd) {
@@ -279,6 +287,11 @@ func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) bool {
 	}
 	if n.blocked != 0 {
 		n.blocked, n.since = 0, q.v.at
+	}
+	if q.flagEpoch != 0 && k.split == nil && c.splitBrain(k, q.flagEpoch, s.written(q)) {
+		v := q.v
+		v.flags &^= shared
+		k.split = &v
 	}
 	if q.side == authority {
 		if q.op == schemas.OpRead && len(k.authority) > 0 && same(k.entity, k.last(), &q.v) {
@@ -342,7 +355,7 @@ func (c *Core) block(k *keyState, side schemas.Side, why schemas.Reason) {
 
 // forget drops the versions of a side.
 func (c *Core) forget(k *keyState, side schemas.Side) {
-	if side == c.force.authorityOf(k.entity) {
+	if side == k.lead {
 		k.restart(c.txns)
 		return
 	}
@@ -362,7 +375,7 @@ func (c *Core) renew(k *keyState, side schemas.Side) {
 
 // know takes from coverage what no change has said: an absence.
 func (c *Core) know(k *keyState) {
-	authority := c.force.authorityOf(k.entity)
+	authority := k.lead
 	for _, side := range [2]schemas.Side{authority, authority.Other()} {
 		n := k.on(side)
 		gen := c.gen(k.entity, side)
@@ -415,7 +428,7 @@ func (c *Core) unblock(k *keyState, q *waiting, covered span) {
 
 // absent gives a key the version that coverage says of a side.
 func (c *Core) absent(k *keyState, side schemas.Side, since schemas.Micros) {
-	if side == c.force.authorityOf(k.entity) {
+	if side == k.lead {
 		k.appendAuthority(absentSince(since), c.txns)
 	} else {
 		k.takeFollower(absentSince(since), false, c.txns)
@@ -455,7 +468,7 @@ func (c *Core) holds(k *keyState, side schemas.Side) bool {
 	if k.on(side).blocked != 0 {
 		return true
 	}
-	if side == c.force.authorityOf(k.entity) {
+	if side == k.lead {
 		return len(k.authority) > 0 && k.last().has(present)
 	}
 	if n := len(k.parked); n > 0 {

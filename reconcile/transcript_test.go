@@ -28,6 +28,8 @@ import (
 //	L poison 1 reason     an event of key 1 that cannot be read; - where the key is not known; poison-again says the latest again
 //	L again 2             writes the side's change number 2 again, as it was
 //	L late 1=a @0.5       at a position below the frontier
+//	L 1=a @0.5 epoch=2    tagged with a flag epoch
+//	move ramp=50% epoch=2 @3      the rollout goes to a stage, with a fence; salt=s, pin=1:target
 //	reopen                the state is written, and opened again
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
@@ -54,6 +56,7 @@ type script struct {
 	epoch [3]uint32
 	made  [3][]*schemas.Change
 	said  map[string]schemas.Record // the latest gap and quarantine, to be said again
+	moves bool                      // a rollout is named, and verdicts are printed with their authority
 }
 
 func seconds(text string) (schemas.Micros, error) {
@@ -65,6 +68,8 @@ func (s *script) line(words []string) error {
 	switch words[0] {
 	case "control":
 		return s.control(words[1:])
+	case "move":
+		return s.move(words[1:])
 	case "reopen":
 		s.reopen(s.core.state)
 		return nil
@@ -87,7 +92,7 @@ func (s *script) line(words []string) error {
 			if at, err = seconds(w); err != nil {
 				return err
 			}
-		case ok && slices.Contains([]string{"id", "offset", "error"}, name):
+		case ok && slices.Contains([]string{"id", "epoch", "offset", "error"}, name):
 			options[name] = value
 		default:
 			rest = append(rest, w)
@@ -170,7 +175,7 @@ func (s *script) parse(side schemas.Side, w string, at schemas.Micros, options m
 	}
 	c := s.make(side, key, v, at)
 	c.Epoch, c.Pos = s.epoch[side], position(pos)
-	c.Tag.WriteID = options["id"]
+	c.Tag.WriteID, c.Tag.FlagEpoch = options["id"], options["epoch"]
 	if read {
 		c.Op = schemas.OpRead
 	}
@@ -211,12 +216,48 @@ func (s *script) control(words []string) error {
 	return nil
 }
 
+// move says where the rollout goes: a stage, or a ramp with its share.
+func (s *script) move(words []string) (err error) {
+	r := &schemas.RolloutControl{Name: "orders", Salt: "orders"}
+	for _, w := range words {
+		name, value, valued := strings.Cut(w, "=")
+		switch {
+		case strings.HasPrefix(w, "@"):
+			r.Fence, err = seconds(w)
+		case name == "epoch":
+			r.Epoch, err = strconv.ParseUint(value, 10, 64)
+			r.Revision = r.Epoch
+		case name == "salt":
+			r.Salt = value
+		case name == "pin":
+			key, side, _ := strings.Cut(value, ":")
+			p := schemas.Pin{Key: []string{key}}
+			p.Side, err = schemas.ParseSide(side)
+			r.Pins = append(r.Pins, p)
+		default:
+			if r.Stage, err = schemas.ParseRolloutStage(name); err == nil && valued {
+				r.Ramp, err = schemas.ParseRampShare(value)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	s.moves = true
+	s.step(schemas.Record{Control: &schemas.Control{Rollout: r}})
+	return nil
+}
+
 // say prints what the last record led to.
 func (s *script) say(out *strings.Builder) {
 	at := func(m schemas.Micros) string { return fmt.Sprintf("%g", float64(m-epoch0)/1e6) }
 	for i := range s.out.Verdicts {
 		v := &s.out.Verdicts[i]
-		fmt.Fprintf(out, "%s %s %s at %s, since %s\n", v.Stage, v.Verdict, v.Key, at(v.At), at(v.Since))
+		fmt.Fprintf(out, "%s %s %s at %s, since %s", v.Stage, v.Verdict, v.Key, at(v.At), at(v.Since))
+		if s.moves {
+			fmt.Fprintf(out, ", authority %s", v.Side)
+		}
+		fmt.Fprintln(out)
 	}
 	for _, a := range s.out.Alarms {
 		fmt.Fprintf(out, "alarm %s %s %s: %s\n", a.Reason, a.Side, a.Key, a.Detail)

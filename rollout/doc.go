@@ -11,7 +11,7 @@
 //
 // The order of its steps: a stage is a point on four axes (Axes); from a stage a
 // rollout goes to the next or back along a graph (Next); a key falls into a
-// bucket by its hash (BucketOf), and on the ramp the bucket says which side has
+// bucket by its hash (schemas.BucketOf), and on the ramp the bucket says which side has
 // authority for it (Evaluate). Before it goes forward a gate judges what was
 // measured (Judge): what is missing, late or of too few samples never passes.
 //

@@ -1,10 +1,6 @@
 package rollout
 
-import (
-	"encoding/binary"
-
-	"github.com/trueup-io/trueup/schemas"
-)
+import "github.com/trueup-io/trueup/schemas"
 
 // Reason says why a key is where it is.
 type Reason string
@@ -24,19 +20,12 @@ type Flag struct {
 	salt  string
 	place Place
 	safe  schemas.RolloutStage
-	pins  map[string]schemas.Side // by framed key
+	pins  schemas.PinSet
 }
 
 // Ready makes a definition ready.
 func Ready(r *schemas.Rollout) *Flag {
-	f := &Flag{name: r.Name, salt: r.Salt, place: Place{r.Stage, r.Ramp}, safe: r.SafeStage}
-	if len(r.Pins) > 0 {
-		f.pins = make(map[string]schemas.Side, len(r.Pins))
-	}
-	for _, p := range r.Pins {
-		f.pins[string(appendKey(nil, p.Key))] = p.Side
-	}
-	return f
+	return &Flag{name: r.Name, salt: r.Salt, place: Place{r.Stage, r.Ramp}, safe: r.SafeStage, pins: schemas.PinSetOf(r.Pins)}
 }
 
 // At is the same flag at another place, for a preview. The place is not checked
@@ -57,7 +46,7 @@ func (f *Flag) Place() Place { return f.place }
 type Decision struct {
 	Stage  schemas.RolloutStage
 	Axes   Axes
-	Bucket int // from 0 to Buckets-1, at each stage the same
+	Bucket int // from 0 to schemas.Buckets-1, at each stage the same
 	Reason Reason
 }
 
@@ -67,12 +56,13 @@ func (d Decision) Authority() schemas.Side { return d.Axes.Authority() }
 // Evaluate says how a key is read and written. It depends on the flag and the
 // key alone. key is the canonical texts of the key's parts.
 func Evaluate(f *Flag, key []string) Decision {
-	d := Decision{Stage: f.place.Stage, Bucket: BucketOf(f.salt, key), Reason: ByStage}
+	d := Decision{Stage: f.place.Stage, Bucket: schemas.BucketOf(f.salt, key), Reason: ByStage}
 	onTarget := false
 	if d.Stage == schemas.StageRamp {
-		d.Reason, onTarget = ByRamp, d.Bucket < int(f.place.Ramp)
-		if side, pinned := f.pinned(key); pinned {
-			d.Reason, onTarget = ByPin, side == schemas.Target
+		d.Reason = ByRamp
+		var pinned bool
+		if onTarget, pinned = f.pins.OnTarget(f.place.Ramp, d.Bucket, key); pinned {
+			d.Reason = ByPin
 		}
 	}
 	d.Axes = AxesOf(d.Stage, onTarget)
@@ -82,25 +72,7 @@ func Evaluate(f *Flag, key []string) Decision {
 // EvaluateStale is the answer of a process that no longer knows the stage: the
 // safe stage that the definition declares, and never anything else.
 func EvaluateStale(f *Flag, key []string) Decision {
-	return Decision{Stage: f.safe, Axes: AxesOf(f.safe, false), Bucket: BucketOf(f.salt, key), Reason: Stale}
-}
-
-func (f *Flag) pinned(key []string) (schemas.Side, bool) {
-	if len(f.pins) == 0 {
-		return 0, false
-	}
-	var space [128]byte
-	side, ok := f.pins[string(appendKey(space[:0], key))]
-	return side, ok
-}
-
-// appendKey frames a key, so that no two keys have the same bytes.
-func appendKey(dst []byte, key []string) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(key)))
-	for _, part := range key {
-		dst = appendFramed(dst, part)
-	}
-	return dst
+	return Decision{Stage: f.safe, Axes: AxesOf(f.safe, false), Bucket: schemas.BucketOf(f.salt, key), Reason: Stale}
 }
 
 // Point is the stage that the key is at: at the ramp one of its two neighbours.

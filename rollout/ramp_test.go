@@ -41,7 +41,7 @@ func TestI32_RaisingNeverRemoves(t *testing.T) {
 		low, high := genShare().Draw(t, "low"), genShare().Draw(t, "high")
 		low, high = min(low, high), max(low, high)
 		if rapid.Bool().Draw(t, "close") { // to the key's own bucket, where it counts
-			low = schemas.RampShare(BucketOf("s", key))
+			low = schemas.RampShare(schemas.BucketOf("s", key))
 			high = low + 1
 		}
 		f := Ready(&schemas.Rollout{Salt: "s", Stage: schemas.StageRamp, Pins: genPins(key, other).Draw(t, "pins")})
@@ -90,7 +90,7 @@ func TestI32_ErrorWithinBounds(t *testing.T) {
 	for _, salt := range []string{"orders", "customers", "a"} {
 		buckets := make([]int, sample)
 		for i := range buckets {
-			buckets[i] = BucketOf(salt, []string{strconv.Itoa(i)})
+			buckets[i] = schemas.BucketOf(salt, []string{strconv.Itoa(i)})
 		}
 		for _, share := range []schemas.RampShare{1, 100, 1_000, 12_500, 50_000, 99_900} {
 			p, on := float64(share)/float64(schemas.WholeRamp), 0
@@ -114,7 +114,7 @@ func TestI32_BucketsOfTwoFlagsAreIndependent(t *testing.T) {
 		var rows, columns [10]float64
 		for i := range sample {
 			key := []string{strconv.Itoa(i)}
-			r, c := BucketOf(salts[0], key)*10/Buckets, BucketOf(salts[1], key)*10/Buckets
+			r, c := schemas.BucketOf(salts[0], key)*10/schemas.Buckets, schemas.BucketOf(salts[1], key)*10/schemas.Buckets
 			grid[r][c]++
 			rows[r]++
 			columns[c]++
@@ -135,11 +135,11 @@ func TestI32_BucketsOfTwoFlagsAreIndependent(t *testing.T) {
 // Parts of a key, and the salt, do not run into one another.
 func TestBucketsKnowWhereAPartEnds(t *testing.T) {
 	for _, pair := range [][2][]string{{{"ab", "c"}, {"a", "bc"}}, {{"a", ""}, {"", "a"}}, {{"a"}, {"a", ""}}} {
-		if BucketOf("s", pair[0]) == BucketOf("s", pair[1]) {
+		if schemas.BucketOf("s", pair[0]) == schemas.BucketOf("s", pair[1]) {
 			t.Errorf("%q and %q are one key", pair[0], pair[1])
 		}
 	}
-	if BucketOf("sa", []string{"b"}) == BucketOf("s", []string{"ab"}) {
+	if schemas.BucketOf("sa", []string{"b"}) == schemas.BucketOf("s", []string{"ab"}) {
 		t.Error("the salt runs into the key")
 	}
 }

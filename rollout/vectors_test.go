@@ -41,6 +41,10 @@ func TestI31_GoldenVectors(t *testing.T) {
 		if d.Bucket != v.Bucket || !slices.Equal(axes, v.Axes) || d.Stage != stage {
 			t.Errorf("%+v: have bucket %d, axes %v", v, d.Bucket, axes)
 		}
+		c := schemas.RolloutControl{Name: "any", Salt: v.Salt, Stage: stage, Ramp: v.Share}
+		if side := c.Placed().Authority(v.Key); side != d.Authority() {
+			t.Errorf("%+v: the log says that %s has authority", v, side)
+		}
 	}
 	if len(seen) != len(schemas.RolloutStages) {
 		t.Errorf("the vectors have the stages %v alone", seen)

@@ -140,6 +140,9 @@ type Control struct {
 	Entities map[string]EntityControl
 	// Definition is the migration's entities as canonical JSON, so that the log explains itself. May be empty.
 	Definition string
+	// Rollout is where the rollout stands that the migration moves by. From the first on, it says which side has
+	// authority for a key, in place of the fields above.
+	Rollout *RolloutControl
 }
 
 // EntityControl is the part of Control that can differ per entity.

@@ -90,6 +90,9 @@ func checkControl(c *Control) error {
 			return fmt.Errorf("entity %q: %w", name, err)
 		}
 	}
+	if c.Rollout != nil {
+		return checkRollout(c.Rollout)
+	}
 	return nil
 }
 

@@ -49,7 +49,15 @@ func recordFromWire(m *pb.Record) (r *Record, reason string) {
 			Source: c.Source, Epoch: c.Epoch, Pos: c.Pos,
 		}}, ""
 	case *pb.Record_Control:
+		if k.Control.Rollout != nil {
+			return nil, "a control record without rollout that has one"
+		}
 		return controlFromWire(k.Control)
+	case *pb.Record_RolloutControl:
+		if k.RolloutControl.Rollout == nil {
+			return nil, "a control record of a rollout that has none"
+		}
+		return controlFromWire(k.RolloutControl)
 	case *pb.Record_Gap:
 		if k.Gap.Entity != "" {
 			return nil, "a gap of a side that names an entity"
@@ -142,7 +150,25 @@ func controlFromWire(m *pb.Control) (*Record, string) {
 		}
 		c.Entities[e.Name] = EntityControl{Authority: sideFromWire(e.Authority), SettleWindow: Micros(e.SettleWindowUs)}
 	}
+	if m.Rollout != nil {
+		var err error
+		if c.Rollout, err = rolloutFromWire(m.Rollout); err != nil {
+			return nil, err.Error()
+		}
+	}
 	return &Record{Control: c}, ""
+}
+
+func rolloutFromWire(m *pb.Rollout) (*RolloutControl, error) {
+	stage, err := ParseRolloutStage(m.Stage)
+	if err != nil {
+		return nil, err
+	}
+	r := &RolloutControl{Name: m.Name, Revision: m.Revision, Epoch: m.Epoch, Stage: stage, Ramp: RampShare(m.Ramp), Salt: textOf(m.Salt), Fence: Micros(m.FenceTs)}
+	for _, p := range m.Pins {
+		r.Pins = append(r.Pins, Pin{Key: textsFromWire(p.Key), Side: sideFromWire(p.Side)})
+	}
+	return r, nil
 }
 
 func tagFromWire(m *pb.Tag) Tag {

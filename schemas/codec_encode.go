@@ -26,6 +26,8 @@ func AppendRecord(dst []byte, r *Record) []byte {
 		m.Kind = &pb.Record_Progress{Progress: progressToWire(r.Progress)}
 	case r.Covered != nil:
 		m.Kind = &pb.Record_Covered{Covered: coveredToWire(r.Covered)}
+	case r.Control != nil && r.Control.Rollout != nil:
+		m.Kind = &pb.Record_RolloutControl{RolloutControl: controlToWire(r.Control)}
 	case r.Control != nil:
 		m.Kind = &pb.Record_Control{Control: controlToWire(r.Control)}
 	case r.Gap != nil && r.Gap.Entity != "":
@@ -189,6 +191,18 @@ func controlToWire(c *Control) *pb.Control {
 		})
 	}
 	sort.Slice(m.Entities, func(i, j int) bool { return m.Entities[i].Name < m.Entities[j].Name })
+	if c.Rollout != nil {
+		m.Rollout = rolloutToWire(c.Rollout)
+	}
+	return m
+}
+
+func rolloutToWire(r *RolloutControl) *pb.Rollout {
+	m := &pb.Rollout{Name: r.Name, Revision: r.Revision, Epoch: r.Epoch, Stage: r.Stage.String(), Ramp: uint32(r.Ramp), Salt: bytesOf(r.Salt),
+		FenceTs: int64(r.Fence)}
+	for _, p := range r.Pins {
+		m.Pins = append(m.Pins, &pb.Pin{Key: textsToWire(p.Key), Side: pb.Side(p.Side)})
+	}
 	return m
 }
 

@@ -75,6 +75,7 @@ func divergenceToWire(d *Divergence) *pb.Divergence {
 		Authority: evidenceToWire(d.Authority), Follower: evidenceToWire(d.Follower), Fields: d.Fields,
 		ClosedBy: evidenceToWire(d.ClosedBy), ClosedAt: int64(d.ClosedAt), Rules: d.Rules, Sequence: d.Sequence,
 		Cause: evidenceToWire(d.Cause), AuthorityAbsent: d.AuthorityAbsent,
+		RolloutEpoch: d.RolloutEpoch, HandedOver: d.HandedOver,
 	}
 }
 
@@ -83,7 +84,7 @@ func divergenceFromWire(m *pb.Divergence) (*Event, string) {
 		ID: m.Id, Stage: Stage(m.Stage), Verdict: Kind(m.Verdict), Entity: m.Entity, Key: textsFromWire(m.Key),
 		Since: Micros(m.Since), OpenedAt: Micros(m.OpenedAt), At: Micros(m.At), Side: sideFromWire(m.Side),
 		Fields: m.Fields, ClosedAt: Micros(m.ClosedAt), Rules: m.Rules, Sequence: m.Sequence,
-		AuthorityAbsent: m.AuthorityAbsent,
+		AuthorityAbsent: m.AuthorityAbsent, RolloutEpoch: m.RolloutEpoch, HandedOver: m.HandedOver,
 	}
 	var ok [4]bool
 	d.Authority, ok[0] = evidenceFromWire(m.Authority)

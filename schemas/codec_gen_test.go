@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"maps"
+	"math"
 	"slices"
 
 	"pgregory.net/rapid"
@@ -109,7 +110,23 @@ func genControl(t *rapid.T) *Control {
 		}
 		c.Entities[name] = genRule(t)
 	}
+	if rapid.Bool().Draw(t, "moves") {
+		c.Rollout = genRollout(t)
+	}
 	return c
+}
+
+func genRollout(t *rapid.T) *RolloutControl {
+	r := &RolloutControl{Name: rapid.StringMatching(`[a-z][a-z0-9]{0,8}`).Draw(t, "rollout"), Revision: rapid.Uint64Range(1, math.MaxInt64).Draw(t, "revision"),
+		Epoch: rapid.Uint64Range(1, math.MaxInt64).Draw(t, "epoch of the rollout"), Stage: rapid.SampledFrom(RolloutStages).Draw(t, "stage"),
+		Salt: genText.Draw(t, "salt"), Fence: genTime.Draw(t, "fence")}
+	if r.Stage == StageRamp {
+		r.Ramp = RampShare(rapid.Uint32Range(0, uint32(WholeRamp)).Draw(t, "ramp"))
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "pins") {
+		r.Pins = append(r.Pins, Pin{Key: genTexts(t, "pin", 1), Side: genSide.Draw(t, "pinned")})
+	}
+	return r
 }
 
 // genRecord makes a record of any kind that stands on a topic.
@@ -181,7 +198,8 @@ func genDivergence(t *rapid.T) *Divergence {
 		Cause: genEvidence(t, "cause"),
 
 		AuthorityAbsent: rapid.Bool().Draw(t, "authority absent"),
-		Fields:          genTexts(t, "fields", 0), ClosedBy: genEvidence(t, "closed by"), ClosedAt: genTime.Draw(t, "closed_at"),
+		RolloutEpoch:    rapid.Uint64Range(0, math.MaxInt64).Draw(t, "rollout epoch"), HandedOver: rapid.Bool().Draw(t, "handed over"),
+		Fields: genTexts(t, "fields", 0), ClosedBy: genEvidence(t, "closed by"), ClosedAt: genTime.Draw(t, "closed_at"),
 		Rules: genText.Draw(t, "rules"), Sequence: rapid.Uint32().Draw(t, "sequence"),
 	}
 }

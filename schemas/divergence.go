@@ -14,10 +14,11 @@ const (
 	Torn            Kind = "torn"
 	Unrepresentable Kind = "unrepresentable"
 	Schema          Kind = "schema"
+	SplitBrain      Kind = "split_brain" // a write by who took the other side for the authority, after it had ceased to be
 )
 
 // Kinds lists every kind in the order in which people list them.
-var Kinds = []Kind{Missing, Stale, Mismatch, Reordered, Rogue, Resurrected, Torn, Unrepresentable, Schema}
+var Kinds = []Kind{Missing, Stale, Mismatch, Reordered, Rogue, Resurrected, Torn, Unrepresentable, Schema, SplitBrain}
 
 // Reason is why a key could not be judged.
 type Reason string
@@ -81,7 +82,11 @@ type Divergence struct {
 	ClosedBy        *Evidence // the change that made the sides equal; nil while open
 	ClosedAt        Micros
 	Rules           string // the rules' version
-	Sequence        uint32 // 0 for opened, then counting this divergence's events
+	// RolloutEpoch is that of the rollout by which Side has authority; 0: by the rules.
+	RolloutEpoch uint64
+	// HandedOver says that the other side had authority when the divergence was opened.
+	HandedOver bool
+	Sequence   uint32 // 0 for opened, then counting this divergence's events
 }
 
 // Summary closes a listing of verdicts. Every key is counted once: Compared

@@ -1,5 +1,7 @@
 package schemas
 
+import "math"
+
 // AppendDivergenceJSON appends d as one line of JSON, without a line feed: the
 // fields of contracts.md in its order, then ours. The same divergence always
 // gives the same bytes: values are sorted by field, rows keep the order of
@@ -32,6 +34,12 @@ func AppendDivergenceJSON(dst []byte, d *Divergence) []byte {
 	o.evidence("cause", d.Cause, false)
 	if d.AuthorityAbsent {
 		o.bool("authority_absent", true)
+	}
+	if d.RolloutEpoch != 0 {
+		o.number("rollout_epoch", int64(d.RolloutEpoch))
+	}
+	if d.HandedOver {
+		o.bool("handed_over", true)
 	}
 	return o.close()
 }
@@ -83,7 +91,8 @@ func (o *jsonObject) evidence(name string, e *Evidence, latest bool) {
 
 var (
 	divergenceFields = newFieldSet("kind!", "id!", "verdict!", "entity!", "key!", "opened_at!", "age!", "authority!", "follower!",
-		"fields!", "closed_by!", "rules!", "stage!", "sequence!", "since!", "at!", "closed_at!", "side!", "cause", "authority_absent")
+		"fields!", "closed_by!", "rules!", "stage!", "sequence!", "since!", "at!", "closed_at!", "side!", "cause", "authority_absent",
+		"rollout_epoch", "handed_over")
 	evidenceFields = newFieldSet("pos!", "txn", "tag", "side!", "source!", "epoch!", "ordinal!", "op!", "commit_ts!", "place", "row", "values")
 )
 
@@ -142,6 +151,10 @@ func (r *jsonReader) divergence() *Divergence {
 			d.Cause = r.evidence()
 		case "authority_absent":
 			d.AuthorityAbsent = r.bool()
+		case "rollout_epoch":
+			d.RolloutEpoch = uint64(r.integer(1, math.MaxInt64))
+		case "handed_over":
+			d.HandedOver = r.bool()
 		}
 	}
 	if r.problem == nil && age != d.age() {

@@ -158,6 +158,9 @@ func (o *jsonObject) control(c *Control) {
 		}
 		o.dst = entities.close()
 	}
+	if c.Rollout != nil {
+		o.rollout(c.Rollout)
+	}
 	if c.Definition != "" {
 		o.field("definition")
 		o.dst = appendDefinition(o.dst, c.Definition)

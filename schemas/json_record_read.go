@@ -67,7 +67,7 @@ var (
 		"txn", "txn_rows", "commit_ts!", "commit_ts_min", "stamp", "before", "after", "unavailable", "unavailable_before", "tag")
 	progressFields = newFieldSet("kind!", "partition", "side!", "source!", "epoch!", "pos!", "ts!", "clock_offset_us", "clock_error_us")
 	coveredFields  = newFieldSet("kind!", "partition", "side!", "entity!", "from", "to", "source!", "epoch!", "pos!")
-	controlFields  = newFieldSet("kind!", "partition", "rules", "authority", "settle_window", "baseline", "entities", "definition")
+	controlFields  = newFieldSet("kind!", "partition", "rules", "authority", "settle_window", "baseline", "entities", "rollout", "definition")
 	gapFields      = newFieldSet("kind!", "partition", "side!", "entity", "source!", "epoch!", "pos", "reason!", "ts")
 	quarantined    = newFieldSet("kind!", "partition", "side!", "entity!", "key", "source!", "epoch!", "pos!", "ordinal", "txn", "commit_ts!",
 		"commit_ts_min", "stamp", "digest!", "reason!")
@@ -356,6 +356,8 @@ func (r *jsonReader) control(record *Record) {
 			c.Baseline = r.word()
 		case "entities":
 			c.Entities = r.entities()
+		case "rollout":
+			c.Rollout = r.rollout()
 		case "definition":
 			c.Definition = r.definition()
 		default:

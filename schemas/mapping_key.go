@@ -76,6 +76,21 @@ func (e *Entity) AppendPartitionKey(dst []byte, key []string) []byte {
 	return append(b, ']')
 }
 
+// RolloutKey returns the texts of a key by which a rollout says who has authority for
+// it: those of the PartitionBy fields, so that rows that belong together move together.
+func (e *Entity) RolloutKey(key []string) []string {
+	if len(e.PartitionBy) == 0 {
+		return key
+	}
+	texts := make([]string, 0, len(e.part))
+	for _, index := range e.part {
+		if index < len(key) {
+			texts = append(texts, key[index])
+		}
+	}
+	return texts
+}
+
 // OrderKey returns bytes that sort as the key does: whole numbers by value,
 // the rest by the bytes of its canonical text. Different keys have different
 // bytes, and no key's bytes begin another's of as many fields.

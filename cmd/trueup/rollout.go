@@ -137,6 +137,6 @@ func printDecision(w io.Writer, name string, key []string, d rollout.Decision, a
 	}
 	_, err := fmt.Fprintf(w, "%s %s: authority %s (reason: %s)\nwrites %s, reads %s, compares %s, syncs %s\nstage %s, bucket %d of %d\n",
 		name, strings.Join(key, " "), d.Authority(), d.Reason, d.Axes.Writes, d.Axes.Reads, d.Axes.Compare, d.Axes.Sync,
-		d.Stage, d.Bucket, rollout.Buckets)
+		d.Stage, d.Bucket, schemas.Buckets)
 	return err
 }

@@ -247,6 +247,9 @@ func (h *histories) take(r *stream.Record) {
 		mark(rec.Quarantine.CommitTS-h.offset[rec.Quarantine.Side], rec.Quarantine.Side, what)
 	case rec.Gap != nil && (rec.Gap.Entity == "" || rec.Gap.Entity == h.entity.Name):
 		mark(rec.Gap.TS, rec.Gap.Side, "gap: "+rec.Gap.Reason)
+	case rec.Control != nil && rec.Control.Rollout != nil:
+		c := rec.Control.Rollout
+		mark(c.Fence, 0, fmt.Sprintf("the rollout %s goes to %s, epoch %d", c.Name, c.Place(), c.Epoch))
 	case rec.Control != nil && rec.Control.Rules != "" && h.now != 0: // the first one begins the log, and says nothing of the key
 		mark(0, 0, "rules "+rec.Control.Rules+" are in force from here on")
 	}

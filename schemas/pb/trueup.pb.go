@@ -203,6 +203,7 @@ type Record struct {
 	//	*Record_Gap
 	//	*Record_Quarantine
 	//	*Record_EntityGap
+	//	*Record_RolloutControl
 	Kind          isRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -308,6 +309,15 @@ func (x *Record) GetEntityGap() *Gap {
 	return nil
 }
 
+func (x *Record) GetRolloutControl() *Control {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_RolloutControl); ok {
+			return x.RolloutControl
+		}
+	}
+	return nil
+}
+
 type isRecord_Kind interface {
 	isRecord_Kind()
 }
@@ -340,6 +350,10 @@ type Record_EntityGap struct {
 	EntityGap *Gap `protobuf:"bytes,7,opt,name=entity_gap,json=entityGap,proto3,oneof"` // a gap with an entity: apart, since one that does not know the field would take it for nothing
 }
 
+type Record_RolloutControl struct {
+	RolloutControl *Control `protobuf:"bytes,8,opt,name=rollout_control,json=rolloutControl,proto3,oneof"` // a control with a rollout: apart for the same reason
+}
+
 func (*Record_Change) isRecord_Kind() {}
 
 func (*Record_Progress) isRecord_Kind() {}
@@ -353,6 +367,8 @@ func (*Record_Gap) isRecord_Kind() {}
 func (*Record_Quarantine) isRecord_Kind() {}
 
 func (*Record_EntityGap) isRecord_Kind() {}
+
+func (*Record_RolloutControl) isRecord_Kind() {}
 
 // Event is one event derived from the log, or a person's decision on one.
 type Event struct {
@@ -1030,6 +1046,7 @@ type Control struct {
 	Baseline       string                 `protobuf:"bytes,4,opt,name=baseline,proto3" json:"baseline,omitempty"`
 	Entities       []*EntityControl       `protobuf:"bytes,5,rep,name=entities,proto3" json:"entities,omitempty"` // in the order of their names, each once
 	Definition     string                 `protobuf:"bytes,6,opt,name=definition,proto3" json:"definition,omitempty"`
+	Rollout        *Rollout               `protobuf:"bytes,7,opt,name=rollout,proto3" json:"rollout,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1106,6 +1123,167 @@ func (x *Control) GetDefinition() string {
 	return ""
 }
 
+func (x *Control) GetRollout() *Rollout {
+	if x != nil {
+		return x.Rollout
+	}
+	return nil
+}
+
+// Rollout is where a rollout stands: what the authority of a key follows from.
+type Rollout struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Stage         string                 `protobuf:"bytes,4,opt,name=stage,proto3" json:"stage,omitempty"`
+	Ramp          uint32                 `protobuf:"varint,5,opt,name=ramp,proto3" json:"ramp,omitempty"` // thousandths of a percent
+	Salt          []byte                 `protobuf:"bytes,6,opt,name=salt,proto3" json:"salt,omitempty"`
+	Pins          []*Pin                 `protobuf:"bytes,7,rep,name=pins,proto3" json:"pins,omitempty"`
+	FenceTs       int64                  `protobuf:"varint,8,opt,name=fence_ts,json=fenceTs,proto3" json:"fence_ts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rollout) Reset() {
+	*x = Rollout{}
+	mi := &file_trueup_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rollout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rollout) ProtoMessage() {}
+
+func (x *Rollout) ProtoReflect() protoreflect.Message {
+	mi := &file_trueup_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
+func (*Rollout) Descriptor() ([]byte, []int) {
+	return file_trueup_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Rollout) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Rollout) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Rollout) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Rollout) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
+}
+
+func (x *Rollout) GetRamp() uint32 {
+	if x != nil {
+		return x.Ramp
+	}
+	return 0
+}
+
+func (x *Rollout) GetSalt() []byte {
+	if x != nil {
+		return x.Salt
+	}
+	return nil
+}
+
+func (x *Rollout) GetPins() []*Pin {
+	if x != nil {
+		return x.Pins
+	}
+	return nil
+}
+
+func (x *Rollout) GetFenceTs() int64 {
+	if x != nil {
+		return x.FenceTs
+	}
+	return 0
+}
+
+// Pin holds a key on a side while the ramp is under way.
+type Pin struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           [][]byte               `protobuf:"bytes,1,rep,name=key,proto3" json:"key,omitempty"`
+	Side          Side                   `protobuf:"varint,2,opt,name=side,proto3,enum=trueup.v1.Side" json:"side,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pin) Reset() {
+	*x = Pin{}
+	mi := &file_trueup_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pin) ProtoMessage() {}
+
+func (x *Pin) ProtoReflect() protoreflect.Message {
+	mi := &file_trueup_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pin.ProtoReflect.Descriptor instead.
+func (*Pin) Descriptor() ([]byte, []int) {
+	return file_trueup_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Pin) GetKey() [][]byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Pin) GetSide() Side {
+	if x != nil {
+		return x.Side
+	}
+	return Side_SIDE_UNSPECIFIED
+}
+
 // EntityControl is what differs for one entity.
 type EntityControl struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -1118,7 +1296,7 @@ type EntityControl struct {
 
 func (x *EntityControl) Reset() {
 	*x = EntityControl{}
-	mi := &file_trueup_proto_msgTypes[9]
+	mi := &file_trueup_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1130,7 +1308,7 @@ func (x *EntityControl) String() string {
 func (*EntityControl) ProtoMessage() {}
 
 func (x *EntityControl) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[9]
+	mi := &file_trueup_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1143,7 +1321,7 @@ func (x *EntityControl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EntityControl.ProtoReflect.Descriptor instead.
 func (*EntityControl) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{9}
+	return file_trueup_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EntityControl) GetName() string {
@@ -1184,7 +1362,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_trueup_proto_msgTypes[10]
+	mi := &file_trueup_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1196,7 +1374,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[10]
+	mi := &file_trueup_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1209,7 +1387,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{10}
+	return file_trueup_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Gap) GetSide() Side {
@@ -1284,7 +1462,7 @@ type Quarantine struct {
 
 func (x *Quarantine) Reset() {
 	*x = Quarantine{}
-	mi := &file_trueup_proto_msgTypes[11]
+	mi := &file_trueup_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1296,7 +1474,7 @@ func (x *Quarantine) String() string {
 func (*Quarantine) ProtoMessage() {}
 
 func (x *Quarantine) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[11]
+	mi := &file_trueup_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1309,7 +1487,7 @@ func (x *Quarantine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
 func (*Quarantine) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{11}
+	return file_trueup_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Quarantine) GetSide() Side {
@@ -1415,7 +1593,7 @@ type FieldValue struct {
 
 func (x *FieldValue) Reset() {
 	*x = FieldValue{}
-	mi := &file_trueup_proto_msgTypes[12]
+	mi := &file_trueup_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1427,7 +1605,7 @@ func (x *FieldValue) String() string {
 func (*FieldValue) ProtoMessage() {}
 
 func (x *FieldValue) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[12]
+	mi := &file_trueup_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1440,7 +1618,7 @@ func (x *FieldValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldValue.ProtoReflect.Descriptor instead.
 func (*FieldValue) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{12}
+	return file_trueup_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *FieldValue) GetField() string {
@@ -1474,7 +1652,7 @@ type Values struct {
 
 func (x *Values) Reset() {
 	*x = Values{}
-	mi := &file_trueup_proto_msgTypes[13]
+	mi := &file_trueup_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1664,7 @@ func (x *Values) String() string {
 func (*Values) ProtoMessage() {}
 
 func (x *Values) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[13]
+	mi := &file_trueup_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1677,7 @@ func (x *Values) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Values.ProtoReflect.Descriptor instead.
 func (*Values) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{13}
+	return file_trueup_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Values) GetFields() []*FieldValue {
@@ -1530,7 +1708,7 @@ type Evidence struct {
 
 func (x *Evidence) Reset() {
 	*x = Evidence{}
-	mi := &file_trueup_proto_msgTypes[14]
+	mi := &file_trueup_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1542,7 +1720,7 @@ func (x *Evidence) String() string {
 func (*Evidence) ProtoMessage() {}
 
 func (x *Evidence) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[14]
+	mi := &file_trueup_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1555,7 +1733,7 @@ func (x *Evidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
 func (*Evidence) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{14}
+	return file_trueup_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Evidence) GetSide() Side {
@@ -1663,13 +1841,15 @@ type Divergence struct {
 	Sequence        uint32                 `protobuf:"varint,16,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	Cause           *Evidence              `protobuf:"bytes,17,opt,name=cause,proto3" json:"cause,omitempty"`
 	AuthorityAbsent bool                   `protobuf:"varint,18,opt,name=authority_absent,json=authorityAbsent,proto3" json:"authority_absent,omitempty"`
+	RolloutEpoch    uint64                 `protobuf:"varint,19,opt,name=rollout_epoch,json=rolloutEpoch,proto3" json:"rollout_epoch,omitempty"`
+	HandedOver      bool                   `protobuf:"varint,20,opt,name=handed_over,json=handedOver,proto3" json:"handed_over,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Divergence) Reset() {
 	*x = Divergence{}
-	mi := &file_trueup_proto_msgTypes[15]
+	mi := &file_trueup_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1681,7 +1861,7 @@ func (x *Divergence) String() string {
 func (*Divergence) ProtoMessage() {}
 
 func (x *Divergence) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[15]
+	mi := &file_trueup_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1694,7 +1874,7 @@ func (x *Divergence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Divergence.ProtoReflect.Descriptor instead.
 func (*Divergence) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{15}
+	return file_trueup_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Divergence) GetId() string {
@@ -1823,6 +2003,20 @@ func (x *Divergence) GetAuthorityAbsent() bool {
 	return false
 }
 
+func (x *Divergence) GetRolloutEpoch() uint64 {
+	if x != nil {
+		return x.RolloutEpoch
+	}
+	return 0
+}
+
+func (x *Divergence) GetHandedOver() bool {
+	if x != nil {
+		return x.HandedOver
+	}
+	return false
+}
+
 // Compensation is a conditional write as data.
 type Compensation struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -1859,7 +2053,7 @@ type Compensation struct {
 
 func (x *Compensation) Reset() {
 	*x = Compensation{}
-	mi := &file_trueup_proto_msgTypes[16]
+	mi := &file_trueup_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1871,7 +2065,7 @@ func (x *Compensation) String() string {
 func (*Compensation) ProtoMessage() {}
 
 func (x *Compensation) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[16]
+	mi := &file_trueup_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1884,7 +2078,7 @@ func (x *Compensation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Compensation.ProtoReflect.Descriptor instead.
 func (*Compensation) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{16}
+	return file_trueup_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Compensation) GetId() string {
@@ -2090,7 +2284,7 @@ type FieldSource struct {
 
 func (x *FieldSource) Reset() {
 	*x = FieldSource{}
-	mi := &file_trueup_proto_msgTypes[17]
+	mi := &file_trueup_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2102,7 +2296,7 @@ func (x *FieldSource) String() string {
 func (*FieldSource) ProtoMessage() {}
 
 func (x *FieldSource) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[17]
+	mi := &file_trueup_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2115,7 +2309,7 @@ func (x *FieldSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldSource.ProtoReflect.Descriptor instead.
 func (*FieldSource) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{17}
+	return file_trueup_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *FieldSource) GetField() string {
@@ -2165,7 +2359,7 @@ type RowPlace struct {
 
 func (x *RowPlace) Reset() {
 	*x = RowPlace{}
-	mi := &file_trueup_proto_msgTypes[18]
+	mi := &file_trueup_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2177,7 +2371,7 @@ func (x *RowPlace) String() string {
 func (*RowPlace) ProtoMessage() {}
 
 func (x *RowPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[18]
+	mi := &file_trueup_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2190,7 +2384,7 @@ func (x *RowPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowPlace.ProtoReflect.Descriptor instead.
 func (*RowPlace) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{18}
+	return file_trueup_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RowPlace) GetSide() Side {
@@ -2231,7 +2425,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_trueup_proto_msgTypes[19]
+	mi := &file_trueup_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2243,7 +2437,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[19]
+	mi := &file_trueup_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2256,7 +2450,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{19}
+	return file_trueup_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Outcome) GetCompensationId() string {
@@ -2331,7 +2525,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_trueup_proto_msgTypes[20]
+	mi := &file_trueup_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2343,7 +2537,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[20]
+	mi := &file_trueup_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2356,7 +2550,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{20}
+	return file_trueup_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Decision) GetAction() string {
@@ -2412,7 +2606,7 @@ var File_trueup_proto protoreflect.FileDescriptor
 
 const file_trueup_proto_rawDesc = "" +
 	"\n" +
-	"\ftrueup.proto\x12\ttrueup.v1\"\xde\x02\n" +
+	"\ftrueup.proto\x12\ttrueup.v1\"\x9d\x03\n" +
 	"\x06Record\x12+\n" +
 	"\x06change\x18\x01 \x01(\v2\x11.trueup.v1.ChangeH\x00R\x06change\x121\n" +
 	"\bprogress\x18\x02 \x01(\v2\x13.trueup.v1.ProgressH\x00R\bprogress\x12.\n" +
@@ -2423,7 +2617,8 @@ const file_trueup_proto_rawDesc = "" +
 	"quarantine\x18\x06 \x01(\v2\x15.trueup.v1.QuarantineH\x00R\n" +
 	"quarantine\x12/\n" +
 	"\n" +
-	"entity_gap\x18\a \x01(\v2\x0e.trueup.v1.GapH\x00R\tentityGapB\x06\n" +
+	"entity_gap\x18\a \x01(\v2\x0e.trueup.v1.GapH\x00R\tentityGap\x12=\n" +
+	"\x0frollout_control\x18\b \x01(\v2\x12.trueup.v1.ControlH\x00R\x0erolloutControlB\x06\n" +
 	"\x04kind\"\xea\x01\n" +
 	"\x05Event\x127\n" +
 	"\n" +
@@ -2481,7 +2676,7 @@ const file_trueup_proto_rawDesc = "" +
 	"\x02to\x18\x04 \x03(\fR\x02to\x12\x16\n" +
 	"\x06source\x18\x05 \x01(\tR\x06source\x12\x14\n" +
 	"\x05epoch\x18\x06 \x01(\rR\x05epoch\x12\x10\n" +
-	"\x03pos\x18\a \x01(\tR\x03pos\"\xea\x01\n" +
+	"\x03pos\x18\a \x01(\tR\x03pos\"\x98\x02\n" +
 	"\aControl\x12\x14\n" +
 	"\x05rules\x18\x01 \x01(\tR\x05rules\x12-\n" +
 	"\tauthority\x18\x02 \x01(\x0e2\x0f.trueup.v1.SideR\tauthority\x12(\n" +
@@ -2490,7 +2685,20 @@ const file_trueup_proto_rawDesc = "" +
 	"\bentities\x18\x05 \x03(\v2\x18.trueup.v1.EntityControlR\bentities\x12\x1e\n" +
 	"\n" +
 	"definition\x18\x06 \x01(\tR\n" +
-	"definition\"|\n" +
+	"definition\x12,\n" +
+	"\arollout\x18\a \x01(\v2\x12.trueup.v1.RolloutR\arollout\"\xcc\x01\n" +
+	"\aRollout\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x14\n" +
+	"\x05stage\x18\x04 \x01(\tR\x05stage\x12\x12\n" +
+	"\x04ramp\x18\x05 \x01(\rR\x04ramp\x12\x12\n" +
+	"\x04salt\x18\x06 \x01(\fR\x04salt\x12\"\n" +
+	"\x04pins\x18\a \x03(\v2\x0e.trueup.v1.PinR\x04pins\x12\x19\n" +
+	"\bfence_ts\x18\b \x01(\x03R\afenceTs\"<\n" +
+	"\x03Pin\x12\x10\n" +
+	"\x03key\x18\x01 \x03(\fR\x03key\x12#\n" +
+	"\x04side\x18\x02 \x01(\x0e2\x0f.trueup.v1.SideR\x04side\"|\n" +
 	"\rEntityControl\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12-\n" +
 	"\tauthority\x18\x02 \x01(\x0e2\x0f.trueup.v1.SideR\tauthority\x12(\n" +
@@ -2539,7 +2747,7 @@ const file_trueup_proto_rawDesc = "" +
 	"\x03row\x18\n" +
 	" \x01(\v2\x10.trueup.v1.ImageR\x03row\x12)\n" +
 	"\x06values\x18\v \x01(\v2\x11.trueup.v1.ValuesR\x06values\x12)\n" +
-	"\x05place\x18\f \x01(\v2\x13.trueup.v1.RowPlaceR\x05place\"\xb1\x04\n" +
+	"\x05place\x18\f \x01(\v2\x13.trueup.v1.RowPlaceR\x05place\"\xf7\x04\n" +
 	"\n" +
 	"Divergence\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
@@ -2560,7 +2768,10 @@ const file_trueup_proto_rawDesc = "" +
 	"\x05rules\x18\x0f \x01(\tR\x05rules\x12\x1a\n" +
 	"\bsequence\x18\x10 \x01(\rR\bsequence\x12)\n" +
 	"\x05cause\x18\x11 \x01(\v2\x13.trueup.v1.EvidenceR\x05cause\x12)\n" +
-	"\x10authority_absent\x18\x12 \x01(\bR\x0fauthorityAbsent\"\xee\x06\n" +
+	"\x10authority_absent\x18\x12 \x01(\bR\x0fauthorityAbsent\x12#\n" +
+	"\rrollout_epoch\x18\x13 \x01(\x04R\frolloutEpoch\x12\x1f\n" +
+	"\vhanded_over\x18\x14 \x01(\bR\n" +
+	"handedOver\"\xee\x06\n" +
 	"\fCompensation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\rdivergence_id\x18\x02 \x01(\tR\fdivergenceId\x12\x1a\n" +
@@ -2650,7 +2861,7 @@ func file_trueup_proto_rawDescGZIP() []byte {
 }
 
 var file_trueup_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_trueup_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_trueup_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_trueup_proto_goTypes = []any{
 	(Side)(0),             // 0: trueup.v1.Side
 	(Op)(0),               // 1: trueup.v1.Op
@@ -2664,70 +2875,76 @@ var file_trueup_proto_goTypes = []any{
 	(*Progress)(nil),      // 9: trueup.v1.Progress
 	(*Covered)(nil),       // 10: trueup.v1.Covered
 	(*Control)(nil),       // 11: trueup.v1.Control
-	(*EntityControl)(nil), // 12: trueup.v1.EntityControl
-	(*Gap)(nil),           // 13: trueup.v1.Gap
-	(*Quarantine)(nil),    // 14: trueup.v1.Quarantine
-	(*FieldValue)(nil),    // 15: trueup.v1.FieldValue
-	(*Values)(nil),        // 16: trueup.v1.Values
-	(*Evidence)(nil),      // 17: trueup.v1.Evidence
-	(*Divergence)(nil),    // 18: trueup.v1.Divergence
-	(*Compensation)(nil),  // 19: trueup.v1.Compensation
-	(*FieldSource)(nil),   // 20: trueup.v1.FieldSource
-	(*RowPlace)(nil),      // 21: trueup.v1.RowPlace
-	(*Outcome)(nil),       // 22: trueup.v1.Outcome
-	(*Decision)(nil),      // 23: trueup.v1.Decision
+	(*Rollout)(nil),       // 12: trueup.v1.Rollout
+	(*Pin)(nil),           // 13: trueup.v1.Pin
+	(*EntityControl)(nil), // 14: trueup.v1.EntityControl
+	(*Gap)(nil),           // 15: trueup.v1.Gap
+	(*Quarantine)(nil),    // 16: trueup.v1.Quarantine
+	(*FieldValue)(nil),    // 17: trueup.v1.FieldValue
+	(*Values)(nil),        // 18: trueup.v1.Values
+	(*Evidence)(nil),      // 19: trueup.v1.Evidence
+	(*Divergence)(nil),    // 20: trueup.v1.Divergence
+	(*Compensation)(nil),  // 21: trueup.v1.Compensation
+	(*FieldSource)(nil),   // 22: trueup.v1.FieldSource
+	(*RowPlace)(nil),      // 23: trueup.v1.RowPlace
+	(*Outcome)(nil),       // 24: trueup.v1.Outcome
+	(*Decision)(nil),      // 25: trueup.v1.Decision
 }
 var file_trueup_proto_depIdxs = []int32{
 	8,  // 0: trueup.v1.Record.change:type_name -> trueup.v1.Change
 	9,  // 1: trueup.v1.Record.progress:type_name -> trueup.v1.Progress
 	10, // 2: trueup.v1.Record.covered:type_name -> trueup.v1.Covered
 	11, // 3: trueup.v1.Record.control:type_name -> trueup.v1.Control
-	13, // 4: trueup.v1.Record.gap:type_name -> trueup.v1.Gap
-	14, // 5: trueup.v1.Record.quarantine:type_name -> trueup.v1.Quarantine
-	13, // 6: trueup.v1.Record.entity_gap:type_name -> trueup.v1.Gap
-	18, // 7: trueup.v1.Event.divergence:type_name -> trueup.v1.Divergence
-	19, // 8: trueup.v1.Event.compensation:type_name -> trueup.v1.Compensation
-	22, // 9: trueup.v1.Event.outcome:type_name -> trueup.v1.Outcome
-	23, // 10: trueup.v1.Event.decision:type_name -> trueup.v1.Decision
-	2,  // 11: trueup.v1.Column.presence:type_name -> trueup.v1.Presence
-	5,  // 12: trueup.v1.Image.columns:type_name -> trueup.v1.Column
-	0,  // 13: trueup.v1.Change.side:type_name -> trueup.v1.Side
-	1,  // 14: trueup.v1.Change.op:type_name -> trueup.v1.Op
-	6,  // 15: trueup.v1.Change.before:type_name -> trueup.v1.Image
-	6,  // 16: trueup.v1.Change.after:type_name -> trueup.v1.Image
-	7,  // 17: trueup.v1.Change.tag:type_name -> trueup.v1.Tag
-	0,  // 18: trueup.v1.Progress.side:type_name -> trueup.v1.Side
-	0,  // 19: trueup.v1.Covered.side:type_name -> trueup.v1.Side
-	0,  // 20: trueup.v1.Control.authority:type_name -> trueup.v1.Side
-	12, // 21: trueup.v1.Control.entities:type_name -> trueup.v1.EntityControl
-	0,  // 22: trueup.v1.EntityControl.authority:type_name -> trueup.v1.Side
-	0,  // 23: trueup.v1.Gap.side:type_name -> trueup.v1.Side
-	0,  // 24: trueup.v1.Quarantine.side:type_name -> trueup.v1.Side
-	15, // 25: trueup.v1.Values.fields:type_name -> trueup.v1.FieldValue
-	0,  // 26: trueup.v1.Evidence.side:type_name -> trueup.v1.Side
-	1,  // 27: trueup.v1.Evidence.op:type_name -> trueup.v1.Op
-	7,  // 28: trueup.v1.Evidence.tag:type_name -> trueup.v1.Tag
-	6,  // 29: trueup.v1.Evidence.row:type_name -> trueup.v1.Image
-	16, // 30: trueup.v1.Evidence.values:type_name -> trueup.v1.Values
-	21, // 31: trueup.v1.Evidence.place:type_name -> trueup.v1.RowPlace
-	0,  // 32: trueup.v1.Divergence.side:type_name -> trueup.v1.Side
-	17, // 33: trueup.v1.Divergence.authority:type_name -> trueup.v1.Evidence
-	17, // 34: trueup.v1.Divergence.follower:type_name -> trueup.v1.Evidence
-	17, // 35: trueup.v1.Divergence.closed_by:type_name -> trueup.v1.Evidence
-	17, // 36: trueup.v1.Divergence.cause:type_name -> trueup.v1.Evidence
-	0,  // 37: trueup.v1.Compensation.side:type_name -> trueup.v1.Side
-	6,  // 38: trueup.v1.Compensation.key_columns:type_name -> trueup.v1.Image
-	6,  // 39: trueup.v1.Compensation.expect:type_name -> trueup.v1.Image
-	6,  // 40: trueup.v1.Compensation.set:type_name -> trueup.v1.Image
-	20, // 41: trueup.v1.Compensation.sources:type_name -> trueup.v1.FieldSource
-	6,  // 42: trueup.v1.Compensation.add:type_name -> trueup.v1.Image
-	21, // 43: trueup.v1.Compensation.rows:type_name -> trueup.v1.RowPlace
-	0,  // 44: trueup.v1.RowPlace.side:type_name -> trueup.v1.Side
-	45, // [45:45] is the sub-list for method output_type
-	45, // [45:45] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	15, // 4: trueup.v1.Record.gap:type_name -> trueup.v1.Gap
+	16, // 5: trueup.v1.Record.quarantine:type_name -> trueup.v1.Quarantine
+	15, // 6: trueup.v1.Record.entity_gap:type_name -> trueup.v1.Gap
+	11, // 7: trueup.v1.Record.rollout_control:type_name -> trueup.v1.Control
+	20, // 8: trueup.v1.Event.divergence:type_name -> trueup.v1.Divergence
+	21, // 9: trueup.v1.Event.compensation:type_name -> trueup.v1.Compensation
+	24, // 10: trueup.v1.Event.outcome:type_name -> trueup.v1.Outcome
+	25, // 11: trueup.v1.Event.decision:type_name -> trueup.v1.Decision
+	2,  // 12: trueup.v1.Column.presence:type_name -> trueup.v1.Presence
+	5,  // 13: trueup.v1.Image.columns:type_name -> trueup.v1.Column
+	0,  // 14: trueup.v1.Change.side:type_name -> trueup.v1.Side
+	1,  // 15: trueup.v1.Change.op:type_name -> trueup.v1.Op
+	6,  // 16: trueup.v1.Change.before:type_name -> trueup.v1.Image
+	6,  // 17: trueup.v1.Change.after:type_name -> trueup.v1.Image
+	7,  // 18: trueup.v1.Change.tag:type_name -> trueup.v1.Tag
+	0,  // 19: trueup.v1.Progress.side:type_name -> trueup.v1.Side
+	0,  // 20: trueup.v1.Covered.side:type_name -> trueup.v1.Side
+	0,  // 21: trueup.v1.Control.authority:type_name -> trueup.v1.Side
+	14, // 22: trueup.v1.Control.entities:type_name -> trueup.v1.EntityControl
+	12, // 23: trueup.v1.Control.rollout:type_name -> trueup.v1.Rollout
+	13, // 24: trueup.v1.Rollout.pins:type_name -> trueup.v1.Pin
+	0,  // 25: trueup.v1.Pin.side:type_name -> trueup.v1.Side
+	0,  // 26: trueup.v1.EntityControl.authority:type_name -> trueup.v1.Side
+	0,  // 27: trueup.v1.Gap.side:type_name -> trueup.v1.Side
+	0,  // 28: trueup.v1.Quarantine.side:type_name -> trueup.v1.Side
+	17, // 29: trueup.v1.Values.fields:type_name -> trueup.v1.FieldValue
+	0,  // 30: trueup.v1.Evidence.side:type_name -> trueup.v1.Side
+	1,  // 31: trueup.v1.Evidence.op:type_name -> trueup.v1.Op
+	7,  // 32: trueup.v1.Evidence.tag:type_name -> trueup.v1.Tag
+	6,  // 33: trueup.v1.Evidence.row:type_name -> trueup.v1.Image
+	18, // 34: trueup.v1.Evidence.values:type_name -> trueup.v1.Values
+	23, // 35: trueup.v1.Evidence.place:type_name -> trueup.v1.RowPlace
+	0,  // 36: trueup.v1.Divergence.side:type_name -> trueup.v1.Side
+	19, // 37: trueup.v1.Divergence.authority:type_name -> trueup.v1.Evidence
+	19, // 38: trueup.v1.Divergence.follower:type_name -> trueup.v1.Evidence
+	19, // 39: trueup.v1.Divergence.closed_by:type_name -> trueup.v1.Evidence
+	19, // 40: trueup.v1.Divergence.cause:type_name -> trueup.v1.Evidence
+	0,  // 41: trueup.v1.Compensation.side:type_name -> trueup.v1.Side
+	6,  // 42: trueup.v1.Compensation.key_columns:type_name -> trueup.v1.Image
+	6,  // 43: trueup.v1.Compensation.expect:type_name -> trueup.v1.Image
+	6,  // 44: trueup.v1.Compensation.set:type_name -> trueup.v1.Image
+	22, // 45: trueup.v1.Compensation.sources:type_name -> trueup.v1.FieldSource
+	6,  // 46: trueup.v1.Compensation.add:type_name -> trueup.v1.Image
+	23, // 47: trueup.v1.Compensation.rows:type_name -> trueup.v1.RowPlace
+	0,  // 48: trueup.v1.RowPlace.side:type_name -> trueup.v1.Side
+	49, // [49:49] is the sub-list for method output_type
+	49, // [49:49] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_trueup_proto_init() }
@@ -2743,6 +2960,7 @@ func file_trueup_proto_init() {
 		(*Record_Gap)(nil),
 		(*Record_Quarantine)(nil),
 		(*Record_EntityGap)(nil),
+		(*Record_RolloutControl)(nil),
 	}
 	file_trueup_proto_msgTypes[1].OneofWrappers = []any{
 		(*Event_Divergence)(nil),
@@ -2756,7 +2974,7 @@ func file_trueup_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trueup_proto_rawDesc), len(file_trueup_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
