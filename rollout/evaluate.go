@@ -36,6 +36,20 @@ func (f *Flag) At(p Place) *Flag {
 	return &moved
 }
 
+// Back is the flag after it went back to a place. A process that does not know the stage
+// is no further than that either, if it heard of it.
+func (f *Flag) Back(p Place) *Flag {
+	moved := f.At(p)
+	moved.safe = min(f.safe, p.Stage)
+	if p.Stage == schemas.StageRamp { // no process follows a ramp alone
+		moved.safe = f.safe
+	}
+	return moved
+}
+
+// Safe is the stage of a process that no longer knows the stage.
+func (f *Flag) Safe() schemas.RolloutStage { return f.safe }
+
 // Name is the rollout's name.
 func (f *Flag) Name() string { return f.name }
 

@@ -58,7 +58,7 @@ func Judge(r *schemas.Rollout, stage schemas.RolloutStage, m Measured) Evaluatio
 	e := Evaluation{Rollout: r.Name, Stage: stage, Measured: m, Verdict: Unknown}
 	rank := map[Verdict]int{Pass: 0, Hold: 1, Unknown: 2, Fail: 3}
 	for i, c := range r.Gates[stage] {
-		result := judge(c, m)
+		result := judge(c, m, gating)
 		e.Results = append(e.Results, result)
 		if i == 0 || rank[result.Verdict] > rank[e.Verdict] {
 			e.Verdict = result.Verdict
@@ -67,9 +67,20 @@ func Judge(r *schemas.Rollout, stage schemas.RolloutStage, m Measured) Evaluatio
 	return e
 }
 
-func judge(c schemas.Criterion, m Measured) Result {
+// asked is what is asked of samples beside their number and their age.
+type asked struct {
+	coverage bool // that all keys are compared
+	window   bool // that they cover the whole window
+}
+
+var (
+	gating   = asked{coverage: true, window: true}
+	guarding = asked{} // what has gone wrong within less has gone wrong
+)
+
+func judge(c schemas.Criterion, m Measured, of asked) Result {
 	out := Result{Criterion: c.Name, Condition: c.Text, Window: c.Window.String(), MinSamples: c.MinSamples, Confidence: c.Confidence, Verdict: Unknown}
-	if out.Reason = unknownWhole(c, m); out.Reason != "" {
+	if out.Reason = unknownWhole(c, m, of); out.Reason != "" {
 		return out
 	}
 	bounds := map[string]condition.Interval{}
@@ -81,7 +92,7 @@ func judge(c schemas.Criterion, m Measured) Result {
 			return out
 		}
 		share := isShare(name)
-		if why := unknownSample(c, m, sample, share); why != "" {
+		if why := unknownSample(c, m, sample, share, of); why != "" {
 			out.Reason = why + ": " + name
 			return out
 		}
@@ -114,13 +125,13 @@ func isShare(name string) bool {
 }
 
 // unknownWhole says why nothing that was measured can be judged; "" if it can.
-func unknownWhole(c schemas.Criterion, m Measured) string {
+func unknownWhole(c schemas.Criterion, m Measured, of asked) string {
 	switch {
 	case m.At.IsZero():
 		return "no_data: nothing was measured"
 	case !fresh(m.Frontier, m.At, c.MaxLag):
 		return fmt.Sprintf("lag: the frontier is not within %s", c.MaxLag)
-	case !fresh(m.CoveredAt, m.At, c.MaxCoverageAge):
+	case of.coverage && !fresh(m.CoveredAt, m.At, c.MaxCoverageAge):
 		return fmt.Sprintf("stale_coverage: not all keys were compared within %s", c.MaxCoverageAge)
 	}
 	return ""
@@ -132,7 +143,7 @@ func fresh(t, now time.Time, age time.Duration) bool {
 }
 
 // unknownSample says why a sample cannot be judged; "" if it can.
-func unknownSample(c schemas.Criterion, m Measured, s Sample, share bool) string {
+func unknownSample(c schemas.Criterion, m Measured, s Sample, share bool, of asked) string {
 	v := float64(s.Value)
 	switch {
 	case s.Problem != "":
@@ -145,7 +156,7 @@ func unknownSample(c schemas.Criterion, m Measured, s Sample, share bool) string
 		return fmt.Sprintf("low_volume (%d of %d samples)", s.Of, c.MinSamples)
 	case !fresh(s.To, m.At, c.MaxLag):
 		return "lag"
-	case s.From.IsZero() || s.To.Sub(s.From) < c.Window:
+	case s.From.IsZero() || of.window && s.To.Sub(s.From) < c.Window:
 		return "short_window"
 	}
 	return ""

@@ -3,6 +3,7 @@ package rollout
 import (
 	"fmt"
 	"maps"
+	"strings"
 
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -19,6 +20,24 @@ func (p Place) String() string {
 		return p.Stage.String() + " " + p.Ramp.String()
 	}
 	return p.Stage.String()
+}
+
+// MarshalText gives what String writes.
+func (p Place) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// ParsePlace reads what String writes.
+func ParsePlace(text string) (p Place, err error) {
+	name, share, ramps := strings.Cut(text, " ")
+	if p.Stage, err = schemas.ParseRolloutStage(name); err != nil {
+		return Place{}, err
+	}
+	if ramps != (p.Stage == schemas.StageRamp) {
+		return Place{}, fmt.Errorf("place %q: a share belongs to stage ramp, and to it alone", text)
+	}
+	if ramps {
+		p.Ramp, err = schemas.ParseRampShare(share)
+	}
+	return p, err
 }
 
 // targetShare is the share of the keys for which the target has authority.

@@ -85,6 +85,8 @@ type Rollout struct {
 	Pins      []Pin        // keys that the ramp does not move
 	// Gates are what has to hold before the rollout goes forward to a stage or, at the ramp, to a larger share.
 	Gates map[RolloutStage][]Criterion
+	// Rollback is what takes it back by itself.
+	Rollback Rollback
 }
 
 // Pin holds one key on a side while the ramp is under way.
@@ -123,7 +125,7 @@ func ParseRollout(src []byte, path string) (*Rollout, error) {
 func (r *configReader) rollout(root *configNode) *Rollout {
 	out := &Rollout{Path: r.file}
 	if !r.mapping(root, "", "apiVersion", "kind", "metadata", "description", "controls", "intent", "expires", "decision", "migration",
-		"lifecycle", "stage", "ramp", "safeStage", "salt", "pins", "gates") {
+		"lifecycle", "stage", "ramp", "safeStage", "salt", "pins", "gates", "rollback") {
 		return out
 	}
 	r.oneOf(r.required(root, "", "apiVersion", apiVersion), "apiVersion", apiVersion)
@@ -144,6 +146,7 @@ func (r *configReader) rollout(root *configNode) *Rollout {
 	}
 	r.pins(out, root.get("pins"))
 	r.gates(out, root.get("gates"))
+	r.rollback(out, root.get("rollback"))
 	return out
 }
 

@@ -1,10 +1,8 @@
 package schemas
 
 import (
-	"fmt"
 	"math"
 	"regexp"
-	"slices"
 	"strconv"
 	"time"
 
@@ -73,22 +71,12 @@ func (r *configReader) gates(out *Rollout, n *configNode) {
 	}
 	out.Gates = map[RolloutStage][]Criterion{}
 	for _, stage := range RolloutStages[1:] {
-		list, path := n.get(stage.String()), within("gates", stage.String())
-		switch {
-		case list == nil:
-			continue
-		case list.kind != kindList || len(list.items) == 0 || len(list.items) > maxCriteria:
-			r.fail(list, path, "want a list of 1 to %d criteria, have %s", maxCriteria, list.describe())
-			continue
-		}
-		var names []string
-		for i, item := range list.items {
-			c := r.criterion(item, fmt.Sprintf("%s[%d]", path, i))
-			if c.Name != "" && slices.Contains(names, c.Name) {
-				r.fail(item.get("name"), fmt.Sprintf("%s[%d].name", path, i), "%q stands there twice", c.Name)
-			}
-			names = append(names, c.Name)
-			out.Gates[stage] = append(out.Gates[stage], c)
+		criteria := named(r, n.get(stage.String()), within("gates", stage.String()), func(item *configNode, path string) (string, Criterion) {
+			c := r.criterion(item, path)
+			return c.Name, c
+		})
+		if criteria != nil {
+			out.Gates[stage] = criteria
 		}
 	}
 }

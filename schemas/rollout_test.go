@@ -26,6 +26,13 @@ func TestRolloutIsReadWhole(t *testing.T) {
 				MaxLag: time.Minute, MaxCoverageAge: 24 * time.Hour},
 			{Name: "fast-enough", Text: "time_to_consistency_p99_ms < 2000", Window: 15 * time.Minute, MinSamples: 1000,
 				MaxLag: 30 * time.Second, MaxCoverageAge: 7 * 24 * time.Hour}}}}
+	burning := Criterion{Name: "burning", Text: "divergence > 0.001", Window: time.Hour, MinSamples: 100, Confidence: 0.95, MaxLag: time.Minute}
+	sooner, back := burning, StageDualWrite
+	sooner.Window = 5 * time.Minute
+	want.Rollback = Rollback{Cooldown: time.Hour, Grace: time.Minute, Triggers: map[RolloutStage][]Trigger{StageRamp: {
+		{Name: "burning", Criteria: []Criterion{burning, sooner}},
+		{Name: "blind", UnknownFor: 10 * time.Minute, To: &back, Criteria: []Criterion{{Name: "blind",
+			Text: "legacy_lag_ms > 300000 || target_lag_ms > 300000", Window: time.Minute, MinSamples: 1, MaxLag: 10 * time.Minute}}}}}}
 	for _, c := range have.Gates[StageRamp] {
 		if c.Condition == nil {
 			t.Errorf("%s is not compiled", c.Name)
@@ -72,7 +79,20 @@ r.yaml:22:87: gates.ramp[1].confidence: want a percentage above 50% and below 10
 r.yaml:23:8: gates.ramp[2].name: missing: want a name for what has to hold
 r.yaml:23:20: gates.ramp[2].condition: want comparisons of measured values, joined by &&, || and !
 r.yaml:24:19: gates.target_primary: want a list of 1 to 32 criteria, have an empty list
-r.yaml:25:3: gates.of: unknown key; there are shadow, dual_write, shadow_read, ramp, target_primary, complete`)
+r.yaml:25:3: gates.of: unknown key; there are shadow, dual_write, shadow_read, ramp, target_primary, complete
+r.yaml:27:13: rollback.cooldown: want more than no time, have "0s"
+r.yaml:28:3: rollback.off: unknown key; there are cooldown, grace, shadow, dual_write, shadow_read, ramp, target_primary
+r.yaml:29:11: rollback.shadow: want a list of 1 to 32 criteria, have an empty list
+r.yaml:31:23: rollback.ramp[0].when: undeclared reference to 'divergance' (did you mean 'divergence'?)
+r.yaml:31:50: rollback.ramp[0].windows: want a list of 1 to 4 lengths of time, like [1h, 5m], have an empty list
+r.yaml:31:58: rollback.ramp[0].to: from ramp it goes back: want an earlier stage, and not the ramp
+r.yaml:32:14: rollback.ramp[1].name: "a" stands there twice
+r.yaml:32:55: rollback.ramp[1].windows[1]: want a length of time with its unit, like 2s, have 5
+r.yaml:32:63: rollback.ramp[1].to: from ramp it goes back: want an earlier stage, and not the ramp
+r.yaml:32:73: rollback.ramp[1].unknown: unknown key; there are name, when, windows, minSamples, confidence, maxLag, unknownFor, to
+r.yaml:33:8: rollback.ramp[2].name: missing: want a name for what takes it back
+r.yaml:33:8: rollback.ramp[2].when: missing: want what takes it back, in CEL
+r.yaml:33:17: rollback.ramp[2].windows: want a list of 1 to 4 lengths of time, like [1h, 5m], have "5m"`)
 	if err == nil {
 		t.Fatal("it is read")
 	}

@@ -22,8 +22,7 @@ func TestI34_GatesJudgeByWhatIsMeasured(t *testing.T) {
     settleWindow: 500ms
     compensate: {mode: report}
 `, map[string]string{"item": "id int primary key, name varchar(20)"}, "item")
-	file := filepath.Join(t.TempDir(), "rollout.yaml")
-	if err := os.WriteFile(file, []byte(`apiVersion: trueup/v1
+	const definition = `apiVersion: trueup/v1
 kind: Rollout
 metadata: {name: items, owner: team}
 description: Items move.
@@ -36,8 +35,16 @@ gates:
   shadow:
     - {name: equal, condition: divergence < 0.01 && open_divergences < 1 && unknown < 0.5 && target_lag_ms < 60000, window: 3s, minSamples: 1}
     - {name: soon, condition: time_to_consistency_p99_ms < 60000 && repair_backlog < 100, window: 2s, minSamples: 1}
-`), 0o600); err != nil {
-		t.Fatal(err)
+rollback:
+  grace: 1ms
+  shadow:
+    - {name: burning, when: divergence > 0.001, windows: [1m, 3s]}
+`
+	file, ahead := filepath.Join(t.TempDir(), "rollout.yaml"), filepath.Join(t.TempDir(), "ahead.yaml")
+	for path, text := range map[string]string{file: definition, ahead: strings.Replace(definition, `stage: "off"`, "stage: shadow", 1)} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	n := 0
 	gate := func(want string, code int, args ...string) string {
@@ -66,5 +73,15 @@ gates:
 	out, _ := rolloutOutput(t, "gate", file, "--stage", "shadow", "--migration", r.path, "--json", "--at", at)
 	if !strings.Contains(out, `"at":"`+at) || strings.Contains(out, `"verdict":"fail"`) {
 		t.Errorf("the past is judged by what came later: %s", out)
+	}
+	out, err := rolloutOutput(t, "rehearse", ahead, "--migration", r.path, "--from", at)
+	if !errors.Is(err, exitStatus(exitDiverged)) || !strings.Contains(out, " goes back to off: burning (divergence > 0.001): over 1m0s divergence is ") {
+		t.Errorf("rehearsed: %s, %v", out, err)
+	}
+	if out, err := rolloutOutput(t, "rehearse", ahead, "--migration", r.path, "--from", "2020-01-01T00:00:00Z", "--to", "2020-01-02T00:00:00Z"); err != nil || out != "" {
+		t.Errorf("rehearsed on nothing: %s, %v", out, err)
+	}
+	if out, err := rolloutOutput(t, "rehearse", file, "--migration", r.path, "--from", at); err == nil {
+		t.Errorf("from off there is no way back: %s", out)
 	}
 }

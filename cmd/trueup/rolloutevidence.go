@@ -64,8 +64,9 @@ func (m *migrationsAt) connect(ctx context.Context, name string) (*stream.Log, e
 }
 
 // evaluate judges the gate before a stage by what the rollout's migration measured up to
-// a moment.
-func (m *migrationsAt) evaluate(ctx context.Context, r *schemas.Rollout, to schemas.RolloutStage, at time.Time) (rollout.Evaluation, error) {
+// a moment, and no sooner than since: what was before the flag came to its place says
+// nothing for the next.
+func (m *migrationsAt) evaluate(ctx context.Context, r *schemas.Rollout, to schemas.RolloutStage, at, since time.Time) (rollout.Evaluation, error) {
 	log, err := m.connect(ctx, r.Migration)
 	if err != nil {
 		return rollout.Evaluation{}, err
@@ -76,19 +77,23 @@ func (m *migrationsAt) evaluate(ctx context.Context, r *schemas.Rollout, to sche
 	if err != nil {
 		return rollout.Evaluation{}, err
 	}
-	return rollout.Judge(r, to, history.Measured(criteria, at, time.Time{})), nil
+	return rollout.Judge(r, to, history.Measured(criteria, at, since)), nil
 }
 
 // evaluations are those of the steps forward of a plan whose rollouts name a migration,
 // but for those that need none. Where nobody said where a migration is, there is none.
-func (m *migrationsAt) evaluations(ctx context.Context, plan *registry.Plan, files []registry.Definition, needs func(flag string) bool) (map[string]rollout.Evaluation, error) {
+func (m *migrationsAt) evaluations(ctx context.Context, state *registry.State, plan *registry.Plan, files []registry.Definition, needs func(flag string) bool) (map[string]rollout.Evaluation, error) {
 	out := map[string]rollout.Evaluation{}
 	for _, d := range files {
 		step := plan.Step(d.Rollout.Name)
 		if step == nil || !step.Forward || d.Rollout.Migration == "" || !needs(step.Flag) {
 			continue
 		}
-		e, err := m.evaluate(ctx, d.Rollout, d.Rollout.Stage, time.Now())
+		var since time.Time
+		if f := state.Flag(step.Flag); f != nil {
+			since = f.Placed
+		}
+		e, err := m.evaluate(ctx, d.Rollout, d.Rollout.Stage, time.Now(), since)
 		switch {
 		case errors.Is(err, errNowhere):
 		case err != nil:
@@ -102,14 +107,14 @@ func (m *migrationsAt) evaluations(ctx context.Context, plan *registry.Plan, fil
 
 // attach gives changes that go forward what their migrations measured, where they have
 // no other evidence and are to have some, and returns how their gates are judged by it.
-func (m *migrationsAt) attach(ctx context.Context, plan *registry.Plan, files []registry.Definition, changes []registry.Change) (map[string]rollout.Evaluation, error) {
+func (m *migrationsAt) attach(ctx context.Context, state *registry.State, plan *registry.Plan, files []registry.Definition, changes []registry.Change) (map[string]rollout.Evaluation, error) {
 	bare := map[string]*registry.Change{}
 	for i := range changes {
 		if c := &changes[i]; c.Measured == nil && !c.WithoutEvidence {
 			bare[c.Flag] = c
 		}
 	}
-	evaluations, err := m.evaluations(ctx, plan, files, func(flag string) bool { return bare[flag] != nil })
+	evaluations, err := m.evaluations(ctx, state, plan, files, func(flag string) bool { return bare[flag] != nil })
 	for flag, e := range evaluations {
 		bare[flag].Measured = &e.Measured
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 func newRolloutGate() *cobra.Command {
-	var stage, measured, moment string
+	var stage, measured, when string
 	var asJSON bool
 	at, migrations := &registryAt{}, (*migrationsAt)(nil)
 	cmd := &cobra.Command{
@@ -38,7 +38,7 @@ It exits 0 for pass, 1 for fail, 2 for hold and for unknown.`,
 			if err != nil {
 				return err
 			}
-			e, err := evaluated(cmd, migrations, r, to, measured, moment)
+			e, err := evaluated(cmd, migrations, r, to, measured, when)
 			if err != nil {
 				return err
 			}
@@ -56,7 +56,7 @@ It exits 0 for pass, 1 for fail, 2 for hold and for unknown.`,
 	}
 	cmd.Flags().StringVar(&stage, "stage", "", "the stage that the gate guards")
 	cmd.Flags().StringVar(&measured, "measured", "", "a file of what was measured, or of an evaluation; - is standard input")
-	cmd.Flags().StringVar(&moment, "at", "", "the moment up to which, as 2026-11-23T10:00:00Z; now, unless given")
+	cmd.Flags().StringVar(&when, "at", "", "the moment up to which, as 2026-11-23T10:00:00Z; now, unless given")
 	cmd.Flags().StringSliceVar(&at.brokers, "brokers", nil, "Kafka brokers that the migration's log is on")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
 	migrations = migrationsFlag(cmd, at)
@@ -69,22 +69,22 @@ It exits 0 for pass, 1 for fail, 2 for hold and for unknown.`,
 
 // evaluated judges a gate by a file of what was measured or, without, by what the
 // rollout's migration has.
-func evaluated(cmd *cobra.Command, migrations *migrationsAt, r *schemas.Rollout, to schemas.RolloutStage, file, moment string) (rollout.Evaluation, error) {
+func evaluated(cmd *cobra.Command, migrations *migrationsAt, r *schemas.Rollout, to schemas.RolloutStage, file, when string) (rollout.Evaluation, error) {
 	if file != "" {
 		m, err := loadMeasured(file, cmd.InOrStdin())
 		return rollout.Judge(r, to, m), err
 	}
 	at := time.Now()
-	if moment != "" {
+	if when != "" {
 		var err error
-		if at, err = time.Parse(time.RFC3339, moment); err != nil {
-			return rollout.Evaluation{}, fmt.Errorf("--at %s: want a time like 2026-11-23T10:00:00Z", moment)
+		if at, err = moment("--at", when); err != nil {
+			return rollout.Evaluation{}, err
 		}
 	}
 	if r.Migration == "" {
 		return rollout.Evaluation{}, fmt.Errorf("%s names no migration: say which one it moves by (migration:), or give what was measured (--measured)", r.Name)
 	}
-	return migrations.evaluate(cmd.Context(), r, to, at)
+	return migrations.evaluate(cmd.Context(), r, to, at, time.Time{})
 }
 
 // loadMeasured reads what was measured, or takes it from an evaluation.

@@ -147,8 +147,10 @@ type standingLine struct {
 	Revision  uint64               `json:"revision"`
 	Epoch     uint64               `json:"epoch"`
 	Killed    *registry.Provenance `json:"killed,omitempty"`
-	Stale     bool                 `json:"stale"`
-	Changed   registry.Provenance  `json:"changed"`
+	// RolledBack is by what it is where it is, until a definition is applied again.
+	RolledBack *registry.Provenance `json:"rolled_back,omitempty"`
+	Stale      bool                 `json:"stale"`
+	Changed    registry.Provenance  `json:"changed"`
 }
 
 func printStanding(w io.Writer, flags []*registry.Standing, asJSON bool) error {
@@ -157,6 +159,9 @@ func printStanding(w io.Writer, flags []*registry.Standing, asJSON bool) error {
 		line := standingLine{Kind: "flag", Flag: f.Name, Owner: f.Rollout.Owner, Lifecycle: f.Rollout.Lifecycle, Stage: place.Stage.String(),
 			Declared: f.Rollout.Stage.String(), Revision: f.Revision, Epoch: f.Epoch, Killed: f.Killed, Changed: f.Changed,
 			Stale: f.Rollout.Lifecycle != schemas.LifecycleArchived && f.Rollout.Expired(time.Now())}
+		if f.Back != nil {
+			line.RolledBack = f.RolledBack
+		}
 		if place.Stage == schemas.StageRamp {
 			line.Ramp = place.Ramp.String()
 		}
@@ -169,6 +174,9 @@ func printStanding(w io.Writer, flags []*registry.Standing, asJSON bool) error {
 		more := ""
 		if f.Killed != nil {
 			more += fmt.Sprintf(", killed by %s: %s", inert.Text(f.Killed.Who), inert.Text(f.Killed.Why))
+		}
+		if f.Back != nil {
+			more += fmt.Sprintf(", rolled back by %s: %s", inert.Text(f.RolledBack.Who), inert.Text(f.RolledBack.Why))
 		}
 		if line.Stale {
 			more += ", stale since " + f.Rollout.Expires.Format(time.DateOnly)

@@ -53,7 +53,7 @@ It exits 0, or 1 if something is not allowed.`,
 			if err != nil {
 				return err
 			}
-			evaluations, err := migrations.evaluations(cmd.Context(), plan, definitions, func(string) bool { return true })
+			evaluations, err := migrations.evaluations(cmd.Context(), state, plan, definitions, func(string) bool { return true })
 			if err != nil {
 				return err
 			}
@@ -225,7 +225,7 @@ has refused by, too.`,
 			if len(changes) == 0 {
 				return printStanding(cmd.OutOrStdout(), nil, asJSON)
 			}
-			evaluations, err := migrations.attach(cmd.Context(), plan, definitions, changes)
+			evaluations, err := migrations.attach(cmd.Context(), state, plan, definitions, changes)
 			if err != nil {
 				return err
 			}

@@ -88,13 +88,49 @@ func (h *History) Over(at time.Time, window time.Duration, since time.Time) *Rec
 	return &sum
 }
 
+// Lately is Over from the last hole on: what a guard judges by, to whom what is missing
+// before is no reason to wait. Where the newest record has a problem it is that alone.
+func (h *History) Lately(at time.Time, window time.Duration, since time.Time) *Record {
+	end := len(h.records)
+	for end > 0 && h.records[end-1].To.After(at) {
+		end--
+	}
+	for begin := end - 1; begin >= 0; begin-- {
+		r := &h.records[begin]
+		if begin+1 < end && (len(r.Problems) > 0 || len(h.records[begin+1].Problems) > 0 || r.hole(&h.records[begin+1]) != "") {
+			since = later(since, h.records[begin+1].From)
+			break
+		}
+		if h.records[end-1].To.Sub(r.From) >= window {
+			break
+		}
+	}
+	return h.Over(at, window, since)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 // Measured is what criteria judge by at a moment: a sample of each of their values for
 // each of their windows, and of the longest window also by the value's name alone.
 func (h *History) Measured(criteria []schemas.Criterion, at, since time.Time) rollout.Measured {
+	return measuredBy(h.Over, criteria, at, since)
+}
+
+// MeasuredLately is Measured from the last hole on.
+func (h *History) MeasuredLately(criteria []schemas.Criterion, at, since time.Time) rollout.Measured {
+	return measuredBy(h.Lately, criteria, at, since)
+}
+
+func measuredBy(over func(time.Time, time.Duration, time.Time) *Record, criteria []schemas.Criterion, at, since time.Time) rollout.Measured {
 	m := rollout.Measured{At: at.UTC(), Samples: map[string]rollout.Sample{}}
 	longest := map[string]time.Duration{}
 	for _, c := range criteria {
-		sum := h.Over(at, c.Window, since)
+		sum := over(at, c.Window, since)
 		if sum == nil {
 			continue
 		}

@@ -8,30 +8,29 @@ import (
 	"github.com/trueup-io/trueup/stream"
 )
 
-// Load reads what was measured since a moment. Records that are none are counted in it as
-// what was not measured.
-func Load(ctx context.Context, log *stream.Log, since time.Time) (*History, error) {
-	h := &History{}
+// Each gives fn what was measured since a moment, up to now. What is no record leaves a
+// hole, which shows.
+func Each(ctx context.Context, log *stream.Log, since time.Time, fn func(*Record)) error {
 	topic := log.Topics().Measured
 	from, err := log.OffsetsAt(ctx, topic, since)
-	if err != nil {
-		return nil, fmt.Errorf("read what was measured: %w", err)
+	if err == nil {
+		_, err = log.Read(ctx, topic, 0, from[0], stream.End, func(r stream.Record) error {
+			if m, err := Decode(r.Value); err == nil {
+				fn(m)
+			}
+			return nil
+		})
 	}
-	_, err = log.Read(ctx, topic, 0, from[0], stream.End, func(r stream.Record) error {
-		h.take(r.Value)
-		return nil
-	})
 	if err != nil {
-		return nil, fmt.Errorf("read what was measured: %w", err)
+		return fmt.Errorf("read what was measured: %w", err)
 	}
-	return h, nil
+	return nil
 }
 
-// take adds a message's value. What cannot be read leaves a hole, which shows.
-func (h *History) take(value []byte) {
-	if r, err := Decode(value); err == nil {
-		h.Add(r)
-	}
+// Load reads what was measured since a moment.
+func Load(ctx context.Context, log *stream.Log, since time.Time) (*History, error) {
+	h := &History{}
+	return h, Each(ctx, log, since, h.Add)
 }
 
 // Follow gives fn what was measured since a moment and then each new record, until ctx

@@ -50,7 +50,7 @@ type Record struct {
 	Consistency Lengths `json:"consistency,omitempty"`
 	Detection   Lengths `json:"detection,omitempty"`
 
-	// Opened are the keys whose divergences were opened, as their events have them; OpenedMore is how many are not named.
+	// Opened are the keys whose divergences were opened, as rollouts ask for them; OpenedMore is how many are not named.
 	Opened     [][]string `json:"opened,omitempty"`
 	OpenedMore uint64     `json:"opened_more,omitempty"`
 	// Problems say why this is not all there is; none: it is.
@@ -147,17 +147,25 @@ func (r *Record) problem(text string) {
 	}
 }
 
+// hole says what lies between a record and the next one; empty: nothing.
+func (r *Record) hole(next *Record) string {
+	switch {
+	case next.From.Before(r.To):
+		return fmt.Sprintf("two processes measured at %s", next.From.Format(time.RFC3339))
+	case next.From.After(r.To):
+		return fmt.Sprintf("not measured from %s to %s", r.To.Format(time.RFC3339), next.From.Format(time.RFC3339))
+	case next.began() != r.Run:
+		return fmt.Sprintf("started anew at %s", next.From.Format(time.RFC3339))
+	}
+	return ""
+}
+
 // then returns what was measured over both times, of which next is the later; neither is
 // changed.
 func (r Record) then(next *Record) Record {
 	r.Problems = slices.Clip(r.Problems)
-	switch {
-	case next.From.Before(r.To):
-		r.problem(fmt.Sprintf("two processes measured at %s", next.From.Format(time.RFC3339)))
-	case next.From.After(r.To):
-		r.problem(fmt.Sprintf("not measured from %s to %s", r.To.Format(time.RFC3339), next.From.Format(time.RFC3339)))
-	case next.began() != r.Run:
-		r.problem(fmt.Sprintf("started anew at %s", next.From.Format(time.RFC3339)))
+	if text := r.hole(next); text != "" {
+		r.problem(text)
 	}
 	for _, text := range next.Problems {
 		r.problem(text)

@@ -101,7 +101,7 @@ func answersOf(s *registry.Standing) *answers {
 		for _, side := range schemas.Sides {
 			stage := s.Flag.Place().Stage
 			if reason == rollout.Stale {
-				stage = s.Rollout.SafeStage
+				stage = s.Flag.Safe()
 			}
 			d := rollout.Decision{Stage: stage, Axes: rollout.AxesOf(stage, side == schemas.Target), Reason: reason}
 			point := d.Point().String()

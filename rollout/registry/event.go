@@ -11,8 +11,18 @@ import (
 	"github.com/trueup-io/trueup/rollout"
 )
 
-// Version of the events that this package writes and understands.
-const Version = 1
+// Version of the events that this package understands. It writes the least that has what
+// an event says: 2 has rollbacks.
+const Version = 2
+
+func (e *Event) version() int {
+	for _, c := range e.Changes {
+		if c.Op == Rollback {
+			return 2
+		}
+	}
+	return 1
+}
 
 // All, as the flag of a kill, is every flag that stands when the event is read.
 const All = "*"
@@ -25,6 +35,8 @@ const (
 	Define Op = "define" // a definition begins to stand, or another one
 	Kill   Op = "kill"   // the flag is no further than its safe stage from now on, whatever its definition says
 	Revive Op = "revive" // the flag is where its definition says again
+	// Rollback puts the flag back to an earlier place than its definition says, until a definition is applied again.
+	Rollback Op = "rollback"
 )
 
 // Event is one record of the topic. All of its changes have effect, or none.
@@ -49,6 +61,10 @@ type Change struct {
 	Measured *rollout.Measured `json:"measured,omitempty"`
 	// WithoutEvidence says that somebody takes it upon himself to go forward without.
 	WithoutEvidence bool `json:"without_evidence,omitempty"`
+	// To is the place that a rollback goes back to (rollout.Place), Trigger what took it there, and Results how it was judged.
+	To      string           `json:"to,omitempty"`
+	Trigger string           `json:"trigger,omitempty"`
+	Results []rollout.Result `json:"results,omitempty"`
 }
 
 // errNewer is an event of a version that is not understood.
@@ -83,7 +99,7 @@ func decode(value []byte) (*Event, error) {
 // validate says what makes an event none.
 func (e *Event) validate() error {
 	switch {
-	case e.Version != Version:
+	case e.Version < e.version() || e.Version > Version:
 		return fmt.Errorf("no event: version %d", e.Version)
 	case e.ID == "" || e.Who == "" || e.Why == "" || e.At.IsZero():
 		return errors.New("no event: it needs an id, who, why and when")
@@ -99,11 +115,12 @@ func (e *Event) validate() error {
 		switch {
 		case c.Flag == "":
 			return errors.New("no event: a change of no flag")
-		case c.Op != Define && c.Op != Kill && c.Op != Revive:
+		case c.Op != Define && c.Op != Kill && c.Op != Revive && c.Op != Rollback:
 			return fmt.Errorf("no event: nothing is called %q", c.Op)
 		case c.Flag == All && c.Op != Kill:
 			return fmt.Errorf("no event: %s of all flags", c.Op)
-		case (c.Op == Define) != (c.Definition != ""), c.Op == Kill && (c.Base != 0 || c.Measured != nil || c.WithoutEvidence):
+		case (c.Op == Define) != (c.Definition != ""), (c.Op == Rollback) != (c.To != ""), c.Op == Rollback && c.WithoutEvidence,
+			c.Op == Kill && (c.Base != 0 || c.Measured != nil || c.WithoutEvidence):
 			return fmt.Errorf("no event: %s of %q has what does not belong to it, or lacks what does", c.Op, c.Flag)
 		}
 	}

@@ -117,7 +117,7 @@ func (s *State) step(d Definition, now time.Time) Step {
 	was := s.flags[r.Name]
 	if was != nil {
 		out.Action, out.Base, out.From, out.Killed = Update, was.Revision, was.place().String(), was.Killed != nil
-		if out.Differences = differences(was.Rollout, r); len(out.Differences) == 0 {
+		if out.Differences = differences(was.Rollout, r); len(out.Differences) == 0 && was.Back == nil {
 			out.Action = Unchanged
 			return out
 		}
@@ -195,5 +195,25 @@ func said(r *schemas.Rollout) []Difference {
 		}
 		out = append(out, Difference{Key: "gates." + stage.String(), Is: strings.Join(lines, "; ")})
 	}
+	out = append(out, Difference{Key: "rollback.cooldown", Is: r.Rollback.Cooldown.String()}, Difference{Key: "rollback.grace", Is: r.Rollback.Grace.String()})
+	for _, stage := range schemas.RolloutStages {
+		var lines []string
+		for _, t := range r.Rollback.Triggers[stage] {
+			lines = append(lines, saidTrigger(&t))
+		}
+		out = append(out, Difference{Key: "rollback." + stage.String(), Is: strings.Join(lines, "; ")})
+	}
 	return out
+}
+
+func saidTrigger(t *schemas.Trigger) string {
+	c, to, windows := t.Criteria[0], "where it came from", []string{}
+	if t.To != nil {
+		to = t.To.String()
+	}
+	for _, one := range t.Criteria {
+		windows = append(windows, one.Window.String())
+	}
+	return fmt.Sprintf("%s: %s (windows %s, minSamples %d, confidence %v, maxLag %s, unknownFor %s, to %s)",
+		t.Name, c.Text, strings.Join(windows, " "), c.MinSamples, c.Confidence, c.MaxLag, t.UnknownFor, to)
 }

@@ -50,9 +50,15 @@ type Standing struct {
 	Revision uint64 `json:"revision"`
 	Epoch    uint64 `json:"epoch"`
 	// Killed is who killed it; nil: it is alive.
-	Killed     *Provenance `json:"killed,omitempty"`
-	Changed    Provenance  `json:"changed"` // the last change
-	Definition string      `json:"definition"`
+	Killed  *Provenance `json:"killed,omitempty"`
+	Changed Provenance  `json:"changed"` // the last change
+	// RolledBack is the last rollback, and Back where it put the flag; nil: a definition was applied since.
+	RolledBack *Provenance    `json:"rolled_back,omitempty"`
+	Back       *rollout.Place `json:"back,omitempty"`
+	// Placed is when the flag came to its place, and Prior from where, if that was forward.
+	Placed     time.Time      `json:"placed"`
+	Prior      *rollout.Place `json:"prior,omitempty"`
+	Definition string         `json:"definition"`
 
 	Rollout *schemas.Rollout `json:"-"` // the definition, read
 	Flag    *rollout.Flag    `json:"-"` // it, made ready; a killed flag stands at its safe stage
@@ -61,8 +67,11 @@ type Standing struct {
 // Evaluated says whether the flag is evaluated at all.
 func (s *Standing) Evaluated() bool { return s.Rollout.Lifecycle == schemas.LifecycleActive }
 
-// place is where the definition says that the flag is.
+// place is where the flag is but for a kill: where the definition says, or a rollback did since.
 func (s *Standing) place() rollout.Place {
+	if s.Back != nil {
+		return *s.Back
+	}
 	return rollout.Place{Stage: s.Rollout.Stage, Ramp: s.Rollout.Ramp}
 }
 
@@ -195,8 +204,11 @@ func (s *State) change(c Change, by Provenance) (*Standing, error) {
 	if c.Base != revision {
 		return nil, refuse(Conflict, "%s: decided on revision %d, and it is at %d: plan again", c.Flag, c.Base, revision)
 	}
-	if c.Op == Revive {
+	switch c.Op {
+	case Revive:
 		return revive(was, c, by)
+	case Rollback:
+		return rollBack(was, c, by)
 	}
 	return define(was, c, by)
 }
@@ -211,7 +223,7 @@ func kill(was *Standing, name string, by Provenance) (*Standing, error) {
 	is.Changed = by
 	if was.Killed == nil {
 		is.Epoch++
-		is.Killed = &by
+		is.Killed, is.Placed, is.Prior = &by, by.At, nil
 		is.Flag = readied(&is)
 	}
 	return &is, nil
@@ -221,20 +233,45 @@ func revive(was *Standing, c Change, by Provenance) (*Standing, error) {
 	if was == nil || was.Killed == nil {
 		return nil, refuse(Refused, "%s: it was not killed", c.Flag)
 	}
-	alive := rollout.Ready(was.Rollout)
+	alive := unkilled(was)
 	if safe := was.Flag.Place(); safe != alive.Place() {
 		t, err := rollout.Step(alive.At(safe), alive)
 		if err != nil {
 			return nil, refuse(Refused, "%s: it was killed and is at %s, and its definition is not next to that: %s", c.Flag, safe, err)
 		}
-		if err := evidence(was.Rollout, t, c, by.At); err != nil {
+		if err := evidence(was, was.Rollout, t, c, by.At); err != nil {
 			return nil, err
 		}
 	}
 	is := *was
 	is.Revision++
 	is.Epoch++
-	is.Killed, is.Changed, is.Flag = nil, by, alive
+	is.Killed, is.Changed, is.Placed, is.Flag = nil, by, by.At, alive
+	return &is, nil
+}
+
+// rollBack goes along the graph, and never forward.
+func rollBack(was *Standing, c Change, by Provenance) (*Standing, error) {
+	if was == nil {
+		return nil, refuse(Refused, "%s: there is no such flag", c.Flag)
+	}
+	to, err := rollout.ParsePlace(c.To)
+	if err != nil {
+		return nil, fmt.Errorf("%s: no rollback: %w", c.Flag, err)
+	}
+	from := unkilled(was)
+	t, err := rollout.Step(from, from.At(to))
+	switch {
+	case err != nil:
+		return nil, refuse(Refused, "%s: %s", c.Flag, err)
+	case t.Forward:
+		return nil, refuse(Refused, "%s: from %s to %s it goes forward, which is no rollback", c.Flag, t.From, t.To)
+	}
+	is := *was
+	is.Revision++
+	is.Epoch++
+	is.Changed, is.RolledBack, is.Back, is.Placed, is.Prior = by, &by, &to, by.At, nil
+	is.Flag = readied(&is)
 	return &is, nil
 }
 
@@ -253,13 +290,19 @@ func define(was *Standing, c Change, by Provenance) (*Standing, error) {
 	case was != nil && was.Killed != nil && was.Rollout.SafeStage != r.SafeStage:
 		return nil, refuse(Refused, "%s: it was killed and is at its safe stage, which cannot be another one until it is revived", c.Flag)
 	case t != nil:
-		if err := evidence(r, *t, c, by.At); err != nil {
+		if err := evidence(was, r, *t, c, by.At); err != nil {
 			return nil, err
 		}
 	}
-	is := &Standing{Name: c.Flag, Revision: 1, Epoch: 1, Changed: by, Definition: c.Definition, Rollout: r}
+	is := &Standing{Name: c.Flag, Revision: 1, Epoch: 1, Changed: by, Placed: by.At, Definition: c.Definition, Rollout: r}
 	if was != nil {
-		is.Revision, is.Epoch, is.Killed = was.Revision+1, was.Epoch, was.Killed
+		is.Revision, is.Epoch, is.Killed, is.RolledBack = was.Revision+1, was.Epoch, was.Killed, was.RolledBack
+		switch {
+		case t == nil:
+			is.Placed, is.Prior = was.Placed, was.Prior
+		case t.Forward:
+			is.Prior = &t.From
+		}
 		if t != nil || was.Evaluated() != is.Evaluated() || was.Rollout.SafeStage != r.SafeStage {
 			is.Epoch++
 		}
@@ -268,11 +311,20 @@ func define(was *Standing, c Change, by Provenance) (*Standing, error) {
 	return is, nil
 }
 
+// unkilled is the flag as it would be evaluated if it had not been killed.
+func unkilled(s *Standing) *rollout.Flag {
+	f := rollout.Ready(s.Rollout)
+	if s.Back != nil {
+		f = f.Back(*s.Back)
+	}
+	return f
+}
+
 // readied is the flag as it is evaluated. A kill takes nothing forward: a safe stage that
 // is still ahead leaves the flag where it is.
 func readied(s *Standing) *rollout.Flag {
-	f := rollout.Ready(s.Rollout)
-	if s.Killed != nil && s.Rollout.SafeStage < s.Rollout.Stage {
+	f := unkilled(s)
+	if s.Killed != nil && s.Rollout.SafeStage < f.Place().Stage {
 		f = f.At(rollout.Place{Stage: s.Rollout.SafeStage})
 	}
 	return f
@@ -284,7 +336,7 @@ func transition(was *Standing, r *schemas.Rollout) (*rollout.Transition, error) 
 	is := rollout.Ready(r)
 	from := is.At(rollout.Place{})
 	if was != nil {
-		from = rollout.Ready(was.Rollout)
+		from = unkilled(was)
 		if err := life(was, r); err != nil {
 			return nil, err
 		}
@@ -328,11 +380,15 @@ func life(was *Standing, r *schemas.Rollout) error {
 // measured anew for each step takes no longer.
 const maxEvidenceAge = 10 * time.Minute
 
-// evidence refuses a step forward that no gate passes.
-func evidence(r *schemas.Rollout, t rollout.Transition, c Change, at time.Time) error {
+// evidence refuses a step forward that no gate passes, and for a while after a rollback
+// all that go by one.
+func evidence(was *Standing, r *schemas.Rollout, t rollout.Transition, c Change, at time.Time) error {
 	switch {
 	case !t.Forward || c.WithoutEvidence:
 		return nil
+	case was != nil && was.RolledBack != nil && at.Before(was.RolledBack.At.Add(was.Rollout.Rollback.Cooldown)):
+		return refuse(Refused, "%s: it was rolled back at %s, and cools down until %s: wait, or say that it goes without evidence", r.Name,
+			was.RolledBack.At.Format(time.RFC3339), was.RolledBack.At.Add(was.Rollout.Rollback.Cooldown).Format(time.RFC3339))
 	case c.Measured == nil:
 		return refuse(Refused, "%s: to %s it goes forward, and nothing was measured: give what was, or say that it goes without evidence", r.Name, t.To)
 	case c.Measured.At.After(at) || at.Sub(c.Measured.At) > maxEvidenceAge:

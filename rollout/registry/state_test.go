@@ -34,7 +34,9 @@ gates:
 }
 
 func event(id string, changes ...Change) Event {
-	return Event{Version: Version, ID: id, At: day, Who: "ann", Why: "it is time", Changes: changes}
+	e := Event{ID: id, At: day, Who: "ann", Why: "it is time", Changes: changes}
+	e.Version = e.version()
+	return e
 }
 
 // apply reads an event as it comes from the topic.
@@ -236,7 +238,7 @@ func TestDamageIsSaidAndSkipped(t *testing.T) {
 		"nobody":            {with(`"who":"ann"`, `"who":""`), Damaged},
 		"a bad definition":  {with(`stage: off`, `stage: on`), Damaged},
 		"another's":         {with(`"flag":"b"`, `"flag":"c"`), Damaged},
-		"a newer one":       {with(`"v":1`, `"v":2,"force":true`), Newer},
+		"a newer one":       {with(`"v":1`, `"v":3,"force":true`), Newer},
 	} {
 		s := NewState()
 		apply(t, s, event("1", defined("a", 0, file("a", "off", "off"))))

@@ -85,7 +85,7 @@ func (s *Store) End(ctx context.Context) (int64, error) {
 // it. If the event has no effect the error is ErrVoid, and what stood is returned as well.
 // Any other error leaves open whether the event had or will have an effect; ID finds it.
 func (s *Store) Submit(ctx context.Context, e Event) (*State, Outcome, error) {
-	e.Version = Version
+	e.Version = e.version()
 	if e.ID == "" {
 		e.ID = rand.Text()
 	}

@@ -1,0 +1,267 @@
+// Package guard takes rollouts back by itself when what is measured says so.
+//
+// # What it promises
+//
+//   - It never takes a rollout forward: all it writes are rollbacks, on the revision that
+//     it decided on, and the registry refuses any that go forward or that somebody was
+//     faster than (I33). So any number of guards may run, and one decision has one effect.
+//   - A trigger that holds takes the rollout back as soon as the guard has read it: it looks
+//     each Every, and the pipeline writes what is wrong within a second. What is not known
+//     takes nothing back, unless the trigger says for how long it may be unknown (I34).
+//   - What was found within the file's grace after a step is not held against the place that
+//     the step led to. What takes a rollout back from there has to be found there.
+//   - It depends on nothing that it guards: while the registry or a migration's log cannot be
+//     reached it goes on trying, and says so.
+//
+// # What it assumes
+//
+// The clocks of guard, pipeline and whoever applies a step differ by less than the grace.
+//
+// # The order of its steps
+//
+//	registry ─► flags at their places ─┐
+//	measured ─► History ───────────────┴─► rollout.Pull ─► rollout.Backward ─► an event
+package guard
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/trueup-io/trueup/rollout"
+	"github.com/trueup-io/trueup/rollout/measure"
+	"github.com/trueup-io/trueup/rollout/registry"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// DefaultEvery is how often a guard looks.
+const DefaultEvery = time.Second
+
+// loadWait is how long the registry may take to say what stands before that is said.
+const loadWait = 10 * time.Second
+
+// Registry is what a guard needs of one. *registry.Store is one.
+type Registry interface {
+	Load(ctx context.Context) (*registry.State, error)
+	Submit(ctx context.Context, e registry.Event) (*registry.State, registry.Outcome, error)
+}
+
+// Config says what is guarded. Registry and Follow are required.
+type Config struct {
+	Registry Registry
+	// Follow gives fn what a migration measures since a moment, and then each new record, until
+	// ctx ends or it cannot be followed on.
+	Follow func(ctx context.Context, migration string, since time.Time, fn func(*measure.Record)) error
+	Who    string        // whose name is on the rollbacks; empty: "guard"
+	Every  time.Duration // 0: DefaultEvery
+	// Done is told of each rollback that took effect; nil: nobody is.
+	Done   func(f *registry.Standing, r rollout.Retreat)
+	Logger *slog.Logger // nil: nothing is logged
+}
+
+// Guard guards the rollouts of a registry.
+type Guard struct {
+	cfg     Config
+	follows sync.WaitGroup
+	of      map[string]*followed    // by migration; touched by Run
+	unknown map[triggerAt]time.Time // since when; touched by Run
+	failing bool                    // the registry could not be read; touched by Run
+}
+
+// followed is what is known of a migration.
+type followed struct {
+	mu      sync.Mutex
+	history measure.History // guarded by mu
+}
+
+// triggerAt is a trigger of a flag at a revision.
+type triggerAt struct {
+	flag, trigger string
+	revision      uint64
+}
+
+// New returns a guard. Run has it guard.
+func New(cfg Config) *Guard {
+	if cfg.Who == "" {
+		cfg.Who = "guard"
+	}
+	if cfg.Every == 0 {
+		cfg.Every = DefaultEvery
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Guard{cfg: cfg, of: map[string]*followed{}, unknown: map[triggerAt]time.Time{}}
+}
+
+// Run guards until ctx ends, and then returns nil.
+func (g *Guard) Run(ctx context.Context) error {
+	defer g.follows.Wait()
+	ticker := time.NewTicker(g.cfg.Every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-ticker.C:
+			g.look(ctx, now)
+		}
+	}
+}
+
+// look looks at every flag once.
+func (g *Guard) look(ctx context.Context, now time.Time) {
+	loading, cancel := context.WithTimeout(ctx, loadWait)
+	state, err := g.cfg.Registry.Load(loading)
+	cancel()
+	if err != nil {
+		if ctx.Err() == nil && !g.failing {
+			g.cfg.Logger.Error("the registry cannot be read: nothing is guarded until it can", "stage", "guard", "err", err)
+		}
+		g.failing = true
+		return
+	}
+	g.failing = false
+	unknown := map[triggerAt]time.Time{}
+	for _, f := range state.Flags() {
+		if len(Triggers(f)) > 0 {
+			g.guard(ctx, f, now, unknown)
+		}
+	}
+	g.unknown = unknown
+}
+
+// Triggers are those that a flag may be taken back by where it is.
+func Triggers(f *registry.Standing) []schemas.Trigger {
+	if !f.Evaluated() || f.Killed != nil || f.Rollout.Migration == "" {
+		return nil
+	}
+	return f.Rollout.Rollback.Triggers[f.Flag.Place().Stage]
+}
+
+// guard takes a flag back if one of its triggers says so.
+func (g *Guard) guard(ctx context.Context, f *registry.Standing, now time.Time, unknown map[triggerAt]time.Time) {
+	m := g.followed(ctx, f.Rollout, now)
+	m.mu.Lock()
+	retreat, ok := g.decide(&m.history, f, now, unknown)
+	m.mu.Unlock()
+	if !ok {
+		return
+	}
+	state, _, err := g.cfg.Registry.Submit(ctx, registry.Event{At: now.UTC(), Who: g.cfg.Who, Why: retreat.Why, Changes: []registry.Change{{
+		Flag: f.Name, Op: registry.Rollback, Base: f.Revision, To: retreat.To, Trigger: retreat.Trigger, Measured: &retreat.Measured, Results: retreat.Results}}})
+	switch {
+	case errors.Is(err, registry.ErrVoid):
+		g.cfg.Logger.Info("somebody was faster", "stage", "guard", "flag", f.Name, "err", err)
+	case err != nil && ctx.Err() == nil:
+		g.cfg.Logger.Error("a rollout is not taken back yet; trying again", "stage", "guard", "flag", f.Name, "err", err)
+	case err == nil:
+		g.cfg.Logger.Warn("a rollout was taken back", "stage", "guard", "flag", f.Name, "from", retreat.From, "to", retreat.To, "why", retreat.Why)
+		if g.cfg.Done != nil {
+			g.cfg.Done(state.Flag(f.Name), retreat)
+		}
+	}
+}
+
+// decide judges a flag's triggers in their order; the first that says so takes it back.
+func (g *Guard) decide(h *measure.History, f *registry.Standing, now time.Time, unknown map[triggerAt]time.Time) (rollout.Retreat, bool) {
+	for _, t := range Triggers(f) {
+		r, verdict := Judge(h, f, &t, now)
+		if verdict == rollout.Unknown {
+			at := triggerAt{f.Name, t.Name, f.Revision}
+			since, before := g.unknown[at]
+			if !before {
+				since = now
+			}
+			unknown[at] = since
+			if t.UnknownFor == 0 || now.Sub(since) < t.UnknownFor {
+				continue
+			}
+		} else if verdict != rollout.Pass {
+			continue
+		}
+		if r.To != "" {
+			return r, true
+		}
+	}
+	return rollout.Retreat{}, false
+}
+
+// Judge judges a trigger of a flag by what was measured up to a moment, and says where it
+// would take the flag; nowhere, if there is no way back.
+func Judge(h *measure.History, f *registry.Standing, t *schemas.Trigger, now time.Time) (rollout.Retreat, rollout.Verdict) {
+	since := f.Placed.Add(f.Rollout.Rollback.Grace)
+	m := h.MeasuredLately(t.Criteria, now, since)
+	verdict, results := rollout.Pull(t, m)
+	r := rollout.Retreat{Rollout: f.Name, From: f.Flag.Place().String(), Trigger: t.Name, Measured: m, Results: results, Why: rollout.Explain(t, results)}
+	var prior rollout.Place
+	if f.Prior != nil {
+		prior = *f.Prior
+	}
+	keys, whole := diverged(h, t, now, since)
+	if to, ok := rollout.Backward(f.Flag, t, prior, keys, whole); ok {
+		r.To = to.String()
+	}
+	return r, verdict
+}
+
+// diverged are the keys that a trigger is about, and whether these are all.
+func diverged(h *measure.History, t *schemas.Trigger, now, since time.Time) ([][]string, bool) {
+	sum := h.Lately(now, measure.Windows(t.Criteria), since)
+	if sum == nil {
+		return nil, false
+	}
+	return sum.Opened, sum.OpenedMore == 0
+}
+
+// retryAfter is how long a guard waits before it follows a migration anew.
+const retryAfter = time.Second
+
+// followed is what is known of a rollout's migration; it is followed from now on.
+func (g *Guard) followed(ctx context.Context, r *schemas.Rollout, now time.Time) *followed {
+	if m := g.of[r.Migration]; m != nil {
+		return m
+	}
+	m := &followed{}
+	g.of[r.Migration] = m
+	g.follows.Go(func() { g.follow(ctx, r.Migration, now.Add(-Longest(r)), m) })
+	return m
+}
+
+// Longest is how far back a rollout's triggers look.
+func Longest(r *schemas.Rollout) (window time.Duration) {
+	for _, triggers := range r.Rollback.Triggers {
+		for _, t := range triggers {
+			window = max(window, measure.Windows(t.Criteria))
+		}
+	}
+	return window
+}
+
+// follow follows a migration until ctx ends. Where it has to begin anew it goes on behind
+// what it has.
+func (g *Guard) follow(ctx context.Context, migration string, since time.Time, m *followed) {
+	failing := false
+	for ctx.Err() == nil {
+		err := g.cfg.Follow(ctx, migration, since, func(r *measure.Record) {
+			failing = false
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			if newest := m.history.Newest(); newest != nil && !r.To.After(newest.To) {
+				return // read again
+			}
+			m.history.Add(r)
+			since = r.To
+		})
+		if err != nil && !failing && ctx.Err() == nil {
+			g.cfg.Logger.Error("what a migration measures cannot be followed; trying again", "stage", "guard", "migration", migration, "err", err)
+			failing = true
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryAfter):
+		}
+	}
+}
