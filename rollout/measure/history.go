@@ -21,21 +21,24 @@ const (
 // one goroutine.
 type History struct {
 	records []Record
-	thinned time.Time // the newest record's end when records were last put together
+	fresh   int // how many were added since records were last put together
 }
+
+// thinEvery is after how many records that is done again.
+const thinEvery = 1024
 
 // Add takes the next record.
 func (h *History) Add(r *Record) {
 	h.records = append(h.records, *r)
-	if r.To.Sub(h.thinned) >= time.Minute {
+	if h.fresh++; h.fresh == thinEvery {
 		h.thin(r.To)
 	}
 }
 
 // thin puts records together that are old enough, and forgets the oldest.
 func (h *History) thin(now time.Time) {
-	h.thinned = now
-	var out []Record
+	h.fresh = 0
+	out := make([]Record, 0, len(h.records))
 	for i := range h.records {
 		r := &h.records[i]
 		age := now.Sub(r.To)
