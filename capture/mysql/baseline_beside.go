@@ -46,6 +46,3 @@ func (r *run) between(ctx context.Context) error {
 
 // mark is called when a window opens.
 func (r *run) mark() any { return delivered{r, r.at.set.clone(), r.at.pos, r.changed} }
-
-// number is a position as a number, ordered as its text.
-func (p position) number() uint64 { return uint64(p.seq)<<32 | min(p.offset, 1<<32-1) }

@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	binlog "github.com/go-mysql-org/go-mysql/mysql"
@@ -58,7 +59,7 @@ func (g gtids) contains(other gtids) bool {
 }
 
 // gtid names one transaction: exactly one of the pointers is set, or none where
-// there are no GTIDs.
+// there are no GTIDs. What they point to never changes.
 type gtid struct {
 	mariadb *binlog.MariadbGTID
 	mysql   *replication.GTIDEvent
@@ -72,7 +73,10 @@ func (g gtid) String() string {
 		return g.at.String()
 	}
 	if g.mariadb != nil {
-		return fmt.Sprintf("%d-%d-%d", g.mariadb.DomainID, g.mariadb.ServerID, g.mariadb.SequenceNumber)
+		var room [3*20 + 2]byte
+		text := append(strconv.AppendUint(room[:0], uint64(g.mariadb.DomainID), 10), '-')
+		text = append(strconv.AppendUint(text, uint64(g.mariadb.ServerID), 10), '-')
+		return string(strconv.AppendUint(text, g.mariadb.SequenceNumber, 10))
 	}
 	server, err := uuid.FromBytes(g.mysql.SID)
 	if err != nil {
@@ -94,7 +98,7 @@ func (g gtids) add(one gtid) error {
 		if one.mariadb == nil {
 			break
 		}
-		set.Sets[one.mariadb.DomainID] = one.mariadb.Clone()
+		set.Sets[one.mariadb.DomainID] = one.mariadb
 		return nil
 	case *binlog.MysqlGTIDSet:
 		if one.mysql == nil {

@@ -34,7 +34,17 @@ func (p position) before(q position) bool {
 // text is the order-preserving text of a change at p: eight hexadecimal digits
 // of the file's number, eight of the offset. A transaction begins below 4 GiB:
 // the server starts a new file at 1 GiB.
-func (p position) text() string { return fmt.Sprintf("%08X%08X", p.seq, min(p.offset, 1<<32-1)) }
+func (p position) text() string {
+	const digits = "0123456789ABCDEF"
+	var text [16]byte
+	for i, n := len(text)-1, p.number(); i >= 0; i, n = i-1, n>>4 {
+		text[i] = digits[n&15]
+	}
+	return string(text[:])
+}
+
+// number is the same as a number.
+func (p position) number() uint64 { return uint64(p.seq)<<32 | min(p.offset, 1<<32-1) }
 
 // reached is the text of the progress that is complete up to p, exclusively:
 // the next transaction may begin at p, so it is that of the byte before.

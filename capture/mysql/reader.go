@@ -35,8 +35,8 @@ type reader struct {
 	queue  *queue
 	syncer *replication.BinlogSyncer
 	cancel context.CancelFunc // closes the connection
-	clock  func() time.Time
-	ended  chan struct{} // closed when the queue knows why the stream ended
+	link   *link              // the connection, once it is made
+	ended  chan struct{}      // closed when the queue knows why the stream ended
 }
 
 // silent drops what the library logs: it also returns it.
@@ -46,7 +46,7 @@ var errReaderClosed = errors.New("the reader is closed")
 
 // HandleEvent implements replication.EventHandler, on the library's goroutine.
 func (r *reader) HandleEvent(e *replication.BinlogEvent) error {
-	if !r.queue.put(packet{raw: e.RawData, received: r.clock()}) {
+	if !r.queue.put(packet{raw: e.RawData, received: r.link.received}) {
 		return errReaderClosed
 	}
 	return nil
@@ -56,12 +56,13 @@ func (r *reader) HandleEvent(e *replication.BinlogEvent) error {
 // with ctx or close.
 func (s *Source) startReader(ctx context.Context, set gtids) (*reader, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	r := &reader{queue: newQueue(queueBytes), cancel: cancel, clock: s.cfg.Clock, ended: make(chan struct{})}
+	r := &reader{queue: newQueue(queueBytes), cancel: cancel, ended: make(chan struct{})}
 	cfg, err := s.syncerConfig(ctx)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
+	cfg.Dialer = r.dialer(ctx, s.cfg.silence, s.cfg.Clock)
 	cfg.SynchronousEventHandler = r
 	r.syncer = replication.NewBinlogSyncer(cfg)
 	events, err := startSync(r.syncer, set)
@@ -101,14 +102,14 @@ func (r *reader) close() {
 	r.syncer.Close()
 }
 
-// syncerConfig makes the library's configuration for a connection that ends
-// with ctx.
+// syncerConfig makes the library's configuration, but for who connects and who
+// takes what comes.
 func (s *Source) syncerConfig(ctx context.Context) (replication.BinlogSyncerConfig, error) {
 	cfg := replication.BinlogSyncerConfig{
 		ServerID: s.cfg.ServerID, Flavor: s.cfg.Driver, User: s.dsn.User, Password: s.dsn.Passwd,
 		// Checksums are verified where events are decoded: an event that is damaged twice stops capture.
-		RawModeEnabled: true, VerifyChecksum: false, HeartbeatPeriod: heartbeatEvery, ReadTimeout: s.cfg.silence,
-		DisableRetrySync: true, DiscardGTIDSet: true, Logger: silent, Dialer: dialerOf(ctx),
+		RawModeEnabled: true, VerifyChecksum: false, HeartbeatPeriod: heartbeatEvery,
+		DisableRetrySync: true, DiscardGTIDSet: true, Logger: silent,
 		Option: func(c *client.Conn) error {
 			_, err := c.Execute("SET SESSION net_write_timeout = " + patience)
 			return err
@@ -140,21 +141,6 @@ func (s *Source) syncerConfig(ctx context.Context) (replication.BinlogSyncerConf
 		cfg.Host, cfg.Port = host, uint16(number)
 	}
 	return cfg, nil
-}
-
-// dialerOf connects until ctx is done, and then closes what it connected. So
-// the library's Close finds nothing that it would wait for; the connection that
-// it wants to make then, to kill the old one, is refused.
-func dialerOf(ctx context.Context) client.Dialer {
-	d := net.Dialer{Timeout: dialTimeout, KeepAlive: 10 * time.Second}
-	return func(_ context.Context, network, address string) (net.Conn, error) {
-		conn, err := d.DialContext(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		context.AfterFunc(ctx, func() { conn.Close() }) // an error would come too late for anybody
-		return conn, nil
-	}
 }
 
 // secure says whether replication uses TLS: where the DSN says so, and with

@@ -25,7 +25,8 @@ type stream struct {
 	parser  *replication.BinlogParser
 	catalog *catalog
 	file    tracker
-	sums    bool // events end with a checksum
+	sums    bool                    // events end with a checksum
+	header  replication.EventHeader // of the event that is being taken
 
 	txn    *transaction // nil between transactions
 	tables map[uint64]*table
@@ -57,7 +58,7 @@ func (s *stream) close() {
 // packet takes the next event. Whatever goes wrong with it, the error names its
 // place; a panic of a decoder is an error like any other.
 func (s *stream) packet(ctx context.Context, p packet) (err error) {
-	h := &replication.EventHeader{}
+	h := &s.header
 	if err := h.Decode(p.raw); err != nil {
 		return malformed("event after %s: %w", s.file.end, err)
 	}
@@ -103,11 +104,17 @@ func (s *stream) event(ctx context.Context, h *replication.EventHeader, start po
 	case replication.TABLE_MAP_EVENT:
 		return s.tableMap(ctx, p.raw, body, nil)
 	case replication.MARIADB_ANNOTATE_ROWS_EVENT:
-		return s.annotation(string(body))
+		return s.annotation(body)
 	case replication.ROWS_QUERY_EVENT:
-		return s.annotation(string(body[1:])) // a length that is too small for long ones
+		return s.annotation(body[1:]) // a length that is too small for long ones
 	case replication.XID_EVENT:
 		return s.commit(ctx, p.received)
+	case replication.MARIADB_GTID_EVENT:
+		e := &replication.MariadbGTIDEvent{GTID: binlog.MariadbGTID{ServerID: h.ServerID}}
+		if err := e.Decode(body); err != nil {
+			return &malformedError{err}
+		}
+		return s.begin(beginMariaDB(e, h, start))
 	case replication.XA_PREPARE_LOG_EVENT:
 		return s.prepare(ctx, body, p.received)
 	case replication.TRANSACTION_PAYLOAD_EVENT:
@@ -115,9 +122,8 @@ func (s *stream) event(ctx context.Context, h *replication.EventHeader, start po
 			return malformed("a compressed transaction that inflates to %d bytes", size)
 		}
 		fallthrough
-	case replication.FORMAT_DESCRIPTION_EVENT, replication.ROTATE_EVENT, replication.MARIADB_GTID_EVENT,
-		replication.GTID_EVENT, replication.GTID_TAGGED_LOG_EVENT, replication.QUERY_EVENT,
-		replication.MARIADB_QUERY_COMPRESSED_EVENT:
+	case replication.FORMAT_DESCRIPTION_EVENT, replication.ROTATE_EVENT, replication.GTID_EVENT,
+		replication.GTID_TAGGED_LOG_EVENT, replication.QUERY_EVENT, replication.MARIADB_QUERY_COMPRESSED_EVENT:
 		e, err := s.parser.Parse(p.raw)
 		if err != nil {
 			return &malformedError{err}
@@ -163,8 +169,6 @@ func (s *stream) parsed(ctx context.Context, e *replication.BinlogEvent, start p
 			return &malformedError{err}
 		}
 		return nil
-	case *replication.MariadbGTIDEvent:
-		return s.begin(beginMariaDB(event, e.Header, start))
 	case *replication.GTIDEvent:
 		return s.begin(beginMySQL(event, e.Header, start))
 	case *replication.GtidTaggedLogEvent:
@@ -280,7 +284,7 @@ func (s *stream) rollback() error {
 }
 
 // annotation takes the text of the statement whose rows follow.
-func (s *stream) annotation(text string) error {
+func (s *stream) annotation(text []byte) error {
 	if s.txn == nil {
 		return malformed("a statement outside a transaction")
 	}

@@ -1,6 +1,8 @@
 package mysql
 
 import (
+	"bytes"
+
 	"github.com/go-mysql-org/go-mysql/replication"
 
 	"github.com/trueup-io/trueup/capture"
@@ -47,7 +49,7 @@ const refusedMax = 1000
 
 // beginMariaDB starts a transaction at MariaDB's GTID event.
 func beginMariaDB(e *replication.MariadbGTIDEvent, h *replication.EventHeader, pos position) *transaction {
-	return &transaction{id: gtid{mariadb: e.GTID.Clone()}, pos: pos, stamp: stampOf(h), standalone: e.IsStandalone()}
+	return &transaction{id: gtid{mariadb: &e.GTID}, pos: pos, stamp: stampOf(h), standalone: e.IsStandalone()}
 }
 
 // beginMySQL starts a transaction at MySQL's GTID event.
@@ -65,8 +67,11 @@ func stampOf(h *replication.EventHeader) schemas.Micros {
 }
 
 // says takes a statement's text: the rows that follow are its own.
-func (t *transaction) says(text string) {
-	t.statement = tagOf(text)
+func (t *transaction) says(text []byte) {
+	t.statement = schemas.Tag{}
+	if bytes.Contains(text, []byte("/*")) {
+		t.statement = tagOf(string(text))
+	}
 	if t.first == (schemas.Tag{}) {
 		t.first = t.statement
 	}
