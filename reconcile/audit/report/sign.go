@@ -2,7 +2,6 @@ package report
 
 import (
 	"bytes"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
+
+	"github.com/trueup-io/trueup/internal/notekey"
 )
 
 // The files of a report.
@@ -26,71 +27,16 @@ const (
 // header is the first line of what is signed.
 const header = "trueup audit report v1"
 
-// Key signs reports.
-type Key struct {
-	signer note.Signer
-	// Verifier is what reports are verified with. It is no secret.
-	Verifier string
-}
-
-// LoadKey reads the key of a migration, and makes one where there is none. The
-// file is for its owner only.
-func LoadKey(path, migration string) (*Key, error) {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return makeKey(path, migration)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("audit key: %w", err)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("audit key: %w", err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("audit key %s: others than its owner can use it: chmod 600 %s", path, path)
-	}
-	secret, verifier, ok := strings.Cut(strings.TrimSpace(string(b)), "\n")
-	signer, err := note.NewSigner(secret)
-	if err != nil || !ok {
-		return nil, fmt.Errorf("audit key %s: it holds no key: move it away, and a new one is made, whose reports need its own verifier", path)
-	}
-	return &Key{signer, verifier}, nil
-}
-
-func makeKey(path, migration string) (*Key, error) {
-	name := "trueup-audit-" + strings.Map(func(r rune) rune {
-		if r == '+' || r <= ' ' || r > '~' {
-			return '-'
-		}
-		return r
-	}, migration)
-	secret, verifier, err := note.GenerateKey(rand.Reader, name)
-	if err != nil {
-		return nil, fmt.Errorf("audit key: %w", err)
-	}
-	signer, err := note.NewSigner(secret)
-	if err != nil {
-		return nil, fmt.Errorf("audit key: %w", err)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("audit key: %w", err)
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("audit key: %w", err)
-	}
-	_, err = f.WriteString(secret + "\n" + verifier + "\n")
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return nil, fmt.Errorf("audit key: %w", err)
-	}
-	return &Key{signer, verifier}, nil
+// LoadKey reads the key that signs the reports of a migration, and makes one where there
+// is none.
+func LoadKey(path, migration string) (*notekey.Key, error) {
+	return notekey.Load(path, "trueup-audit-"+migration)
 }
 
 // Write writes the report and its signature into a directory, which is made
 // where there is none. A directory with a report in it is refused: a signed
 // report is not written over.
-func (r *Report) Write(dir string, key *Key) error {
+func (r *Report) Write(dir string, key *notekey.Key) error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
@@ -100,7 +46,7 @@ func (r *Report) Write(dir string, key *Key) error {
 	if err := r.HTML(&page, key.Verifier); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
-	signed, err := note.Sign(&note.Note{Text: signedText(r, text, page.Bytes())}, key.signer)
+	signed, err := note.Sign(&note.Note{Text: signedText(r, text, page.Bytes())}, key.Signer)
 	if err != nil {
 		return fmt.Errorf("sign report: %w", err)
 	}
