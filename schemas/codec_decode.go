@@ -84,10 +84,10 @@ func changeFromWire(m *pb.Change) (*Record, string) {
 		return nil, reason
 	}
 	var ok bool
-	if both.change.Before, ok = rowFromWire(m.Before); !ok {
+	if both.change.Before, ok = rowFromWire(m.Before, nil); !ok {
 		return nil, badBefore
 	}
-	if both.change.After, ok = rowFromWire(m.After); !ok {
+	if both.change.After, ok = rowFromWire(m.After, nil); !ok {
 		return nil, badAfter
 	}
 	return &both.record, ""
@@ -178,18 +178,26 @@ func tagFromWire(m *pb.Tag) Tag {
 	}
 }
 
-// rowFromWire converts an image; no image is a nil row. It is false where a
-// presence is not known, or not of the log.
-func rowFromWire(m *pb.Image) (Row, bool) { return imageFromWire(m, pb.Presence_PRESENCE_UNAVAILABLE) }
+// rowFromWire converts an image into the memory of a row that is done with; no
+// image is a nil row. It is false where a presence is not known, or not of the log.
+func rowFromWire(m *pb.Image, done Row) (Row, bool) {
+	return imageFromWire(m, done, pb.Presence_PRESENCE_UNAVAILABLE)
+}
 
 // eventRowFromWire is rowFromWire for a derived event.
-func eventRowFromWire(m *pb.Image) (Row, bool) { return imageFromWire(m, pb.Presence_PRESENCE_MASKED) }
+func eventRowFromWire(m *pb.Image) (Row, bool) {
+	return imageFromWire(m, nil, pb.Presence_PRESENCE_MASKED)
+}
 
-func imageFromWire(m *pb.Image, last pb.Presence) (Row, bool) {
+func imageFromWire(m *pb.Image, done Row, last pb.Presence) (Row, bool) {
 	if m == nil {
 		return nil, true
 	}
-	row := make(Row, len(m.Columns))
+	row := done[:0]
+	if cap(row) < len(m.Columns) || row == nil {
+		row = make(Row, 0, len(m.Columns))
+	}
+	row = row[:len(m.Columns)]
 	for i, c := range m.Columns {
 		if c.Presence < 0 || c.Presence > last {
 			return nil, false

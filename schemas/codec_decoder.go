@@ -16,6 +16,7 @@ type Decoder struct {
 
 	record Record
 	change Change
+	rows   [2]Row // memory of the row before a change and of the one after it
 }
 
 // unread is a row after a change that stands in the log and was not read.
@@ -54,19 +55,25 @@ func (d *Decoder) read(m *pb.Change) (reason string) {
 	}
 	known := d.Mapping != "" && m.Mapping == d.Mapping
 	var ok bool
-	if d.change.Before, ok = d.image(m.Before, known && !d.Before); !ok {
+	if d.change.Before, ok = d.image(m.Before, known && !d.Before, &d.rows[0]); !ok {
 		return badBefore
 	}
-	if d.change.After, ok = d.image(m.After, known); !ok {
+	if d.change.After, ok = d.image(m.After, known, &d.rows[1]); !ok {
 		return badAfter
 	}
 	return ""
 }
 
 // image converts an image, or only looks whether it could be.
-func (d *Decoder) image(m *pb.Image, known bool) (Row, bool) {
-	if m == nil || !known {
-		return rowFromWire(m)
+func (d *Decoder) image(m *pb.Image, known bool, done *Row) (row Row, ok bool) {
+	switch {
+	case m == nil:
+		return nil, true
+	case !known:
+		if row, ok = rowFromWire(m, *done); ok && cap(row) <= maxScratchColumns {
+			*done = row
+		}
+		return row, ok
 	}
 	for _, c := range m.Columns {
 		if c.Presence < 0 || c.Presence > pb.Presence_PRESENCE_UNAVAILABLE {

@@ -42,6 +42,7 @@ type judge struct {
 	state      *state.Partition
 	core       *reconcile.Core
 	out        reconcile.Effects
+	decode     schemas.Decoder // reads every row
 	cache      rowCache
 	order      *order // of what this run reads
 	alarms     int64
@@ -140,7 +141,7 @@ func (j *judge) take(ctx context.Context, batch []message) error {
 }
 
 func (j *judge) step(ctx context.Context, m *message) error {
-	rec, err := schemas.UnmarshalRecord(m.value)
+	rec, err := j.decode.Unmarshal(m.value)
 	if err != nil {
 		entity, key := messageKey(m.key)
 		return j.core.Quarantine(m.offset, entity, key, err.Error(), &j.out)
