@@ -218,8 +218,10 @@ func (c *Core) judge(k *keyState, now schemas.Micros, out *Effects) {
 		c.keys.count(k.class, +1)
 	}
 	if k.entity.DropSettled && c.dropSettled(k) {
+		c.keys.settle(k)
 		return
 	}
+	c.keys.settle(k)
 	for _, s := range schemas.Sides {
 		if at := k.timer[s]; at != 0 && at != k.queued[s] {
 			k.queued[s] = at

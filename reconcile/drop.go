@@ -50,9 +50,9 @@ func (c *Core) dropSettled(k *keyState) bool {
 		c.keys.count(classEqual, -1) // a row that is nowhere
 	}
 	stored, list, queued := k.stored, k.list, k.queued
-	dirty, listed := k.dirty, k.listed
+	dirty := k.dirty
 	k.reset(k.entity, k.id, k.lead)
-	k.stored, k.list, k.queued, k.dirty, k.listed = stored, list, queued, dirty, listed
+	k.stored, k.list, k.queued, k.dirty = stored, list, queued, dirty
 	return true
 }
 

@@ -183,6 +183,11 @@ func saidOf(t *testing.T, log []schemas.Record, cfg Config, seed uint64, every i
 		if n := core.Counters(); n.Unaccounted() != 0 {
 			t.Fatalf("I21: accounts do not add up: %+v", n)
 		}
+		if every > 0 && r.IntN(2) == 0 { // what rests is forgotten more often than that
+			if err := core.Unload(); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if every == 0 || r.IntN(every) > 0 {
 			continue
 		}

@@ -99,7 +99,8 @@ type keyState struct {
 	touched   bool
 	stored    bool // State has a record of it
 	dirty     bool // changed since it was written
-	listed    bool // the next flush looks at it
+	listed    bool // it stands in keyring.recent; whichever key it is of by then
+	resting   bool // it stands in keyring.rest; so, too
 }
 
 // on is what is known of a side.
@@ -114,7 +115,7 @@ func (k *keyState) reset(e *schemas.Entity, id string, lead schemas.Side) {
 	if cap(authority) > maxSpareVersions {
 		authority = nil
 	}
-	*k = keyState{entity: e, id: id, lead: lead, authority: authority, min: -1, max: -1}
+	*k = keyState{entity: e, id: id, lead: lead, authority: authority, min: -1, max: -1, listed: k.listed, resting: k.resting}
 }
 
 // order is the key's order-preserving form.

@@ -26,7 +26,8 @@ type keyring struct {
 	rules       *schemas.Rules
 	cache       map[string]*keyState
 	free        []*keyState // gone from cache, to be used again
-	recent      []*keyState // read or changed since the last flush: all that it has to look at
+	recent      []*keyState // read or changed since the last flush: all that it has to look at, and some that have gone since
+	rest        []*keyState // of them, those that have come to rest: all that unload has to look at
 	lists       waitLists
 	ids         texts
 	totals      [classCount]int64
@@ -129,6 +130,8 @@ func (r *keyring) byID(id string) (*keyState, error) {
 	}
 	k := r.fresh(e, id)
 	if found, err := r.load(k); !found || err != nil {
+		k.id = "" // it stands for no key
+		r.free = append(r.free, k)
 		return nil, err
 	}
 	r.keep(k)
@@ -173,15 +176,44 @@ func (r *keyring) load(k *keyState) (found bool, err error) {
 	return true, nil
 }
 
-// flush saves what changed, and forgets settled keys.
-func (r *keyring) flush() error {
-	for _, k := range r.recent {
-		if k.dirty {
-			if err := r.save(k); err != nil {
-				return fmt.Errorf("write state of key %q: %w", k.id, err)
-			}
+// settle has the next unload look at a key that waits for nothing.
+func (r *keyring) settle(k *keyState) {
+	if !k.resting && k.timer == [3]schemas.Micros{} {
+		k.resting = true
+		r.rest = append(r.rest, k)
+	}
+}
+
+// unload saves and forgets the keys that wait for nothing.
+func (r *keyring) unload() error {
+	for _, k := range r.rest {
+		k.resting = false
+		if k.id == "" || k.touched || k.timer != [3]schemas.Micros{} {
+			continue // it has gone already, or waits again
 		}
+		if err := r.saveChanged(k); err != nil {
+			return err
+		}
+		r.evict(k)
+	}
+	clear(r.rest)
+	r.rest = r.rest[:0]
+	return nil
+}
+
+// flush saves what changed, and forgets the keys that wait for nothing.
+func (r *keyring) flush() error {
+	if err := r.unload(); err != nil {
+		return err
+	}
+	for _, k := range r.recent {
 		k.listed = false
+		if k.id == "" {
+			continue
+		}
+		if err := r.saveChanged(k); err != nil {
+			return err
+		}
 		if k.list == 0 && !k.touched {
 			r.evict(k)
 		}
@@ -208,6 +240,16 @@ func (r *keyring) forget(which func(*keyState) bool) {
 			r.evict(k)
 		}
 	}
+}
+
+func (r *keyring) saveChanged(k *keyState) error {
+	if !k.dirty {
+		return nil
+	}
+	if err := r.save(k); err != nil {
+		return fmt.Errorf("write state of key %q: %w", k.id, err)
+	}
+	return nil
 }
 
 func (r *keyring) save(k *keyState) error {

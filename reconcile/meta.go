@@ -57,6 +57,15 @@ func (c *Core) Flush() error {
 	return nil
 }
 
+// Unload writes the keys that wait for nothing to State, and keeps them in memory
+// no longer: what the core holds between two flushes then grows with what is
+// under way. State holds everything up to Next only after a Flush, so whoever
+// makes it durable does that after one.
+func (c *Core) Unload() error { return c.keys.unload() }
+
+// Loaded is how many keys are in memory.
+func (c *Core) Loaded() int { return len(c.keys.cache) }
+
 func (c *Core) encodeMeta() []byte {
 	e := &encoder{}
 	e.byte(stateFormat)

@@ -16,9 +16,10 @@ type txns struct {
 }
 
 type txn struct {
-	rows    int // rows of distinct keys
-	applied int // rows whose version was matched or overtaken by a write of the follower
-	other   int // rows that ended otherwise
+	rows    int  // rows of distinct keys
+	applied int  // rows whose version was matched or overtaken by a write of the follower
+	other   int  // rows that ended otherwise
+	stored  bool // State has a record of it
 }
 
 const txnPrefix = 'x'
@@ -28,7 +29,10 @@ func newTxns(s State) *txns { return &txns{state: s, open: map[string]*txn{}} }
 func txnKey(pos string) []byte { return append([]byte{txnPrefix}, pos...) }
 
 // begin notes a transaction with several rows.
-func (t *txns) begin(pos string, rows int) { t.open[pos] = &txn{rows: rows} }
+func (t *txns) begin(pos string, rows int) {
+	was := t.open[pos] // one that has ended
+	t.open[pos] = &txn{rows: rows, stored: was != nil && was.stored}
+}
 
 func (x *txn) ended() bool { return x.applied+x.other >= x.rows }
 
@@ -59,6 +63,7 @@ func (t *txns) load(pos string) *txn {
 		}
 		*f, b = int(n), b[w:]
 	}
+	x.stored = true
 	t.open[pos] = x
 	return x
 }
@@ -75,6 +80,9 @@ func (t *txns) done(v *version, applied bool) {
 		x.other++
 	}
 	v.flags &^= shared
+	if x.ended() && !x.stored {
+		delete(t.open, v.pos)
+	}
 }
 
 // torn says whether the follower applied other rows of v's transaction.

@@ -58,6 +58,9 @@ func New() *Map { return &Map{seed: maphash.MakeSeed(), slots: make([]slot, firs
 // Len returns the number of entries.
 func (m *Map) Len() int { return m.live }
 
+// Size returns the bytes that entries take, and those that are no entry's any more.
+func (m *Map) Size() int { return m.room }
+
 // Get returns the value of a key. It is valid until the map is changed.
 func (m *Map) Get(key []byte) (value []byte, ok bool) {
 	i, ok := m.find(key, m.hash(key))

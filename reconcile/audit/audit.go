@@ -253,7 +253,7 @@ func (a *Audit) judge(ctx context.Context) error {
 				return nil
 			})
 			if err != nil {
-				return err
+				return errors.Join(err, j.stopped())
 			}
 			if err := j.end(ctx); err != nil {
 				return err

@@ -13,8 +13,8 @@
 // within the range.
 //
 // The steps: ranges of both topics are taken, the published one first, so that
-// nothing published is later than what is judged; all partitions are judged
-// and, one transaction per answer of a broker, their verdicts kept; the
-// published events are kept beside them; the two are compared by event id, and
-// then byte for byte.
+// nothing published is later than what is judged; all partitions are judged;
+// every 200,000 records, and at a stop, their verdicts are written in one
+// transaction with the state that they follow from; the published events are
+// kept beside them; the two are compared by event id, and then byte for byte.
 package audit

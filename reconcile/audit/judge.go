@@ -50,7 +50,17 @@ type judge struct {
 	seen       map[lineOf]epochSeen
 	supposed   *whatif.Log // nil: the log is taken as it is
 	ended      ended
+	since      int  // records taken since state was last written
+	failed     bool // in the middle of a record
 }
+
+// What a partition's state is written after: a stop without warning loses no
+// more. In between it is in memory.
+const (
+	writeRecords = 200_000
+	writeBytes   = 8 << 20 // of what is to be written
+	writeTxns    = 10_000  // of several partitions
+)
 
 // ended is what is left of a core that has come to the range's end.
 type ended struct {
@@ -90,6 +100,9 @@ func (j *judge) open(first, to int64) error {
 // end takes from the core what it says at the range's end, and frees what only
 // judging needs.
 func (j *judge) end(ctx context.Context) (err error) {
+	if err := j.write(); err != nil {
+		return err
+	}
 	if j.supposed == nil && j.order == nil { // there was nothing new
 		if err := j.openOrder(ctx); err != nil {
 			return err
@@ -111,6 +124,45 @@ func (j *judge) end(ctx context.Context) (err error) {
 
 // take judges the records of one answer, and keeps what follows.
 func (j *judge) take(ctx context.Context, batch []message) error {
+	j.failed = true
+	if err := j.judge(ctx, batch); err != nil {
+		return err
+	}
+	j.failed = false
+	j.since += len(batch)
+	if j.since < writeRecords && j.state.Pending() < writeBytes && j.core.Loaded() < j.cached+j.cached/2 && (j.order == nil || len(j.order.txns) < writeTxns) {
+		return nil
+	}
+	return j.write()
+}
+
+// stopped writes what was judged before an error, unless that came in the middle of it.
+func (j *judge) stopped() error {
+	if j.failed {
+		return nil
+	}
+	return j.write()
+}
+
+// write writes the state of everything that was taken.
+func (j *judge) write() error {
+	if j.since == 0 {
+		return nil
+	}
+	if err := j.keepChecks(); err != nil {
+		return err
+	}
+	if err := j.core.Flush(); err != nil {
+		return fmt.Errorf("partition %d: %w", j.number, err)
+	}
+	if err := j.state.Commit(); err != nil {
+		return fmt.Errorf("partition %d: %w", j.number, err)
+	}
+	j.since = 0
+	return nil
+}
+
+func (j *judge) judge(ctx context.Context, batch []message) error {
 	for i := range batch {
 		m := &batch[i]
 		j.out.Reset()
@@ -128,13 +180,7 @@ func (j *judge) take(ctx context.Context, batch []message) error {
 			}
 		}
 	}
-	if err := j.keepChecks(); err != nil {
-		return err
-	}
-	if err := j.core.Flush(); err != nil {
-		return fmt.Errorf("partition %d: %w", j.number, err)
-	}
-	if err := j.state.Commit(); err != nil {
+	if err := j.core.Unload(); err != nil {
 		return fmt.Errorf("partition %d: %w", j.number, err)
 	}
 	return nil

@@ -127,6 +127,9 @@ func (p *Partition) Own() error {
 	return nil
 }
 
+// Pending is how many bytes of memory what is not committed takes.
+func (p *Partition) Pending() int { return p.pending.Size() }
+
 // Commit writes everything pending in one batch.
 func (p *Partition) Commit() error {
 	if b := p.db.ballast; b != nil && b.gone.Load() {
