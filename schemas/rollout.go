@@ -87,6 +87,8 @@ type Rollout struct {
 	Gates map[RolloutStage][]Criterion
 	// Rollback is what takes it back by itself.
 	Rollback Rollback
+	// Governance is who has to agree before it goes forward, and when it may.
+	Governance Governance
 }
 
 // Pin holds one key on a side while the ramp is under way.
@@ -125,7 +127,7 @@ func ParseRollout(src []byte, path string) (*Rollout, error) {
 func (r *configReader) rollout(root *configNode) *Rollout {
 	out := &Rollout{Path: r.file}
 	if !r.mapping(root, "", "apiVersion", "kind", "metadata", "description", "controls", "intent", "expires", "decision", "migration",
-		"lifecycle", "stage", "ramp", "safeStage", "salt", "pins", "gates", "rollback") {
+		"lifecycle", "stage", "ramp", "safeStage", "salt", "pins", "gates", "rollback", "governance") {
 		return out
 	}
 	r.oneOf(r.required(root, "", "apiVersion", apiVersion), "apiVersion", apiVersion)
@@ -147,6 +149,7 @@ func (r *configReader) rollout(root *configNode) *Rollout {
 	r.pins(out, root.get("pins"))
 	r.gates(out, root.get("gates"))
 	r.rollback(out, root.get("rollback"))
+	r.governance(out, root.get("governance"))
 	return out
 }
 
@@ -195,15 +198,7 @@ func (r *configReader) intent(out *Rollout, root *configNode) {
 	case n == nil:
 		r.fail(root, "expires", "missing: a temporary rollout needs %s", want)
 	default:
-		text, ok := r.text(n, "expires", want)
-		if !ok {
-			return
-		}
-		day, err := time.Parse(time.DateOnly, text)
-		if err != nil {
-			r.fail(n, "expires", "want %s, have %s", want, shown(text))
-		}
-		out.Expires = day
+		out.Expires = r.day(n, "expires", want)
 	}
 }
 

@@ -33,6 +33,10 @@ func TestRolloutIsReadWhole(t *testing.T) {
 		{Name: "burning", Criteria: []Criterion{burning, sooner}},
 		{Name: "blind", UnknownFor: 10 * time.Minute, To: &back, Criteria: []Criterion{{Name: "blind",
 			Text: "legacy_lag_ms > 300000 || target_lag_ms > 300000", Window: time.Minute, MinSamples: 1, MaxLag: 10 * time.Minute}}}}}}
+	want.Governance = Governance{Escalation: "orders on call", Approvals: map[RolloutStage]int{StageRamp: 1, StageTargetPrimary: 2, StageComplete: 2},
+		ApprovalsLast: 12 * time.Hour,
+		Schedule:      &Schedule{[]time.Weekday{time.Monday, time.Tuesday, time.Wednesday, time.Thursday}, 8 * time.Hour, 15 * time.Hour},
+		Freezes:       []Freeze{{time.Date(2026, 12, 18, 0, 0, 0, 0, time.UTC), time.Date(2027, 1, 3, 0, 0, 0, 0, time.UTC), "the holidays"}}}
 	for _, c := range have.Gates[StageRamp] {
 		if c.Condition == nil {
 			t.Errorf("%s is not compiled", c.Name)
@@ -92,7 +96,17 @@ r.yaml:32:63: rollback.ramp[1].to: from ramp it goes back: want an earlier stage
 r.yaml:32:73: rollback.ramp[1].unknown: unknown key; there are name, when, windows, minSamples, confidence, maxLag, unknownFor, to
 r.yaml:33:8: rollback.ramp[2].name: missing: want a name for what takes it back
 r.yaml:33:8: rollback.ramp[2].when: missing: want what takes it back, in CEL
-r.yaml:33:17: rollback.ramp[2].windows: want a list of 1 to 4 lengths of time, like [1h, 5m], have "5m"`)
+r.yaml:33:17: rollback.ramp[2].windows: want a list of 1 to 4 lengths of time, like [1h, 5m], have "5m"
+r.yaml:35:15: governance.approvals.off: unknown key; there are shadow, dual_write, shadow_read, ramp, target_primary, complete
+r.yaml:35:29: governance.approvals.ramp: want a whole number from 1 to 10, have 0
+r.yaml:36:18: governance.approvalsLast: want at most 90d, have "91d"
+r.yaml:37:21: governance.schedule.days[0]: want sun, mon, tue, wed, thu, fri or sat, have "monday"
+r.yaml:37:49: governance.schedule.to: want a time of day in quotes, like "08:00", have "8:00"
+r.yaml:38:36: governance.freezes[0].to: want a day that is not before 2027-01-02
+r.yaml:38:58: governance.freezes[1].to: missing: want its last day
+r.yaml:38:58: governance.freezes[1].why: missing: want why
+r.yaml:38:64: governance.freezes[1].from: want its first day, like 2026-12-20, have "soon"
+`)
 	if err == nil {
 		t.Fatal("it is read")
 	}
@@ -167,4 +181,28 @@ func FuzzParseRollout(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The first moment of a freeze, a day's schedule and the moments before and behind them.
+func TestGovernanceIsClosed(t *testing.T) {
+	r, err := LoadRollout("testdata/rollout/good.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, open := range map[string]bool{
+		"2026-12-17T08:00:00Z": true, "2026-12-17T07:59:59Z": false, "2026-12-17T14:59:59Z": true, "2026-12-17T15:00:00Z": false,
+		"2026-12-17T16:30:00+02:00": true, "2026-12-11T10:00:00Z": false, "2026-12-21T10:00:00Z": false, "2027-01-04T10:00:00Z": true,
+	} {
+		at, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if closed := r.Governance.Closed(at); (closed == "") != open {
+			t.Errorf("%s: have %q", text, closed)
+		}
+	}
+	always := Governance{Schedule: &Schedule{Days: []time.Weekday{time.Sunday}, To: 24 * time.Hour}}
+	if closed := always.Closed(time.Date(2026, 11, 22, 23, 59, 59, 0, time.UTC)); closed != "" {
+		t.Errorf("have %s", closed)
+	}
 }

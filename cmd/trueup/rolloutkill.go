@@ -67,7 +67,7 @@ soon as their lease has run out.`,
 
 func newRolloutRevive() *cobra.Command {
 	var measured string
-	var without, asJSON bool
+	var without, glass, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "revive NAME --why TEXT",
 		Short: "Put a killed flag where its definition says again",
@@ -79,9 +79,10 @@ forward needs evidence, as with apply.`,
 	at, by := registryFlags(cmd), authorFlags(cmd)
 	cmd.Flags().StringVar(&measured, "measured", "", "a file of what was measured, or of an evaluation; - is standard input")
 	cmd.Flags().BoolVar(&without, "without-evidence", false, "it goes forward though nothing was measured")
+	cmd.Flags().BoolVar(&glass, "break-glass", false, "it goes forward without the agreement that it needs; it is kept, and listed")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		change := registry.Change{Flag: args[0], Op: registry.Revive, WithoutEvidence: without}
+		change := registry.Change{Flag: args[0], Op: registry.Revive, WithoutEvidence: without, BreakGlass: glass}
 		if measured != "" {
 			m, err := loadMeasured(measured, cmd.InOrStdin())
 			if err != nil {
@@ -151,6 +152,11 @@ type standingLine struct {
 	RolledBack *registry.Provenance `json:"rolled_back,omitempty"`
 	Stale      bool                 `json:"stale"`
 	Changed    registry.Provenance  `json:"changed"`
+	// Escalation is who is asked when the owner does not answer.
+	Escalation string                `json:"escalation,omitempty"`
+	Approvals  []registry.Approval   `json:"approvals,omitempty"`
+	Objections []registry.Provenance `json:"objections,omitempty"`
+	BrokeGlass *registry.Provenance  `json:"broke_glass,omitempty"`
 }
 
 func printStanding(w io.Writer, flags []*registry.Standing, asJSON bool) error {
@@ -158,7 +164,8 @@ func printStanding(w io.Writer, flags []*registry.Standing, asJSON bool) error {
 		place := f.Flag.Place()
 		line := standingLine{Kind: "flag", Flag: f.Name, Owner: f.Rollout.Owner, Lifecycle: f.Rollout.Lifecycle, Stage: place.Stage.String(),
 			Declared: f.Rollout.Stage.String(), Revision: f.Revision, Epoch: f.Epoch, Killed: f.Killed, Changed: f.Changed,
-			Stale: f.Rollout.Lifecycle != schemas.LifecycleArchived && f.Rollout.Expired(time.Now())}
+			Stale:      f.Rollout.Lifecycle != schemas.LifecycleArchived && f.Rollout.Expired(time.Now()),
+			Escalation: f.Rollout.Governance.Escalation, Approvals: f.Approvals, Objections: f.Objections, BrokeGlass: f.BrokeGlass}
 		if f.Back != nil {
 			line.RolledBack = f.RolledBack
 		}
@@ -177,6 +184,15 @@ func printStanding(w io.Writer, flags []*registry.Standing, asJSON bool) error {
 		}
 		if f.Back != nil {
 			more += fmt.Sprintf(", rolled back by %s: %s", inert.Text(f.RolledBack.Who), inert.Text(f.RolledBack.Why))
+		}
+		for _, a := range f.Approvals {
+			more += ", approved by " + inert.Text(a.Who)
+		}
+		for _, o := range f.Objections {
+			more += fmt.Sprintf(", %s objects (%s): %s", inert.Text(o.Who), inert.Text(o.Event), inert.Text(o.Why))
+		}
+		if f.BrokeGlass != nil {
+			more += fmt.Sprintf(", glass broken by %s: %s", inert.Text(f.BrokeGlass.Who), inert.Text(f.BrokeGlass.Why))
 		}
 		if line.Stale {
 			more += ", stale since " + f.Rollout.Expires.Format(time.DateOnly)

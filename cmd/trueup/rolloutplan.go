@@ -139,6 +139,9 @@ func printPlan(w io.Writer, s *registry.State, p *registry.Plan, asJSON bool) er
 		if step.Reason != "" {
 			fmt.Fprintf(&b, "    %s\n", inert.Prose(step.Reason))
 		}
+		if step.Waits != "" {
+			fmt.Fprintf(&b, "    waits: %s\n", inert.Prose(step.Waits))
+		}
 	}
 	if len(p.Stale) > 0 {
 		fmt.Fprintf(&b, "stale, past their last day: %s\n", strings.Join(p.Stale, ", "))
@@ -168,7 +171,7 @@ func writeUnreadable(w io.Writer, s *registry.State) {
 }
 
 func newRolloutApply() *cobra.Command {
-	var files, measured, without []string
+	var files, measured, without, glass []string
 	var id string
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -190,6 +193,7 @@ has refused by, too.`,
 	cmd.Flags().StringVar(&id, "plan", "", "the id that plan has printed")
 	cmd.Flags().StringArrayVar(&measured, "measured", nil, "NAME=FILE: what was measured for a flag, or an evaluation of its gate")
 	cmd.Flags().StringArrayVar(&without, "without-evidence", nil, "a flag that goes forward though nothing was measured")
+	cmd.Flags().StringArrayVar(&glass, "break-glass", nil, "a flag that goes forward without the agreement that it needs; it is kept, and listed")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
 	if err := cmd.MarkFlagRequired("plan"); err != nil {
 		panic(err)
@@ -219,7 +223,7 @@ has refused by, too.`,
 			if err != nil {
 				return err
 			}
-			if err := attach(changes, evidence, without); err != nil {
+			if err := attach(changes, evidence, without, glass); err != nil {
 				return err
 			}
 			if len(changes) == 0 {
@@ -265,7 +269,7 @@ func loadEvidence(given []string, stdin io.Reader) (map[string]*rollout.Measured
 }
 
 // attach gives changes their evidence, and refuses what belongs to none.
-func attach(changes []registry.Change, evidence map[string]*rollout.Measured, without []string) error {
+func attach(changes []registry.Change, evidence map[string]*rollout.Measured, without, glass []string) error {
 	of := map[string]*registry.Change{}
 	for i := range changes {
 		of[changes[i].Flag] = &changes[i]
@@ -281,6 +285,12 @@ func attach(changes []registry.Change, evidence map[string]*rollout.Measured, wi
 			return fmt.Errorf("--without-evidence %s: nothing becomes of it by this plan", name)
 		}
 		of[name].WithoutEvidence = true
+	}
+	for _, name := range glass {
+		if of[name] == nil {
+			return fmt.Errorf("--break-glass %s: nothing becomes of it by this plan", name)
+		}
+		of[name].BreakGlass = true
 	}
 	return nil
 }

@@ -12,6 +12,8 @@
 //   - A transition goes along the graph of package rollout, and forward only on a gate that
 //     passes what was measured, or by a word that says that there is no evidence (I34). That is
 //     judged where events are read, not only where they are written.
+//   - Where a file asks for the agreement of others, nothing goes forward without it, and no file
+//     takes that away by itself; going back asks nobody (I37).
 //   - A record that is damaged, or that a newer Trueup wrote, has no effect, and is said.
 //
 // # What it assumes

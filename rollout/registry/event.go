@@ -6,18 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/trueup-io/trueup/rollout"
 )
 
 // Version of the events that this package understands. It writes the least that has what
-// an event says: 2 has rollbacks.
+// an event says: 2 has rollbacks, and what people say to what others do.
 const Version = 2
 
 func (e *Event) version() int {
 	for _, c := range e.Changes {
-		if c.Op == Rollback {
+		if !slices.Contains([]Op{Define, Kill, Revive}, c.Op) || c.BreakGlass {
 			return 2
 		}
 	}
@@ -37,7 +38,14 @@ const (
 	Revive Op = "revive" // the flag is where its definition says again
 	// Rollback puts the flag back to an earlier place than its definition says, until a definition is applied again.
 	Rollback Op = "rollback"
+	// Approve is a word for a definition, or for a revival, of somebody else's. It counts on one revision.
+	Approve Op = "approve"
+	// Object holds the flag where it is, or lets it go back, until Resolve names the objection's event.
+	Object  Op = "object"
+	Resolve Op = "resolve"
 )
+
+var ops = []Op{Define, Kill, Revive, Rollback, Approve, Object, Resolve}
 
 // Event is one record of the topic. All of its changes have effect, or none.
 type Event struct {
@@ -55,12 +63,16 @@ type Change struct {
 	Op   Op     `json:"op"`
 	// Base is the flag's revision on which the change was decided; 0: there was no such flag. A kill has none.
 	Base uint64 `json:"base,omitempty"`
-	// Definition is the text of the file, of a Define.
+	// Definition is the text of the file, of a Define or an Approve.
 	Definition string `json:"definition,omitempty"`
 	// Measured is what the gate has to pass, where the flag goes forward.
 	Measured *rollout.Measured `json:"measured,omitempty"`
 	// WithoutEvidence says that somebody takes it upon himself to go forward without.
 	WithoutEvidence bool `json:"without_evidence,omitempty"`
+	// BreakGlass goes forward without the agreement that is needed, and is kept with who did it.
+	BreakGlass bool `json:"break_glass,omitempty"`
+	// Objection is the event of the objection that a Resolve ends.
+	Objection string `json:"objection,omitempty"`
 	// To is the place that a rollback goes back to (rollout.Place), Trigger what took it there, and Results how it was judged.
 	To      string           `json:"to,omitempty"`
 	Trigger string           `json:"trigger,omitempty"`
@@ -115,14 +127,27 @@ func (e *Event) validate() error {
 		switch {
 		case c.Flag == "":
 			return errors.New("no event: a change of no flag")
-		case c.Op != Define && c.Op != Kill && c.Op != Revive && c.Op != Rollback:
+		case !slices.Contains(ops, c.Op):
 			return fmt.Errorf("no event: nothing is called %q", c.Op)
 		case c.Flag == All && c.Op != Kill:
 			return fmt.Errorf("no event: %s of all flags", c.Op)
-		case (c.Op == Define) != (c.Definition != ""), (c.Op == Rollback) != (c.To != ""), c.Op == Rollback && c.WithoutEvidence,
-			c.Op == Kill && (c.Base != 0 || c.Measured != nil || c.WithoutEvidence):
+		case c.misfit():
 			return fmt.Errorf("no event: %s of %q has what does not belong to it, or lacks what does", c.Op, c.Flag)
 		}
 	}
 	return nil
+}
+
+// misfit says whether a change has what does not belong to it, or lacks what does.
+func (c *Change) misfit() bool {
+	going := c.Op == Define || c.Op == Revive
+	unasked := c.Op == Kill || c.Op == Object || c.Op == Resolve // of whatever stands
+	switch {
+	case c.Op == Define && c.Definition == "", c.Definition != "" && c.Op != Define && c.Op != Approve,
+		(c.Op == Rollback) != (c.To != ""), (c.Op == Resolve) != (c.Objection != ""),
+		c.BreakGlass && !going, c.WithoutEvidence && !going && c.Op != Approve, c.Measured != nil && !going && c.Op != Rollback,
+		unasked && c.Base != 0:
+		return true
+	}
+	return false
 }

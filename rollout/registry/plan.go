@@ -52,6 +52,8 @@ type Step struct {
 	Stale       bool         `json:"stale,omitempty"` // temporary, and has outlived its last day
 	Differences []Difference `json:"differences,omitempty"`
 	Reason      string       `json:"reason,omitempty"`
+	// Waits is why it does not go forward yet, though its gate may pass: who has to agree, or when.
+	Waits string `json:"waits,omitempty"`
 
 	definition string
 }
@@ -122,8 +124,8 @@ func (s *State) step(d Definition, now time.Time) Step {
 			return out
 		}
 	}
-	// As the event would be decided, but for the evidence, which comes with it.
-	change := Change{Flag: r.Name, Op: Define, Base: out.Base, Definition: d.Source, WithoutEvidence: true}
+	// As the event would be decided, but for the evidence and the agreement, which come with it.
+	change := Change{Flag: r.Name, Op: Define, Base: out.Base, Definition: d.Source, WithoutEvidence: true, BreakGlass: true}
 	if _, err := define(was, change, Provenance{}); err != nil {
 		out.Action, out.Reason = Forbidden, err.Error()
 		return out
@@ -132,6 +134,11 @@ func (s *State) step(d Definition, now time.Time) Step {
 		out.From, out.Forward, out.Fenced = t.From.String(), t.Forward, t.Fenced
 		if was != nil {
 			out.Action = Move
+		}
+	}
+	if t, err := transition(was, r); err == nil {
+		if err := consent(was, r, t, Change{Definition: d.Source}, Provenance{At: now}); err != nil {
+			out.Waits = err.Error()
 		}
 	}
 	return out
@@ -187,6 +194,7 @@ func said(r *schemas.Rollout) []Difference {
 		slices.Sort(pins[side])
 		out = append(out, Difference{Key: "pins." + side.String(), Is: strings.Join(pins[side], ", ")})
 	}
+	out = append(out, governed(&r.Governance)...)
 	for _, stage := range schemas.RolloutStages {
 		var lines []string
 		for _, c := range r.Gates[stage] {
@@ -216,4 +224,23 @@ func saidTrigger(t *schemas.Trigger) string {
 	}
 	return fmt.Sprintf("%s: %s (windows %s, minSamples %d, confidence %v, maxLag %s, unknownFor %s, to %s)",
 		t.Name, c.Text, strings.Join(windows, " "), c.MinSamples, c.Confidence, c.MaxLag, t.UnknownFor, to)
+}
+
+func governed(g *schemas.Governance) []Difference {
+	var approvals, freezes []string
+	for _, stage := range schemas.RolloutStages {
+		if n := g.Approvals[stage]; n > 0 {
+			approvals = append(approvals, fmt.Sprintf("%s: %d", stage, n))
+		}
+	}
+	for _, f := range g.Freezes {
+		freezes = append(freezes, fmt.Sprintf("%s to %s: %s", f.From.Format(time.DateOnly), f.To.Format(time.DateOnly), f.Why))
+	}
+	schedule := ""
+	if g.Schedule != nil {
+		schedule = g.Schedule.String()
+	}
+	return []Difference{{Key: "governance.escalation", Is: g.Escalation}, {Key: "governance.approvals", Is: strings.Join(approvals, ", ")},
+		{Key: "governance.approvalsLast", Is: g.ApprovalsLast.String()}, {Key: "governance.schedule", Is: schedule},
+		{Key: "governance.freezes", Is: strings.Join(freezes, "; ")}}
 }

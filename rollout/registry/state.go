@@ -59,6 +59,11 @@ type Standing struct {
 	Placed     time.Time      `json:"placed"`
 	Prior      *rollout.Place `json:"prior,omitempty"`
 	Definition string         `json:"definition"`
+	// Approvals are for what may come next; none of them outlives a change of the flag, or a gate that did not pass.
+	Approvals  []Approval   `json:"approvals,omitempty"`
+	Objections []Provenance `json:"objections,omitempty"`
+	// BrokeGlass is who last took it forward without the agreement that it needs; nil: it has gone forward with it since.
+	BrokeGlass *Provenance `json:"broke_glass,omitempty"`
 
 	Rollout *schemas.Rollout `json:"-"` // the definition, read
 	Flag    *rollout.Flag    `json:"-"` // it, made ready; a killed flag stands at its safe stage
@@ -126,12 +131,13 @@ func (s *State) MarshalJSON() ([]byte, error) {
 type refusal struct {
 	effect Effect
 	reason string
+	fell   string // the flag whose approvals fall, because its gate did not pass
 }
 
 func (r *refusal) Error() string { return r.reason }
 
 func refuse(effect Effect, format string, args ...any) error {
-	return &refusal{effect, fmt.Sprintf(format, args...)}
+	return &refusal{effect: effect, reason: fmt.Sprintf(format, args...)}
 }
 
 // Apply reads one record: its offset and its value. It depends on nothing else than
@@ -154,6 +160,7 @@ func (s *State) Apply(offset int64, value []byte) Outcome {
 			var r *refusal
 			if out.Effect = Damaged; errors.As(err, &r) {
 				out.Effect = r.effect
+				s.fall(r.fell)
 			}
 			out.Reason = err.Error()
 		}
@@ -169,6 +176,15 @@ func (s *State) Apply(offset int64, value []byte) Outcome {
 		s.flags[f.Name] = f
 	}
 	return out
+}
+
+// fall ends the approvals of a flag.
+func (s *State) fall(name string) {
+	if was := s.flags[name]; was != nil && len(was.Approvals) > 0 {
+		is := *was
+		is.Approvals = nil
+		s.flags[name] = &is
+	}
 }
 
 // Decide returns what an event would make of the flags that it changes, or why it
@@ -194,8 +210,13 @@ func (s *State) Decide(e *Event) (next []*Standing, err error) {
 
 func (s *State) change(c Change, by Provenance) (*Standing, error) {
 	was := s.flags[c.Flag]
-	if c.Op == Kill {
+	switch c.Op {
+	case Kill:
 		return kill(was, c.Flag, by)
+	case Object:
+		return object(was, c, by)
+	case Resolve:
+		return resolve(was, c)
 	}
 	var revision uint64
 	if was != nil {
@@ -209,6 +230,8 @@ func (s *State) change(c Change, by Provenance) (*Standing, error) {
 		return revive(was, c, by)
 	case Rollback:
 		return rollBack(was, c, by)
+	case Approve:
+		return approve(was, c, by)
 	}
 	return define(was, c, by)
 }
@@ -220,7 +243,7 @@ func kill(was *Standing, name string, by Provenance) (*Standing, error) {
 	}
 	is := *was
 	is.Revision++
-	is.Changed = by
+	is.Changed, is.Approvals = by, nil
 	if was.Killed == nil {
 		is.Epoch++
 		is.Killed, is.Placed, is.Prior = &by, by.At, nil
@@ -242,11 +265,17 @@ func revive(was *Standing, c Change, by Provenance) (*Standing, error) {
 		if err := evidence(was, was.Rollout, t, c, by.At); err != nil {
 			return nil, err
 		}
+		if err := consent(was, was.Rollout, &t, c, by); err != nil {
+			return nil, err
+		}
 	}
 	is := *was
 	is.Revision++
 	is.Epoch++
-	is.Killed, is.Changed, is.Placed, is.Flag = nil, by, by.At, alive
+	is.Killed, is.Changed, is.Placed, is.Flag, is.Approvals = nil, by, by.At, alive, nil
+	if c.BreakGlass {
+		is.BrokeGlass = &by
+	}
 	return &is, nil
 }
 
@@ -271,17 +300,15 @@ func rollBack(was *Standing, c Change, by Provenance) (*Standing, error) {
 	is.Revision++
 	is.Epoch++
 	is.Changed, is.RolledBack, is.Back, is.Placed, is.Prior = by, &by, &to, by.At, nil
+	is.Approvals = nil
 	is.Flag = readied(&is)
 	return &is, nil
 }
 
 func define(was *Standing, c Change, by Provenance) (*Standing, error) {
-	r, err := schemas.ParseRollout([]byte(c.Definition), c.Flag)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%s: no definition: %w", c.Flag, err)
-	case r.Name != c.Flag:
-		return nil, fmt.Errorf("%s: the definition is that of %s", c.Flag, r.Name)
+	r, err := parsed(c)
+	if err != nil {
+		return nil, err
 	}
 	t, err := transition(was, r)
 	switch {
@@ -294,21 +321,40 @@ func define(was *Standing, c Change, by Provenance) (*Standing, error) {
 			return nil, err
 		}
 	}
+	if err := consent(was, r, t, c, by); err != nil {
+		return nil, err
+	}
 	is := &Standing{Name: c.Flag, Revision: 1, Epoch: 1, Changed: by, Placed: by.At, Definition: c.Definition, Rollout: r}
 	if was != nil {
 		is.Revision, is.Epoch, is.Killed, is.RolledBack = was.Revision+1, was.Epoch, was.Killed, was.RolledBack
+		is.Objections, is.BrokeGlass = was.Objections, was.BrokeGlass
 		switch {
 		case t == nil:
 			is.Placed, is.Prior = was.Placed, was.Prior
 		case t.Forward:
-			is.Prior = &t.From
+			is.Prior, is.BrokeGlass = &t.From, nil
 		}
 		if t != nil || was.Evaluated() != is.Evaluated() || was.Rollout.SafeStage != r.SafeStage {
 			is.Epoch++
 		}
 	}
+	if c.BreakGlass {
+		is.BrokeGlass = &by
+	}
 	is.Flag = readied(is)
 	return is, nil
+}
+
+// parsed reads the definition of a change.
+func parsed(c Change) (*schemas.Rollout, error) {
+	r, err := schemas.ParseRollout([]byte(c.Definition), c.Flag)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: no definition: %w", c.Flag, err)
+	case r.Name != c.Flag:
+		return nil, fmt.Errorf("%s: the definition is that of %s", c.Flag, r.Name)
+	}
+	return r, nil
 }
 
 // unkilled is the flag as it would be evaluated if it had not been killed.
@@ -395,7 +441,7 @@ func evidence(was *Standing, r *schemas.Rollout, t rollout.Transition, c Change,
 		return refuse(Refused, "%s: what was measured is of %s, not of the %s before the step", r.Name, c.Measured.At.UTC().Format(time.RFC3339), maxEvidenceAge)
 	}
 	if e := rollout.Judge(r, t.To.Stage, *c.Measured); e.Verdict != rollout.Pass {
-		return refuse(Refused, "%s: the gate before %s says %s", r.Name, t.To, e.Verdict)
+		return &refusal{Refused, fmt.Sprintf("%s: the gate before %s says %s", r.Name, t.To, e.Verdict), r.Name}
 	}
 	return nil
 }
