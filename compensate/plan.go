@@ -70,6 +70,9 @@ func Plan(d schemas.Divergence, e *schemas.Entity, r *schemas.CompensateRule, st
 		CreatedAt:    d.At,
 		Rows:         places(&d),
 	}
+	if d.RolloutEpoch != 0 {
+		c.Authority, c.RolloutEpoch = d.Side, d.RolloutEpoch
+	}
 	if of := p.of(w.side.Other()); of != nil {
 		c.DerivedOf = of.EventID
 	}

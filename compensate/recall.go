@@ -161,9 +161,9 @@ func (b *book) revoked(c *schemas.Compensation) string {
 	switch {
 	case !ok:
 		return fmt.Sprintf("it was planned by rule %s, which is not in force any more", c.Rule)
-	case rule.Mode != c.Mode || rule.Policy != c.Policy:
+	case !chose(rule, c):
 		return fmt.Sprintf("it was planned in mode %s under %s; the rules in force say %s, %s", c.Mode, c.Policy, rule.Mode, rule.Policy)
-	case e.AuthoritySet && e.Authority == c.Side && !rule.WritesAuthority(e.Authority):
+	case c.RolloutEpoch == 0 && e.AuthoritySet && e.Authority == c.Side && !rule.WritesAuthority(e.Authority):
 		return fmt.Sprintf("the %s store is the authority now", c.Side)
 	}
 	return ""

@@ -26,7 +26,7 @@ func (r *Runner) round(ctx context.Context) error {
 			r.book.lag[side] = r.cfg.Lag(side)
 		}
 	}
-	if !r.book.paused {
+	if r.mayWrite() {
 		if err := r.write(ctx); err != nil {
 			return err
 		}
@@ -44,7 +44,7 @@ func (r *Runner) take(ctx context.Context) (said []schemas.Event, err error) {
 			in = nil // until some are decided or written
 		}
 		nothing := make(chan struct{})
-		if taken > 0 || len(said) > 0 || len(r.book.fresh) > 0 || len(r.book.ready) > 0 && !r.book.paused {
+		if taken > 0 || len(said) > 0 || len(r.book.fresh) > 0 || len(r.book.ready) > 0 && r.mayWrite() {
 			close(nothing)
 		}
 		select { // what has come goes first

@@ -33,6 +33,9 @@ type Config struct {
 	Lag func(schemas.Side) time.Duration
 	// Reach says up to which position a source has been captured; nil, or false: not known.
 	Reach func(source string) (epoch uint32, pos string, ok bool)
+	// Rollout is where the rollout stands that the migration moves by, nil for nowhere; false: not known, and nothing is
+	// written meanwhile. A nil Rollout: the migration moves by none.
+	Rollout func() (place *schemas.Placed, known bool)
 
 	// RetryEvery is how long to wait for a store that does not answer, and for rows that a foreign key needs; 0: 1 s.
 	RetryEvery time.Duration
@@ -61,7 +64,7 @@ func (c *Config) Validate() error {
 
 // writes says whether the rules have a side written.
 func (c *Config) writes(side schemas.Side) bool {
-	return slices.ContainsFunc(c.Rules.Entities(), func(e *schemas.Entity) bool { return e.Compensate.CanWrite(side, e.Authority) })
+	return slices.ContainsFunc(c.Rules.Entities(), func(e *schemas.Entity) bool { return c.Rules.CanWrite(e, side) })
 }
 
 // Runner answers divergences with compensations, has them written, and publishes

@@ -1,6 +1,7 @@
 package compensate
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -63,8 +64,11 @@ func (r *Runner) warranted(en *entry) error {
 	if !ok {
 		return fmt.Errorf("the rules in force have no entity %q", c.Entity)
 	}
-	if rule, ok := e.Compensate.Rule(c.Rule); c.Undoes == "" && (!ok || rule.Policy != c.Policy || rule.Mode != c.Mode) {
+	if rule, ok := e.Compensate.Rule(c.Rule); c.Undoes == "" && (!ok || !chose(rule, c)) {
 		return fmt.Errorf("rule %q with policy %q in mode %q is not in force", c.Rule, c.Policy, c.Mode)
+	}
+	if err := r.ruled(e, c); err != nil {
+		return err
 	}
 	if ahead := time.Until(c.CreatedAt.Time()); ahead > futureTolerance {
 		return fmt.Errorf("it answers an event that is %s in the future", ahead.Round(time.Second))
@@ -78,4 +82,47 @@ func (r *Runner) warranted(en *entry) error {
 			c.DerivedOf.Source, pos, epoch)
 	}
 	return nil
+}
+
+// chose says that a rule, as it is in force, has c written in its mode, or more carefully.
+func chose(rule *schemas.CompensateRule, c *schemas.Compensation) bool {
+	careful := c.RolloutEpoch != 0 && rule.Mode == ModeApply && c.Mode == ModePropose
+	return rule.Policy == c.Policy && (rule.Mode == c.Mode || careful)
+}
+
+// ruled says why c is of an authority that has ended: what was right when it was planned
+// may be what is to be overwritten now. What a person takes back is his to judge.
+func (r *Runner) ruled(e *schemas.Entity, c *schemas.Compensation) error {
+	if r.cfg.Rollout == nil || c.Undoes != "" {
+		return nil
+	}
+	place, known := r.cfg.Rollout()
+	switch {
+	case !known:
+		return errors.New("where the rollout stands is not known")
+	case place == nil:
+		return nil
+	}
+	was, is := c.Authority, place.Authority(e.RolloutKey(c.Key))
+	if c.RolloutEpoch == 0 {
+		was = e.Authority
+	}
+	if was != is {
+		return fmt.Errorf("it was planned in epoch %d of %s with %s as the authority, which is %s in epoch %d: a newer event of the divergence gives another",
+			c.RolloutEpoch, place.Name, was, is, place.Epoch)
+	}
+	return nil
+}
+
+// mayWrite says that nothing keeps all writes back: no pause, and it is known where the
+// rollout stands.
+func (r *Runner) mayWrite() bool {
+	if r.book.paused {
+		return false
+	}
+	if r.cfg.Rollout == nil {
+		return true
+	}
+	_, known := r.cfg.Rollout()
+	return known
 }

@@ -166,7 +166,7 @@ func compensationToWire(c *Compensation) *pb.Compensation {
 		DerivedOfSource: c.DerivedOf.Source, DerivedOfEpoch: c.DerivedOf.Epoch,
 		DerivedOfPos: c.DerivedOf.Pos, DerivedOfOrdinal: c.DerivedOf.Ordinal,
 		Rules: c.Rules, CreatedAt: int64(c.CreatedAt), Rule: c.Rule, Undoes: c.Undoes, ExpiresAt: int64(c.ExpiresAt),
-		Signature: c.Signature,
+		Signature: c.Signature, Authority: pb.Side(c.Authority), RolloutEpoch: c.RolloutEpoch,
 	}
 	for _, s := range c.Sources {
 		m.Sources = append(m.Sources, &pb.FieldSource{Field: s.Field, Source: s.Source, Epoch: s.Epoch, Pos: s.Pos, Ordinal: s.Ordinal})
@@ -194,7 +194,7 @@ func compensationFromWire(m *pb.Compensation) (*Event, string) {
 			Source: m.DerivedOfSource, Epoch: m.DerivedOfEpoch, Pos: m.DerivedOfPos, Ordinal: m.DerivedOfOrdinal,
 		},
 		Rules: m.Rules, CreatedAt: Micros(m.CreatedAt), Rule: m.Rule, Undoes: m.Undoes, ExpiresAt: Micros(m.ExpiresAt),
-		Signature: m.Signature,
+		Signature: m.Signature, Authority: sideFromWire(m.Authority), RolloutEpoch: m.RolloutEpoch,
 	}
 	for _, s := range m.Sources {
 		c.Sources = append(c.Sources, FieldSource{s.Field, EventID{Source: s.Source, Epoch: s.Epoch, Pos: s.Pos, Ordinal: s.Ordinal}})

@@ -205,6 +205,14 @@ func genDivergence(t *rapid.T) *Divergence {
 }
 
 func genCompensation(t *rapid.T) *Compensation {
+	c := genBareCompensation(t)
+	if rapid.Bool().Draw(t, "by a rollout") {
+		c.Authority, c.RolloutEpoch = genSide.Draw(t, "authority"), rapid.Uint64Range(1, math.MaxInt64).Draw(t, "rollout epoch")
+	}
+	return c
+}
+
+func genBareCompensation(t *rapid.T) *Compensation {
 	return &Compensation{
 		ID: genText.Draw(t, "id"), DivergenceID: genText.Draw(t, "divergence"), Sequence: rapid.Uint32().Draw(t, "sequence"),
 		Entity: genWord.Draw(t, "entity"), Key: genTexts(t, "key", 0), Side: genSide.Draw(t, "side"),

@@ -156,6 +156,12 @@ func (c *CompensateConfig) All() []*CompensateRule {
 	return append(slices.Clone(c.Rules), c.Default())
 }
 
+// CanWrite says whether any rule of an entity can have a side written: by a rollout either
+// side may come to have authority.
+func (r *Rules) CanWrite(e *Entity, side Side) bool {
+	return e.Compensate.CanWrite(side, e.Authority) || r.Rollout != "" && e.Compensate.CanWrite(side, e.Authority.Other())
+}
+
 // CanWrite says whether any rule can have a side written, where authority is
 // the side that is right.
 func (c *CompensateConfig) CanWrite(side, authority Side) bool {

@@ -40,6 +40,10 @@ type Compensation struct {
 	// written row's counterpart then.
 	Sources []FieldSource
 	Rules   string
+	// Authority is the side that had authority by the rollout in RolloutEpoch, when this was planned. Once it has another
+	// one, nothing is written. 0: it followed from the rules.
+	Authority    Side
+	RolloutEpoch uint64
 	// Undoes is the compensation that this one takes back; empty for one that answers a divergence.
 	Undoes    string
 	CreatedAt Micros // log time of the divergence event

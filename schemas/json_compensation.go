@@ -36,6 +36,10 @@ func AppendCompensationJSON(dst []byte, c *Compensation) []byte {
 		each.eventID(&c.Sources[i].EventID)
 	})
 	o.text("rules", c.Rules)
+	if c.RolloutEpoch != 0 {
+		o.text("authority", c.Authority.String())
+		o.number("rollout_epoch", int64(c.RolloutEpoch))
+	}
 	o.time("created_at", c.CreatedAt)
 	o.saidTime("expires_at", c.ExpiresAt)
 	o.list("rows", len(c.Rows), func(each *jsonObject, i int) { each.rowPlace(&c.Rows[i]) })
@@ -76,7 +80,7 @@ func (o *jsonObject) list(name string, n int, write func(each *jsonObject, i int
 var (
 	compensationFields = newFieldSet("kind!", "id!", "divergence_id!", "sequence!", "entity!", "key!", "side!", "policy!", "mode!",
 		"statement!", "schema!", "table!", "key_columns!", "expect!", "set!", "add", "derived_of!", "sources", "rules!", "created_at!",
-		"undoes", "rule", "expires_at", "rows", "signature")
+		"undoes", "rule", "expires_at", "rows", "authority", "rollout_epoch", "signature")
 	eventIDFields     = newFieldSet("source!", "epoch!", "pos!", "ordinal!")
 	fieldSourceFields = newFieldSet("field!", "source!", "epoch!", "pos!", "ordinal!")
 	rowPlaceFields    = newFieldSet("side!", "partition!", "offset!")
@@ -98,6 +102,10 @@ func (r *jsonReader) compensation() *Compensation {
 			r.word()
 		case "id":
 			c.ID = r.text()
+		case "authority":
+			c.Authority = r.side()
+		case "rollout_epoch":
+			c.RolloutEpoch = uint64(r.integer(1, math.MaxInt64))
 		case "divergence_id":
 			c.DivergenceID = r.text()
 		case "sequence":

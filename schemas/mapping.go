@@ -10,6 +10,7 @@ import (
 type Rules struct {
 	Migration string // the migration's name
 	Owner     string // who reconciles where an entity names nobody; may be empty
+	Rollout   string // what says which side has authority, once the log has it; empty: the rules do
 	Stage     string // at which stage of the migration it is, as its file says; may be empty
 	// Version is the name, a hyphen, and the first 8 hexadecimal digits of the SHA-256 of Definition.
 	Version string

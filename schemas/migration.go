@@ -19,7 +19,9 @@ type Migration struct {
 	Baseline BaselineConfig
 	// Subscribe says who is told of events, and how.
 	Subscribe SubscribeConfig
-	DataDir   string // relative paths begin at the file's directory; never empty
+	// Rollout is what says which side has authority for a key, once the log has it.
+	Rollout RolloutConfig
+	DataDir string // relative paths begin at the file's directory; never empty
 
 	stores   [3]*Store // by side; nil where the file has none
 	entities []*Entity
@@ -32,6 +34,14 @@ type LogConfig struct {
 	Port       int           // of the embedded broker on the loopback interface; 0: a free one
 	Partitions int           // of the changes topic
 	Retention  time.Duration // 0: not said
+}
+
+// RolloutConfig says which rollout the migration moves by, and where it is registered.
+type RolloutConfig struct {
+	Name     string   // empty: by none
+	Registry string   // the registry's name
+	Brokers  []string // host:port; empty: the embedded broker in DataDir
+	DataDir  string
 }
 
 // BaselineConfig bounds how a store's rows are read, for each side. Zero: not
@@ -48,6 +58,8 @@ const (
 	DefaultDataDir      = "./trueup-data"
 	DefaultSettleWindow = 2 * time.Second
 	DefaultStreaming    = "auto"
+	DefaultRegistry     = "rollouts"
+	DefaultRolloutDir   = "./trueup-rollouts"
 	DefaultMode         = "report"
 	DefaultPolicy       = PolicyAuthorityWins
 )
@@ -107,7 +119,7 @@ func (m *Migration) RequireStores() error {
 func (m *Migration) Rules() (*Rules, error) {
 	r, err := newRules(m.Name, m.drivers(), m.entities)
 	if err == nil {
-		r.Stage, r.Owner = m.Stage, m.Owner
+		r.Stage, r.Owner, r.Rollout = m.Stage, m.Owner, m.Rollout.Name
 	}
 	return r, err
 }

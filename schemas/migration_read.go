@@ -32,7 +32,7 @@ var (
 // migration reads the document.
 func (r *configReader) migration(root *configNode) *Migration {
 	m := &Migration{Path: r.file, DataDir: DefaultDataDir, Log: LogConfig{Partitions: DefaultPartitions}}
-	if !r.mapping(root, "", "apiVersion", "kind", "metadata", "stores", "stage", "log", "baseline", "subscribe", "dataDir", "entities") {
+	if !r.mapping(root, "", "apiVersion", "kind", "metadata", "stores", "stage", "log", "baseline", "subscribe", "rollout", "dataDir", "entities") {
 		return m
 	}
 	r.oneOf(r.required(root, "", "apiVersion", apiVersion), "apiVersion", apiVersion)
@@ -42,6 +42,7 @@ func (r *configReader) migration(root *configNode) *Migration {
 	r.log(m, root.get("log"))
 	r.baseline(m, root.get("baseline"))
 	r.subscribe(m, root.get("subscribe"))
+	r.rolloutOf(m, root.get("rollout"))
 	if n := root.get("stage"); n != nil {
 		m.Stage, _ = r.text(n, "stage", "the name of the stage that the migration is at")
 	}
@@ -139,29 +140,57 @@ func (r *configReader) log(m *Migration, n *configNode) {
 	m.Log.Partitions = r.whole(n.get("partitions"), "log.partitions", 1, maxPartitions, DefaultPartitions)
 	m.Log.Retention = r.duration(n.get("retention"), "log.retention", maxRetention, 0)
 	brokers := n.get("brokers")
-	if brokers == nil {
-		return
-	}
-	if brokers.kind != kindList {
-		r.fail(brokers, "log.brokers", "want a list of host:port, have %s", brokers.describe())
-		return
-	}
-	if port := n.get("port"); port != nil && len(brokers.items) > 0 {
+	if port := n.get("port"); port != nil && brokers != nil && len(brokers.items) > 0 {
 		r.fail(port, "log.port", "it is the embedded broker's, and brokers are named: leave one of them out")
 	}
-	for i, b := range brokers.items {
-		path := "log.brokers[" + strconv.Itoa(i) + "]"
+	m.Log.Brokers = r.brokers(brokers, "log.brokers")
+}
+
+// rolloutOf reads which rollout the migration moves by. Its registry is on the brokers of
+// the log, unless others are named.
+func (r *configReader) rolloutOf(m *Migration, n *configNode) {
+	if n == nil || !r.mapping(n, "rollout", "name", "registry", "brokers", "dataDir") {
+		return
+	}
+	at := &m.Rollout
+	at.Registry, at.Brokers, at.DataDir = DefaultRegistry, m.Log.Brokers, DefaultRolloutDir
+	if name := r.required(n, "rollout", "name", "the name of a rollout"); name != nil {
+		at.Name = r.plainName(name, "rollout.name")
+	}
+	if name := n.get("registry"); name != nil {
+		at.Registry = r.plainName(name, "rollout.registry")
+	}
+	if brokers := n.get("brokers"); brokers != nil {
+		at.Brokers = r.brokers(brokers, "rollout.brokers")
+	}
+	if dir := n.get("dataDir"); dir != nil {
+		at.DataDir, _ = r.text(dir, "rollout.dataDir", "a directory")
+	}
+	at.DataDir = m.resolve(at.DataDir)
+}
+
+func (r *configReader) brokers(n *configNode, path string) (brokers []string) {
+	if n == nil {
+		return nil
+	}
+	if n.kind != kindList {
+		r.fail(n, path, "want a list of host:port, have %s", n.describe())
+		return nil
+	}
+	for i, b := range n.items {
+		path := path + "[" + strconv.Itoa(i) + "]"
 		address, ok := r.text(b, path, "host:port")
 		switch {
 		case !ok:
 		case !isAddress(address):
 			r.fail(b, path, "want host:port, have %s", shown(address))
-		case slices.Contains(m.Log.Brokers, address):
+		case slices.Contains(brokers, address):
 			r.fail(b, path, "stands twice")
 		default:
-			m.Log.Brokers = append(m.Log.Brokers, address)
+			brokers = append(brokers, address)
 		}
 	}
+	return brokers
 }
 
 func (r *configReader) baseline(m *Migration, n *configNode) {

@@ -62,6 +62,8 @@ type pipeline struct {
 
 	subscriptions *subscriptions // nil: nobody is told
 
+	moving *moving // follows the rollout; nil: the migration moves by none
+
 	saving   sync.Mutex                 // one status is written at a time
 	unsaved  string                     // why the last one is not on disk, guarded by saving; empty: it is
 	latest   atomic.Pointer[statusFile] // the last one written, read by the observer
@@ -144,6 +146,9 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 		if err := p.openComparison(ctx); err != nil {
 			return p, err
 		}
+	}
+	if p.moving, err = newMoving(p); err != nil {
+		return p, err
 	}
 	if cfg.stages.compensate {
 		if p.repairs, err = p.newRepairs(cfg.log); err != nil {
@@ -416,6 +421,9 @@ func (p *pipeline) run(ctx context.Context) error {
 	if p.events != nil {
 		g.Go(func() error { return p.events.Run(ctx) })
 		g.Go(func() error { return p.measure(ctx) })
+	}
+	if p.moving != nil {
+		g.Go(func() error { return p.moving.run(ctx) })
 	}
 	if p.repairs != nil {
 		g.Go(func() error { return p.repairs.Run(ctx) })

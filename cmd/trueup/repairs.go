@@ -29,7 +29,7 @@ func (p *pipeline) newRepairs(l *slog.Logger) (*compensate.Runner, error) {
 	appliers := map[schemas.Side]compensate.Applier{}
 	for _, e := range rules.Entities() {
 		for _, side := range schemas.Sides {
-			if appliers[side] != nil || !e.Compensate.CanWrite(side, e.Authority) {
+			if appliers[side] != nil || !rules.CanWrite(e, side) {
 				continue
 			}
 			a, err := newApplier(m, rules, side)
@@ -47,8 +47,12 @@ func (p *pipeline) newRepairs(l *slog.Logger) (*compensate.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := compensate.NewRunner(compensate.Config{Rules: rules, Log: to, Appliers: appliers, StatePath: p.dir.Path("compensate.json"),
-		Key: key, Lag: p.lag, Reach: p.reach, Logger: l})
+	cfg := compensate.Config{Rules: rules, Log: to, Appliers: appliers, StatePath: p.dir.Path("compensate.json"),
+		Key: key, Lag: p.lag, Reach: p.reach, Logger: l}
+	if p.moving != nil {
+		cfg.Rollout = p.moving.place
+	}
+	r, err := compensate.NewRunner(cfg)
 	if err != nil {
 		return nil, errors.Join(err, to.Close())
 	}
@@ -57,7 +61,7 @@ func (p *pipeline) newRepairs(l *slog.Logger) (*compensate.Runner, error) {
 
 // repaired says whether some rule may have a side written.
 func repaired(rules *schemas.Rules, side schemas.Side) bool {
-	return slices.ContainsFunc(rules.Entities(), func(e *schemas.Entity) bool { return e.Compensate.CanWrite(side, e.Authority) })
+	return slices.ContainsFunc(rules.Entities(), func(e *schemas.Entity) bool { return rules.CanWrite(e, side) })
 }
 
 // lag is how far a side's frontier lies back; none where another process captures

@@ -49,6 +49,8 @@ type Standing struct {
 	// Revision counts the changes of the flag; Epoch counts those after which keys may be read or written otherwise.
 	Revision uint64 `json:"revision"`
 	Epoch    uint64 `json:"epoch"`
+	// Since is when the epoch began, by the clock of who wrote the event.
+	Since time.Time `json:"since"`
 	// Killed is who killed it; nil: it is alive.
 	Killed  *Provenance `json:"killed,omitempty"`
 	Changed Provenance  `json:"changed"` // the last change
@@ -202,6 +204,9 @@ func (s *State) Decide(e *Event) (next []*Standing, err error) {
 		f, err := s.change(c, by)
 		if err != nil {
 			return nil, err
+		}
+		if was := s.flags[f.Name]; was == nil || was.Epoch != f.Epoch {
+			f.Since = by.At
 		}
 		next = append(next, f)
 	}
@@ -444,4 +449,15 @@ func evidence(was *Standing, r *schemas.Rollout, t rollout.Transition, c Change,
 		return &refusal{Refused, fmt.Sprintf("%s: the gate before %s says %s", r.Name, t.To, e.Verdict), r.Name}
 	}
 	return nil
+}
+
+// Control is what the log of a migration says of the flag.
+func (s *Standing) Control() *schemas.RolloutControl {
+	place := s.Flag.Place()
+	c := &schemas.RolloutControl{Name: s.Name, Revision: s.Revision, Epoch: s.Epoch, Stage: place.Stage, Ramp: place.Ramp, Salt: s.Rollout.Salt,
+		Fence: schemas.MicrosOf(s.Since)}
+	if place.Stage == schemas.StageRamp {
+		c.Pins = s.Rollout.Pins
+	}
+	return c
 }

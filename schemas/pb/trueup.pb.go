@@ -2047,6 +2047,8 @@ type Compensation struct {
 	ExpiresAt        int64                  `protobuf:"varint,25,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	Signature        string                 `protobuf:"bytes,26,opt,name=signature,proto3" json:"signature,omitempty"`
 	Rows             []*RowPlace            `protobuf:"bytes,27,rep,name=rows,proto3" json:"rows,omitempty"`
+	Authority        Side                   `protobuf:"varint,28,opt,name=authority,proto3,enum=trueup.v1.Side" json:"authority,omitempty"`
+	RolloutEpoch     uint64                 `protobuf:"varint,29,opt,name=rollout_epoch,json=rolloutEpoch,proto3" json:"rollout_epoch,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -2268,6 +2270,20 @@ func (x *Compensation) GetRows() []*RowPlace {
 		return x.Rows
 	}
 	return nil
+}
+
+func (x *Compensation) GetAuthority() Side {
+	if x != nil {
+		return x.Authority
+	}
+	return Side_SIDE_UNSPECIFIED
+}
+
+func (x *Compensation) GetRolloutEpoch() uint64 {
+	if x != nil {
+		return x.RolloutEpoch
+	}
+	return 0
 }
 
 // FieldSource says which version a written field's value is of.
@@ -2771,7 +2787,7 @@ const file_trueup_proto_rawDesc = "" +
 	"\x10authority_absent\x18\x12 \x01(\bR\x0fauthorityAbsent\x12#\n" +
 	"\rrollout_epoch\x18\x13 \x01(\x04R\frolloutEpoch\x12\x1f\n" +
 	"\vhanded_over\x18\x14 \x01(\bR\n" +
-	"handedOver\"\xee\x06\n" +
+	"handedOver\"\xc2\a\n" +
 	"\fCompensation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\rdivergence_id\x18\x02 \x01(\tR\fdivergenceId\x12\x1a\n" +
@@ -2803,7 +2819,9 @@ const file_trueup_proto_rawDesc = "" +
 	"\n" +
 	"expires_at\x18\x19 \x01(\x03R\texpiresAt\x12\x1c\n" +
 	"\tsignature\x18\x1a \x01(\tR\tsignature\x12'\n" +
-	"\x04rows\x18\x1b \x03(\v2\x13.trueup.v1.RowPlaceR\x04rows\"}\n" +
+	"\x04rows\x18\x1b \x03(\v2\x13.trueup.v1.RowPlaceR\x04rows\x12-\n" +
+	"\tauthority\x18\x1c \x01(\x0e2\x0f.trueup.v1.SideR\tauthority\x12#\n" +
+	"\rrollout_epoch\x18\x1d \x01(\x04R\frolloutEpoch\"}\n" +
 	"\vFieldSource\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x14\n" +
@@ -2939,12 +2957,13 @@ var file_trueup_proto_depIdxs = []int32{
 	22, // 45: trueup.v1.Compensation.sources:type_name -> trueup.v1.FieldSource
 	6,  // 46: trueup.v1.Compensation.add:type_name -> trueup.v1.Image
 	23, // 47: trueup.v1.Compensation.rows:type_name -> trueup.v1.RowPlace
-	0,  // 48: trueup.v1.RowPlace.side:type_name -> trueup.v1.Side
-	49, // [49:49] is the sub-list for method output_type
-	49, // [49:49] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	0,  // 48: trueup.v1.Compensation.authority:type_name -> trueup.v1.Side
+	0,  // 49: trueup.v1.RowPlace.side:type_name -> trueup.v1.Side
+	50, // [50:50] is the sub-list for method output_type
+	50, // [50:50] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_trueup_proto_init() }

@@ -1712,6 +1712,20 @@ func (m *Compensation) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.RolloutEpoch != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.RolloutEpoch))
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0xe8
+	}
+	if m.Authority != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Authority))
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0xe0
+	}
 	if len(m.Rows) > 0 {
 		for iNdEx := len(m.Rows) - 1; iNdEx >= 0; iNdEx-- {
 			size, err := m.Rows[iNdEx].MarshalToSizedBufferVT(dAtA[:i])
@@ -3236,6 +3250,12 @@ func (m *Compensation) SizeVT() (n int) {
 			l = e.SizeVT()
 			n += 2 + l + protohelpers.SizeOfVarint(uint64(l))
 		}
+	}
+	if m.Authority != 0 {
+		n += 2 + protohelpers.SizeOfVarint(uint64(m.Authority))
+	}
+	if m.RolloutEpoch != 0 {
+		n += 2 + protohelpers.SizeOfVarint(uint64(m.RolloutEpoch))
 	}
 	n += len(m.unknownFields)
 	return n
@@ -8959,6 +8979,44 @@ func (m *Compensation) UnmarshalVTUnsafe(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
+		case 28:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Authority", wireType)
+			}
+			m.Authority = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Authority |= Side(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 29:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field RolloutEpoch", wireType)
+			}
+			m.RolloutEpoch = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.RolloutEpoch |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
