@@ -7,6 +7,7 @@
 # make crash     killed at every hit of every crash site; SITES=regexp chooses some, all of them can take hours
 # make group     a group of comparators on three nodes of Kafka: killed, paused, added and removed, with a node killed, too
 # make huge      one transaction of ROWS rows, streamed and not; resident memory
+# make rollout   two services from off to complete on both databases, with a fault in every stage; make test has two of them
 # make zoo       bugs that such programs had, put in one at a time: a named test has to fail; ZOO=z4 chooses
 # make baseline-campaign  ROWS rows read beside writers, then compared with SELECT; resident memory
 # make sim       the whole pipeline from SEEDS seeds on SIM_WORKERS cores; make test has a sample of it
@@ -36,7 +37,7 @@ TOOLS := .cache/bin
 TOOL  := $(TOOLS)/.built
 
 .DELETE_ON_ERROR:
-.PHONY: demo build test lint bench races crash group huge zoo baseline-campaign fuzz generate clean sim subscribers
+.PHONY: demo build test lint bench races crash group huge zoo baseline-campaign fuzz generate clean sim subscribers rollout
 
 demo:
 	@scripts/setup demo
@@ -92,6 +93,10 @@ baseline-campaign:
 
 sim:
 	$(GO) test -count=1 -timeout 60m -v -run 'TestSeeds$$' ./sim -sim.seeds $(SEEDS) -sim.workers $(SIM_WORKERS)
+
+rollout:
+	@scripts/setup test
+	TRUEUP_ROLLOUT_WHOLE=1 $(GO) test -count=1 -timeout 20m -v -run '^TestTwoServicesFromOffToComplete$$' ./cmd/trueup
 
 subscribers:
 	@scripts/setup test
