@@ -68,18 +68,19 @@ func (s *stream) write(p statement, text string) error {
 // unknownStatement meets a statement that nobody knows: what it names may have changed in
 // any way.
 func (s *stream) unknownStatement(p statement, text string) error {
-	s.source.counters.unknownStatements.Add(1)
+	begin, seen := tagOrBegin(text), s.source.Stats().UnknownStatements.Count
+	s.source.counters.strange.Store(&UnknownStatements{Count: seen + 1, Latest: begin, Pos: s.txn.pos.String()})
 	for _, t := range p.tables {
 		e, mapped := s.source.cfg.Rules.EntityOf(s.source.cfg.Side, t.Schema, t.Name)
 		switch {
 		case !mapped:
 		case s.run.refuser() != nil:
-			s.halt(e, "a statement that this version of Trueup does not know names it ("+tagOrBegin(text)+")", "make sure that its rows are what they should be")
+			s.halt(e, "a statement that this version of Trueup does not know names it ("+begin+")", "make sure that its rows are what they should be")
 		default:
-			return s.source.gap("transaction %s has a statement that this version of Trueup does not know, and that names table %s (%s)", s.txn.id, t.TableName, tagOrBegin(text))
+			return s.source.gap("transaction %s has a statement that this version of Trueup does not know, and that names table %s (%s)", s.txn.id, t.TableName, begin)
 		}
 	}
-	if begin := tagOrBegin(text); s.new("statement " + begin) {
+	if s.new("statement " + begin) {
 		s.source.log.Warn("a statement that this version of Trueup does not know stands in the log: make sure that it changed no mapped table",
 			"txn", s.txn.id.String(), "pos", s.txn.pos.String(), "statement", begin)
 	}
@@ -87,13 +88,13 @@ func (s *stream) unknownStatement(p statement, text string) error {
 }
 
 // tagOrBegin says which statement text is without quoting data: its first
-// words, and its tag.
+// words, up to the first value, and its tag.
 func tagOrBegin(text string) string {
 	words := scanner{text: text}
 	var begin []string
 	for len(begin) < 4 {
 		t, ok := words.word()
-		if !ok || t.kind == stringToken {
+		if !ok || t.kind == stringToken || t.kind == wordToken && t.text[0] <= '9' && t.text[0] >= '0' {
 			break
 		}
 		begin = append(begin, t.text)

@@ -151,6 +151,12 @@ var metrics = []metric{
 				say(float64(*side.Binlog.HeadroomS))
 			}
 		})},
+	{"trueup_binlog_unknown_statements_total", "Statements in the binary log that this version does not know, since the start; \"trueup status\" shows the latest.", prometheus.CounterValue, []string{"side"},
+		eachSide(func(side sideStatus, say func(float64)) {
+			if side.UnknownStatements != nil {
+				say(float64(side.UnknownStatements.Count))
+			}
+		})},
 	{"trueup_settle_window_seconds", "The entity's settle window, as it is set.", prometheus.GaugeValue, []string{"entity"},
 		func(s *statusFile, say func(float64, ...string)) {
 			for i := range s.Windows {

@@ -117,6 +117,7 @@ func TestMetricsPageSaysWhatIs(t *testing.T) {
 		"trueup_side_quarantined,side=legacy":                               3,
 		"trueup_side_covered,entity=order,side=legacy":                      1,
 		"trueup_slot_retained_bytes,side=legacy":                            56,
+		"trueup_binlog_unknown_statements_total,side=target":                2,
 		"trueup_state_bytes":                                                400,
 		"trueup_settle_window_seconds,entity=order":                         2,
 		"trueup_settle_window_suggested_seconds,entity=order":               0.5,

@@ -202,7 +202,7 @@ func (s *statusFile) addSide(c *captured, now time.Time) {
 	case *mysql.Source:
 		stats := source.Stats()
 		side.Warnings, broken = stats.Warnings, stats.Broken
-		side.Binlog = binlogOf(stats.Binlog, &side)
+		side.Binlog, side.UnknownStatements = binlogOf(stats.Binlog, &side), &stats.UnknownStatements
 		if b := side.Binlog; b != nil && b.HeadroomS != nil && r.Gap == "" && float64(*b.HeadroomS) < headroomShort*float64(b.KeepS) {
 			s.Problems = append(s.Problems, fmt.Sprintf("%s: the server may remove binary log that was not read yet in %s", c.side, time.Duration(*b.HeadroomS)*time.Second))
 		}

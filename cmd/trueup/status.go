@@ -115,6 +115,10 @@ func printStatus(w io.Writer, s *statusFile, now time.Time) {
 		if side.Binlog != nil {
 			fmt.Fprintf(w, "        %s\n", inert.Text(side.Binlog.String()))
 		}
+		if u := side.UnknownStatements; u != nil && u.Count > 0 {
+			fmt.Fprintf(w, "        statements in the binlog that this version does not know: %d; make sure that they changed no mapped table. The latest, at %s: %s\n",
+				u.Count, inert.Text(u.Pos), inert.Text(u.Latest))
+		}
 		for _, f := range side.Warnings {
 			fmt.Fprintf(w, "        warning: %s: %s\n          %s\n", inert.Text(f.Subject), inert.Text(f.Detail), inert.Text(f.Remedy))
 		}

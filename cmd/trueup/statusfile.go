@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/capture/mysql"
 	"github.com/trueup-io/trueup/capture/postgres"
 )
 
@@ -56,6 +57,9 @@ type sideStatus struct {
 	Slot     *postgres.SlotStats `json:"slot,omitempty"`     // what PostgreSQL keeps for this side
 	Binlog   *binlogStatus       `json:"binlog,omitempty"`   // what MariaDB or MySQL keeps
 	Warnings []capture.Finding   `json:"warnings,omitempty"` // nothing is wrong yet
+
+	// UnknownStatements of the binlog, since the start. nil: it is no MariaDB or MySQL.
+	UnknownStatements *mysql.UnknownStatements `json:"unknown_statements,omitempty"`
 
 	// Baseline is how the reading of the tables' rows stands, by entity.
 	Baseline []baselineStatus `json:"baseline,omitempty"`

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/capture/mysql"
 	"github.com/trueup-io/trueup/capture/postgres"
 	"github.com/trueup-io/trueup/internal/servers/servertest"
 )
@@ -93,5 +94,18 @@ func TestStatusShowsWarnings(t *testing.T) {
 	}
 	if strings.Contains(out.String(), "\x1b") {
 		t.Error("an escape went through")
+	}
+}
+
+// "a statement that cannot be understood is classified and reported": how many there
+// were, and the latest.
+func TestStatusSaysWhatTheBinlogHadOfUnknownStatements(t *testing.T) {
+	var out strings.Builder
+	printStatus(&out, &statusFile{Sides: map[string]sideStatus{
+		"legacy": {UnknownStatements: &mysql.UnknownStatements{}},
+		"target": {UnknownStatements: &mysql.UnknownStatements{Count: 2, Latest: "compact a …\x1b", Pos: "binlog.000003:77"}}}}, time.Now())
+	if want := `does not know: 2; make sure that they changed no mapped table. The latest, at binlog.000003:77: compact a …\x1b`; strings.Count(out.String(), want) != 1 ||
+		strings.Count(out.String(), "does not know") != 1 {
+		t.Errorf("status says\n%s\nwant once %s", out.String(), want)
 	}
 }
