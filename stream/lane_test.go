@@ -8,8 +8,8 @@ import (
 )
 
 // What waits for a batch to be acknowledged, and what does not: a lone record waits for
-// the linger, behind one batch for others, behind two for an acknowledgement, and a
-// large batch for nothing.
+// the linger, behind one batch for others, half as long as the latest took, behind two
+// for an acknowledgement, and a large batch for nothing.
 func TestLaneSaysWhatWaitsForWhat(t *testing.T) {
 	const linger, large = time.Millisecond, 1000
 	now := time.Unix(0, 0)
@@ -26,25 +26,35 @@ func TestLaneSaysWhatWaitsForWhat(t *testing.T) {
 		t.Error("only the first one has to be looked at")
 	}
 	due(linger, true)
-	if n := len(l.take(nil)); n != 2 {
+	if n := len(l.take(nil, now)); n != 2 {
 		t.Fatalf("%d records were taken", n)
 	}
 	due(0, false)
 	l.add(&buffered{size: 10}, at)
-	due(patience, true)
-	l.take(nil)
+	due(patienceMin, true)
+	l.take(nil, now)
 	l.add(&buffered{size: 10}, at)
 	due(0, false)
 	l.add(&buffered{size: large}, at)
 	due(0, true)
-	l.take(nil)
+	l.take(nil, now)
 	l.add(&buffered{size: 10}, at)
-	if l.acknowledged() {
+	if l.acknowledged(at) {
 		t.Error("half a batch is no batch")
 	}
-	if !l.acknowledged() {
+	now = now.Add(40 * time.Millisecond)
+	if !l.acknowledged(at) {
 		t.Error("what waits is looked at when a batch is acknowledged")
 	}
+	l.acknowledged(at)
+	now = l.since
+	due(20*time.Millisecond, true) // half of what the batch took
+	now = now.Add(time.Hour)
+	l.acknowledged(at)
+	l.acknowledged(at)
+	l.take(nil, now)
+	l.add(&buffered{size: 10}, at)
+	due(patienceMax, true)
 }
 
 // Whatever comes in whatever order, each record is handed over once and in order, and a
@@ -65,11 +75,11 @@ func TestLaneHandsOverEachOnce(t *testing.T) {
 				now = now.Add(time.Duration(rapid.IntRange(0, 4000).Draw(t, "µs")) * time.Microsecond)
 			case 2:
 				if wait, ok := l.due(now, linger, large); ok && wait <= 0 {
-					taken += len(l.take(nil))
+					taken += len(l.take(nil, now))
 				}
 			case 3:
 				if acked < taken {
-					l.acknowledged()
+					l.acknowledged(at)
 					acked++
 				}
 			}
@@ -77,11 +87,11 @@ func TestLaneHandsOverEachOnce(t *testing.T) {
 				t.Fatalf("%d wait, %d of %d were handed over", len(l.waiting), taken, added)
 			}
 			inFlight := 0
-			for _, n := range l.flights {
-				if n == 0 {
+			for _, f := range l.flights {
+				if f.records == 0 {
 					t.Fatal("an acknowledged batch is in flight")
 				}
-				inFlight += n
+				inFlight += f.records
 			}
 			if inFlight != taken-acked {
 				t.Fatalf("%d are in flight, %d of %d acknowledged", inFlight, acked, taken)

@@ -232,7 +232,7 @@ func (p *Producer) handOver(all bool) (wait time.Duration, ok bool) {
 		after, timed := lane.due(now, p.linger, p.large)
 		switch {
 		case timed && after <= 0 || all && len(lane.waiting) > 0:
-			batches = lane.take(batches)
+			batches = lane.take(batches, now)
 		case timed && (!ok || after < wait):
 			wait, ok = after, true
 		}
@@ -241,10 +241,20 @@ func (p *Producer) handOver(all bool) (wait time.Duration, ok bool) {
 	for _, e := range batches {
 		p.client.Produce(e, &e.record, p.acknowledged)
 	}
+	if len(batches) > 0 {
+		_ = p.client.Flush(expired) // the client sends what it was given; nobody waits for that here
+	}
 	clear(batches)
 	p.batches = batches
 	return wait, ok
 }
+
+// expired is a context that has ended: Flush begins, and waits for nothing.
+var expired = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // full says that a record of size has to wait. A record larger than the whole buffer
 // waits until it is empty.
@@ -267,7 +277,7 @@ func (p *Producer) acknowledged(r *kgo.Record, err error) {
 	e := r.Context.(*buffered)
 	p.mu.Lock()
 	advanced := p.prefix.ack(e.span)
-	look := p.lanes[r.Partition].acknowledged()
+	look := p.lanes[r.Partition].acknowledged(time.Now)
 	p.records--
 	p.bytes -= e.size
 	p.buffer.give(e) // the client lets go of it before it tells us
