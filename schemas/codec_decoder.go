@@ -19,7 +19,7 @@ type Decoder struct {
 	rows   [2]Row // memory of the row before a change and of the one after it
 }
 
-// unread is a row after a change that stands in the log and was not read.
+// unread is a row of a change that stands in the log and was not read, or has no columns.
 var unread = Row{}
 
 // Unmarshal reads what AppendRecord wrote. An error is a *DecodeError. A change
@@ -28,6 +28,12 @@ func (d *Decoder) Unmarshal(b []byte) (*Record, error) {
 	message, bad := payload(b)
 	if bad != nil {
 		return nil, bad
+	}
+	if d.readPlain(message) {
+		if err := checkRecord(&d.record); err != nil {
+			return nil, decodeError(b, "%s", err)
+		}
+		return &d.record, nil
 	}
 	m := pb.RecordFromVTPool()
 	defer releaseRecord(m)
