@@ -75,6 +75,15 @@ func (p *placements) add(next *schemas.Placed) {
 	}
 }
 
+// only keeps the place that is in force, until one of another rollout is.
+func (p *placements) only() {
+	now := p.current()
+	p.all, p.inForce, p.cut = nil, -1, true
+	if now != nil {
+		p.all, p.inForce = []*schemas.Placed{now}, 0
+	}
+}
+
 // authorityOf is the side that has authority for a key in force.
 func (f *inForce) authorityOf(e *schemas.Entity, id string) schemas.Side {
 	p := f.places.current()
@@ -94,7 +103,7 @@ func (c *Core) takeRollout(r *schemas.RolloutControl) {
 	case last != nil && last.Name == r.Name && r.Epoch <= last.Epoch:
 		return
 	case last != nil && last.Name != r.Name: // another rollout counts its own epochs
-		p.all, p.inForce, p.cut = p.all[p.inForce:p.inForce+min(1, p.inForce+1)], min(p.inForce, 0), true
+		p.only()
 	}
 	p.add(r.Placed())
 }
@@ -145,20 +154,20 @@ func (c *Core) splitBrain(k *keyState, epoch uint64, committed schemas.Micros) b
 	p := &c.force.places
 	key := k.entity.RolloutKey(k.key())
 	since := committed.Add(-c.force.windowOf(k.entity))
-	now := -1 // the last epoch that had surely begun
+	now, then := -1, -1 // the last epoch that had surely begun, and the writer's
 	for i, place := range p.all {
+		if place.Name != p.latest().Name {
+			continue // another rollout's, in force until this one's first place is
+		}
 		if place.Fence < since {
 			now = i
+		}
+		if place.Epoch <= epoch {
+			then = i
 		}
 	}
 	if now < 0 || epoch >= p.all[now].Epoch {
 		return false
-	}
-	then := -1 // the writer's
-	for i, place := range p.all {
-		if place.Epoch <= epoch {
-			then = i
-		}
 	}
 	before := c.force.ruled(k.entity)
 	switch {

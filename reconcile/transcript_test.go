@@ -29,7 +29,7 @@ import (
 //	L again 2             writes the side's change number 2 again, as it was
 //	L late 1=a @0.5       at a position below the frontier
 //	L 1=a @0.5 epoch=2    tagged with a flag epoch
-//	move ramp=50% epoch=2 @3      the rollout goes to a stage, with a fence; salt=s, pin=1:target
+//	move ramp=50% epoch=2 @3      the rollout goes to a stage, with a fence; name=n, salt=s, pin=1:target
 //	reopen                the state is written, and opened again
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
@@ -229,6 +229,8 @@ func (s *script) move(words []string) (err error) {
 			r.Revision = r.Epoch
 		case name == "salt":
 			r.Salt = value
+		case name == "name":
+			r.Name = value
 		case name == "pin":
 			key, side, _ := strings.Cut(value, ":")
 			p := schemas.Pin{Key: []string{key}}

@@ -87,5 +87,9 @@ rollout: {name: items, dataDir: `+registry+`}
 		}
 		return false
 	})
+	out, err := rolloutOutput(t, "kill", "items", "--why", "it is enough", "--migration", r.path, "--watch", "1s", at)
+	if err != nil || !strings.Contains(out, "no write under an older epoch committed in the 1s behind it") {
+		t.Errorf("%s, %v", out, err)
+	}
 	r.until("its repair waits for a person", func() bool { return r.outcomes()["item proposed"] == 1 })
 }

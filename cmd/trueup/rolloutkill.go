@@ -10,12 +10,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trueup-io/trueup/internal/inert"
+	"github.com/trueup-io/trueup/rollout/follow"
 	"github.com/trueup-io/trueup/rollout/registry"
 	"github.com/trueup-io/trueup/schemas"
+	"github.com/trueup-io/trueup/stream"
 )
 
 func newRolloutKill() *cobra.Command {
 	var all, asJSON bool
+	var migration string
+	var watch time.Duration
 	cmd := &cobra.Command{
 		Use:   "kill NAME... --why TEXT",
 		Short: "Put flags to their safe stage, at once and whatever else is written",
@@ -26,11 +30,17 @@ there until it is revived.
 
 It says how long it took from the call until the event stood in the log for
 everybody. Processes that are cut off from the log are at their safe stage as
-soon as their lease has run out.`,
+soon as their lease has run out.
+
+With --migration it reads on in that migration's log, and says when the last
+write that was tagged with an older epoch committed: within --watch, which is to
+be no less than the processes' lease.`,
 	}
 	at, by := registryFlags(cmd), authorFlags(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "every flag")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
+	cmd.Flags().StringVar(&migration, "migration", "", "a migration.yaml in whose log the last write under the old epoch is looked for")
+	cmd.Flags().DurationVar(&watch, "watch", follow.DefaultLease, "how long behind the kill writes are looked for")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		began := time.Now()
 		if all {
@@ -43,13 +53,13 @@ soon as their lease has run out.`,
 		for _, name := range names {
 			changes = append(changes, registry.Change{Flag: name, Op: registry.Kill})
 		}
-		return at.write(cmd.Context(), func(store *registry.Store) error {
+		var killed []*registry.Standing
+		err := at.write(cmd.Context(), func(store *registry.Store) error {
 			state, _, err := store.Submit(cmd.Context(), by.event(changes...))
 			if err != nil {
 				return explained(err)
 			}
 			took := time.Since(began)
-			var killed []*registry.Standing
 			for _, f := range state.Flags() {
 				if all || slices.Contains(names, f.Name) {
 					killed = append(killed, f)
@@ -61,8 +71,36 @@ soon as their lease has run out.`,
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "killed within %s\n", took.Round(time.Microsecond))
 			return err
 		})
+		if err != nil || migration == "" {
+			return err
+		}
+		return reportKill(cmd, migration, began, watch, killed, asJSON)
 	}
 	return cmd
+}
+
+// reportKill says when the last write under the old epoch committed.
+func reportKill(cmd *cobra.Command, migration string, pressed time.Time, watch time.Duration, killed []*registry.Standing, asJSON bool) error {
+	return withLog(cmd.Context(), migration, func(log *stream.Log) error {
+		w := newKillWatch(pressed, watch, killed, log.Partitions())
+		if err := watchKill(cmd.Context(), log, w); err != nil {
+			return err
+		}
+		if !asJSON {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), w.says())
+			return err
+		}
+		line := struct {
+			Kind    string  `json:"kind"`
+			Writes  int     `json:"old_writes"` // behind the press, under an older epoch
+			LastMs  float64 `json:"last_old_write_ms"`
+			WatchMs int64   `json:"watched_ms"`
+		}{"kill", w.late, 0, watch.Milliseconds()}
+		if w.late > 0 {
+			line.LastMs = float64(w.last-w.pressed) / 1000
+		}
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(line)
+	})
 }
 
 func newRolloutRevive() *cobra.Command {
