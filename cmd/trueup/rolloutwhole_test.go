@@ -91,6 +91,7 @@ func newShop(t *testing.T) *shop {
     fields: {id: {type: integer}, name: {type: text}}
     settleWindow: 1s
     compensate: {mode: report}
+rollout: {name: items, dataDir: "`+s.at+`"}
 `, map[string]string{"item": "id int primary key, name varchar(60)"}, "item")
 	s.place("off", "")
 	for _, name := range []string{"checkout", "billing"} {
@@ -255,6 +256,23 @@ func (s *shop) same(sides ...schemas.Side) {
 	}
 }
 
+// undone asks what going back would lose, with nobody writing.
+func (s *shop) undone(want string, code int) {
+	s.Helper()
+	s.pause.Lock()
+	defer s.pause.Unlock()
+	out := ""
+	s.until("undone: "+want, func() bool {
+		var err error
+		var status exitStatus
+		if out, err = rolloutOutput(s.T, "undo-cost", "items", "-f", s.path, "--data-dir", s.at); err != nil && !errors.As(err, &status) {
+			s.Fatal(err)
+		}
+		return strings.Contains(out, want) && int(status) == code
+	})
+	s.Log(out)
+}
+
 // kill presses the switch, and says when the last answer under the old epoch came.
 func (s *shop) kill() {
 	s.Helper()
@@ -330,6 +348,7 @@ func TestTwoServicesFromOffToComplete(t *testing.T) {
 		s.spoiled.Store(false)
 	}
 	s.same(schemas.Legacy, schemas.Target)
+	s.undone("and legacy lacks what 0 of them are now", exitClean)
 	s.place("complete", "")
 	s.until("complete everywhere", func() bool {
 		s.mu.Lock()
@@ -337,4 +356,5 @@ func TestTwoServicesFromOffToComplete(t *testing.T) {
 		return !s.epoch[fmt.Sprint(s.stands().Epoch)].IsZero()
 	})
 	s.same(schemas.Target)
+	s.undone("there is no way back: legacy is not written since ", exitDiverged)
 }

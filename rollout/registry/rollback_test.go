@@ -20,6 +20,9 @@ func rolledBack(base uint64, to string) Change {
 func TestI33_ARollbackHasOneEffect(t *testing.T) {
 	s, revision := moved(t)
 	epoch := s.Flag("a").Epoch
+	if !s.Flag("a").Crossed.Equal(day) {
+		t.Fatal("the target has authority, and nobody knows since when")
+	}
 	first := apply(t, s, event("guard 1", rolledBack(revision, "shadow_read")))
 	second := apply(t, s, event("guard 2", rolledBack(revision, "shadow_read")))
 	f := s.Flag("a")
@@ -27,7 +30,7 @@ func TestI33_ARollbackHasOneEffect(t *testing.T) {
 		f.Flag.Place().Stage != schemas.StageShadowRead || f.RolledBack.Event != "guard 1" || !f.Placed.Equal(day) {
 		t.Fatalf("have %+v, %+v, %+v", first, second, f)
 	}
-	if rollout.Evaluate(f.Flag, []string{"42"}).Authority() != schemas.Legacy {
+	if rollout.Evaluate(f.Flag, []string{"42"}).Authority() != schemas.Legacy || !f.Crossed.IsZero() {
 		t.Fatal("legacy has no authority")
 	}
 	ramp := file("a", "ramp", "dual_write", "ramp: 100%")

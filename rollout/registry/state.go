@@ -57,6 +57,8 @@ type Standing struct {
 	// RolledBack is the last rollback, and Back where it put the flag; nil: a definition was applied since.
 	RolledBack *Provenance    `json:"rolled_back,omitempty"`
 	Back       *rollout.Place `json:"back,omitempty"`
+	// Crossed is since when the target has authority for some keys without an end; zero: legacy has it for all.
+	Crossed time.Time `json:"crossed"`
 	// Placed is when the flag came to its place, and Prior from where, if that was forward.
 	Placed     time.Time      `json:"placed"`
 	Prior      *rollout.Place `json:"prior,omitempty"`
@@ -208,6 +210,7 @@ func (s *State) Decide(e *Event) (next []*Standing, err error) {
 		if was := s.flags[f.Name]; was == nil || was.Epoch != f.Epoch {
 			f.Since = by.At
 		}
+		f.cross(s.flags[f.Name])
 		next = append(next, f)
 	}
 	return next, nil
@@ -360,6 +363,17 @@ func parsed(c Change) (*schemas.Rollout, error) {
 		return nil, fmt.Errorf("%s: the definition is that of %s", c.Flag, r.Name)
 	}
 	return r, nil
+}
+
+// cross notes since when the target has authority for some keys.
+func (s *Standing) cross(was *Standing) {
+	s.Crossed = time.Time{}
+	if s.Flag.Place().Stage < schemas.StageRamp {
+		return
+	}
+	if s.Crossed = s.Since; was != nil && !was.Crossed.IsZero() {
+		s.Crossed = was.Crossed
+	}
 }
 
 // unkilled is the flag as it would be evaluated if it had not been killed.
