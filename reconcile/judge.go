@@ -221,7 +221,7 @@ func (k *keyState) restsOnFollower(u *version, due schemas.Micros, w *view) (at 
 func (k *keyState) judgeSplit(w *view, out *Effects) {
 	cause := *k.split
 	k.split, k.timer = nil, [3]schemas.Micros{}
-	k.openAs(schemas.SplitBrain, cause.at, &cause, w, out)
+	k.openAs(schemas.SplitBrain, min(cause.at, w.now), &cause, w, out) // a commit time is a late bound, and nothing waits for it
 }
 
 func (k *keyState) openAs(kind schemas.Kind, since schemas.Micros, cause *version, w *view, out *Effects) {

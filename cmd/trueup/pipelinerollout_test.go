@@ -92,4 +92,10 @@ rollout: {name: items, dataDir: `+registry+`}
 		t.Errorf("%s, %v", out, err)
 	}
 	r.until("its repair waits for a person", func() bool { return r.outcomes()["item proposed"] == 1 })
+
+	// "Replaying gives byte-identical verdicts": from the topic, by a client of its own.
+	audit, _, err := execute(t.Context(), "audit", "-f", r.path, "--json")
+	if !strings.Contains(audit, `"missing":0,"extra":0,"changed":0`) || !strings.Contains(audit, `"split_brain":1`) {
+		t.Errorf("the audit says, %v: %s", err, audit)
+	}
 }
