@@ -58,7 +58,7 @@ type judge struct {
 // more. In between it is in memory.
 const (
 	writeRecords = 200_000
-	writeBytes   = 8 << 20 // of what is to be written
+	writeBytes   = 4 << 20 // of what is to be written
 	writeTxns    = 10_000  // of several partitions
 )
 

@@ -104,7 +104,7 @@ func (k *kept) move() (err error) {
 		return fmt.Errorf("make a directory for what the replay knows: %w", err)
 	}
 	// Nothing of it is of use after a crash.
-	k.db, err = state.Open(state.Config{Dir: k.dir, CacheSize: blockCache, SyncEvery: 24 * time.Hour,
+	k.db, err = state.Open(state.Config{Dir: k.dir, CacheSize: blockCache, Passing: true, SyncEvery: 24 * time.Hour,
 		Identity: state.Identity{Migration: k.migration, Log: "replay", Partitions: maxPartitions}})
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -37,6 +38,8 @@ type Config struct {
 	// SyncEvery bounds what a crash of the machine makes the log replay; 0: 1 s.
 	SyncEvery time.Duration
 	FS        vfs.FS // nil: the disk
+	// Passing says that the state is of one piece of work and not kept for long: it is written with less work, and is larger.
+	Passing bool
 	// Ballast is the room that is kept for an end in order when the disk is full, in bytes. 0: DefaultBallast on the disk,
 	// none on another FS.
 	Ballast int64
@@ -59,6 +62,7 @@ type DB struct {
 	cache *pebble.Cache
 
 	readOnly bool
+	passing  bool
 
 	ballast *ballast              // nil: none
 	corrupt atomic.Pointer[error] // what Pebble found, by a read or by itself
@@ -124,8 +128,11 @@ func Open(cfg Config) (*DB, error) {
 	}
 	cache := pebble.NewCache(cfg.CacheSize)
 	o := Options(cache)
+	if cfg.Passing {
+		writeFast(o)
+	}
 	o.FS, o.Logger = cfg.FS, logger{cfg.Logger}
-	d := &DB{cache: cache, every: cfg.SyncEvery, ballast: room}
+	d := &DB{cache: cache, passing: cfg.Passing, every: cfg.SyncEvery, ballast: room}
 	// As shipped, Pebble ends the process at what it cannot read, and at every start again.
 	o.EventListener = &pebble.EventListener{DataCorruption: func(i pebble.DataCorruptionInfo) {
 		d.corrupt.CompareAndSwap(nil, &i.Details)
@@ -180,6 +187,13 @@ func Options(cache *pebble.Cache) *pebble.Options {
 		o.Levels[i].BlockSize = 16 << 10
 	}
 	return o
+}
+
+// writeFast trades room for work: nothing is compressed.
+func writeFast(o *pebble.Options) {
+	for i := range o.Levels {
+		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+	}
 }
 
 // claim writes the identity of a new directory and checks that of an old one.

@@ -17,6 +17,7 @@ type Partition struct {
 	db      *DB
 	prefix  [2]byte
 	pending *bytemap.Map // what is written since: the value behind one of the bytes below
+	written *written     // what has been written, where nothing was before; nil: it is not known
 	buf     []byte
 	value   []byte
 }
@@ -31,7 +32,28 @@ const (
 func (d *DB) Partition(n int32) *Partition {
 	p := &Partition{db: d, pending: bytemap.New()}
 	binary.BigEndian.PutUint16(p.prefix[:], uint16(n))
+	if d.passing && p.empty() {
+		p.written = newWritten()
+	}
 	return p
+}
+
+// empty says that nothing of the partition is written, as far as that can be seen.
+func (p *Partition) empty() bool {
+	it, err := p.db.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix[:], UpperBound: p.upper()})
+	if err != nil {
+		return false
+	}
+	none := !it.First() && it.Error() == nil
+	return it.Close() == nil && none
+}
+
+// upper is where the partition's part ends; nil for the last one that there can be.
+func (p *Partition) upper() []byte {
+	if p.prefix == [2]byte{0xff, 0xff} {
+		return nil
+	}
+	return binary.BigEndian.AppendUint16(nil, binary.BigEndian.Uint16(p.prefix[:])+1)
 }
 
 func (p *Partition) full(key []byte) []byte {
@@ -43,6 +65,9 @@ func (p *Partition) full(key []byte) []byte {
 func (p *Partition) Get(key []byte) ([]byte, bool, error) {
 	if e, ok := p.pending.Get(key); ok {
 		return e[1:], e[0] == wasSet, nil
+	}
+	if p.written != nil && !p.written.has(key) {
+		return nil, false, nil
 	}
 	v, closer, err := p.db.db.Get(p.full(key))
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -130,6 +155,9 @@ func (p *Partition) Own() error {
 // Pending is how many bytes of memory what is not committed takes.
 func (p *Partition) Pending() int { return p.pending.Size() }
 
+// batchHeader is what a batch takes beside what is in it.
+const batchHeader = 64
+
 // Commit writes everything pending in one batch.
 func (p *Partition) Commit() error {
 	if b := p.db.ballast; b != nil && b.gone.Load() {
@@ -143,12 +171,16 @@ func (p *Partition) Commit() error {
 			return err
 		}
 	}
-	b := p.db.db.NewBatch()
+	b := p.db.db.NewBatchWithSize(p.pending.Size() + batchHeader)
 	for k, e := range p.pending.All {
 		var err error
-		if e[0] == wasSet {
+		switch {
+		case e[0] == wasSet:
+			if p.written != nil && !p.written.add(k) {
+				p.written = nil
+			}
 			err = b.Set(p.full(k), e[1:], nil)
-		} else {
+		case p.written == nil || p.written.has(k):
 			err = b.Delete(p.full(k), nil)
 		}
 		if err != nil {
@@ -168,12 +200,15 @@ func (p *Partition) Discard() { p.pending.Clear() }
 // Drop deletes everything of the partition, durably.
 func (p *Partition) Drop() error {
 	p.Discard()
-	upper := binary.BigEndian.AppendUint32(nil, uint32(binary.BigEndian.Uint16(p.prefix[:]))+1)[2:]
-	if p.prefix == [2]byte{0xff, 0xff} {
+	upper := p.upper()
+	if upper == nil {
 		return errors.New("drop state: partition out of range")
 	}
 	if err := p.db.db.DeleteRange(p.prefix[:], upper, pebble.Sync); err != nil {
 		return fmt.Errorf("drop state: %w", damaged(err))
+	}
+	if p.db.passing {
+		p.written = newWritten()
 	}
 	return nil
 }
