@@ -86,3 +86,35 @@ func (c *Core) Covered() bool {
 func (c *Core) coveredOf(e *schemas.Entity) bool {
 	return !slices.ContainsFunc(schemas.Sides[:], func(s schemas.Side) bool { return !c.covered.whole(coverKey{e.Name, s}, c.gen(e, s)) })
 }
+
+// EntityCoverage says how much of an entity's keys is covered on a side. Of a
+// key that is not, and that no change was read of, nothing is known.
+type EntityCoverage struct {
+	Entity string
+	Side   schemas.Side
+	Whole  bool           // every key is
+	Ranges int            // that do not join
+	Since  schemas.Micros // when the latest of them came to be; 0: there is none
+}
+
+// Coverage says of each entity and side what is covered, in the order of the rules.
+func (c *Core) Coverage() []EntityCoverage {
+	entities := c.cfg.Rules.Entities()
+	all := make([]EntityCoverage, 0, len(entities)*len(schemas.Sides))
+	for _, e := range entities {
+		for _, side := range schemas.Sides {
+			all = append(all, c.covered.of(coverKey{e.Name, side}, c.gen(e, side)))
+		}
+	}
+	return all
+}
+
+func (c coverage) of(k coverKey, gen uint32) EntityCoverage {
+	e := EntityCoverage{Entity: k.entity, Side: k.side, Whole: c.whole(k, gen)}
+	for i := range c[k] {
+		if s := &c[k][i]; s.gen == gen {
+			e.Ranges, e.Since = e.Ranges+1, max(e.Since, s.since)
+		}
+	}
+	return e
+}

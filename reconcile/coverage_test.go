@@ -41,4 +41,14 @@ func TestRangesThatJoinBecomeOne(t *testing.T) {
 	if _, ok := c.find(k, 1, string(append(key(30_000), 1))); ok {
 		t.Error("the hole is covered")
 	}
+	if of, want := c.of(k, 1), (EntityCoverage{Entity: "order", Side: 1, Ranges: 2, Since: 300}); of != want {
+		t.Errorf("with a hole: %+v, want %+v", of, want)
+	}
+	if of, want := c.of(k, 2), (EntityCoverage{Entity: "order", Side: 1}); of != want {
+		t.Errorf("after a gap: %+v, want %+v", of, want)
+	}
+	c.add(k, span{since: 400, gen: 2})
+	if of, want := c.of(k, 2), (EntityCoverage{Entity: "order", Side: 1, Whole: true, Ranges: 1, Since: 400}); of != want {
+		t.Errorf("read anew: %+v, want %+v", of, want)
+	}
 }

@@ -68,6 +68,7 @@ func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {
 		for reason, n := range r.Keys.Unknown {
 			s.Keys.Unknown[string(reason)] = n
 		}
+		s.Coverage = coverageStatusOf(r.Coverage, r.Frontier)
 		s.addWindows(p.rules, p.settling)
 		if s.LogRoom = p.room.look(ctx, p.reconciler, now); s.LogRoom != nil && s.LogRoom.Problem != "" {
 			s.Problems = append(s.Problems, s.LogRoom.Problem)

@@ -128,6 +128,7 @@ func printStatus(w io.Writer, s *statusFile, now time.Time) {
 			fmt.Fprintf(w, "rows of %s\n", s.Sides[name].Baseline[i].text(name))
 		}
 	}
+	printCoverage(w, s)
 	r := s.Records
 	fmt.Fprintf(w, "records %d consumed = %d applied + %d duplicate + %d out of scope + %d quarantined + %d waiting; %d behind\n",
 		r.Consumed, r.Applied, r.Duplicate, r.OutOfScope, r.Quarantined, r.Waiting, r.Behind)

@@ -28,6 +28,7 @@ type statusFile struct {
 	Keys          keyCounts             `json:"keys"`
 	Open          *openStatus           `json:"open,omitempty"` // nil: this process does not compare
 	Records       recordCounts          `json:"records"`
+	Coverage      []coverageStatus      `json:"coverage,omitempty"` // of the partitions that this process compares
 	State         *stateStatus          `json:"state,omitempty"`
 	Windows       []windowStatus        `json:"windows,omitempty"`
 	LogRoom       *logStatus            `json:"log_room,omitempty"` // nil: the log is kept for ever, or nobody asked yet

@@ -72,8 +72,10 @@ type Status struct {
 	Frontier [3]schemas.Micros
 	// Covered says that every row of every entity, on both sides, stands in what these partitions took.
 	Covered bool
-	Stopped map[int32]string // partitions that cannot be read on, and why
-	Rebuilt []int32          // partitions whose state was made anew since the start
+	// Coverage says the same by entity and side, and what there is where it is not every row.
+	Coverage []reconcile.EntityCoverage
+	Stopped  map[int32]string // partitions that cannot be read on, and why
+	Rebuilt  []int32          // partitions whose state was made anew since the start
 	// Damaged are the directories of states that could not be trusted, set aside since the start. What they held is made
 	// anew from the log, and its keys are unknown until then.
 	Damaged []string
@@ -298,12 +300,14 @@ func (r *Runner) publishStatus() {
 		s.Frontier[side] = r.frontier(side)
 	}
 	s.Covered = len(r.parts) > 0
+	said := make([][]reconcile.EntityCoverage, 0, len(r.parts))
 	for _, p := range r.parts {
-		s.Covered = s.Covered && p.core.Covered()
+		s.Covered, said = s.Covered && p.core.Covered(), append(said, p.core.Coverage())
 		replay.Add(&s.Keys, p.core.Totals())
 		s.Records = s.Records.Plus(p.core.Counters())
 		s.Next[p.number], s.Needed[p.number] = p.core.Next(), p.needs.oldest()
 	}
+	s.Coverage = coverageOf(said)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.Stopped, s.Rebuilt, s.Damaged = r.status.Stopped, r.status.Rebuilt, r.status.Damaged

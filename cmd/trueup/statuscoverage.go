@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/trueup-io/trueup/internal/inert"
+	"github.com/trueup-io/trueup/reconcile"
+	"github.com/trueup-io/trueup/schemas"
+)
+
+// coverageStatus is how much of an entity's keys the comparison knows on a side.
+// A key that is in no range, and that no change was read of, is unknown.
+type coverageStatus struct {
+	Entity   string `json:"entity"`
+	Side     string `json:"side"`
+	Whole    bool   `json:"whole"`                 // every key is covered
+	Ranges   int    `json:"ranges"`                // of keys that are, where it is not every one
+	Since    string `json:"since,omitempty"`       // when the latest of them came to be
+	Compared string `json:"compared_to,omitempty"` // what is covered is compared up to this time, on both sides
+}
+
+func coverageStatusOf(covered []reconcile.EntityCoverage, frontier [3]schemas.Micros) (all []coverageStatus) {
+	compared := min(frontier[schemas.Legacy], frontier[schemas.Target])
+	for _, c := range covered {
+		s := coverageStatus{Entity: c.Entity, Side: c.Side.String(), Whole: c.Whole, Ranges: c.Ranges}
+		if c.Since != 0 {
+			s.Since = c.Since.String()
+		}
+		if c.Ranges > 0 && compared != 0 {
+			s.Compared = compared.String()
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// printCoverage says what is not covered: the rest is as it should be.
+func printCoverage(w io.Writer, s *statusFile) {
+	for i := range s.Coverage {
+		c := &s.Coverage[i]
+		if c.Whole {
+			continue
+		}
+		known := "no key is known but by its changes"
+		if c.Ranges > 0 {
+			known = fmt.Sprintf("keys outside %d ranges are known by their changes only", c.Ranges)
+		}
+		fmt.Fprintf(w, "not covered: %s on %s: %s; \"trueup baseline\" reads the rest\n", inert.Text(c.Entity), c.Side, known)
+	}
+}
