@@ -1,28 +1,27 @@
 package main
 
 import (
-	"bufio"
-	"crypto/sha256"
-	"encoding/hex"
+	"context"
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"strings"
+	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trueup-io/trueup/internal/loopback"
+	"github.com/trueup-io/trueup/rollout/access"
+	"github.com/trueup-io/trueup/rollout/api"
+	"github.com/trueup-io/trueup/rollout/audit"
 	"github.com/trueup-io/trueup/rollout/follow"
 	"github.com/trueup-io/trueup/rollout/ofrep"
 	"github.com/trueup-io/trueup/rollout/registry"
 )
 
 func newServe() *cobra.Command {
-	var listen, tokens string
-	var lease time.Duration
+	var o serveOptions
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve what stands of rollouts to any OpenFeature SDK (OFREP)",
@@ -34,29 +33,75 @@ It follows the registry, and starts the embedded broker where nobody runs it.
 Cut off from the registry for longer than --lease it answers with the flags' safe
 stages, says so in their metadata, and is not ready.
 
-Without --tokens it answers this machine alone. A file of tokens has on each line
-a name and the SHA-256 of its token in hexadecimal digits.`,
+Without --tokens and --access it answers this machine alone. A file of tokens has on
+each line a name, the SHA-256 of its token in hexadecimal digits, and what bounds it:
+until=DAY, roles=ROLE,... and rollouts=NAME,....
+
+With --access it changes rollouts as well, at /v1: the file says who may do what, by
+the names of tokens and by the groups of OpenID Connect. What goes forward has its
+gate judged by what its migration has measured (--migration, or on --brokers).`,
 		Args: cobra.NoArgs,
 	}
 	at := registryFlags(cmd)
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8017", "the address, host:port")
-	cmd.Flags().StringVar(&tokens, "tokens", "", "a file of the tokens that are let in")
-	cmd.Flags().DurationVar(&lease, "lease", follow.DefaultLease, "how long what was read counts")
+	o.at, o.migrations = at, migrationsFlag(cmd, at)
+	cmd.Flags().StringVar(&o.listen, "listen", "127.0.0.1:8017", "the address, host:port")
+	cmd.Flags().StringVar(&o.tokens, "tokens", "", "a file of the tokens that are let in")
+	cmd.Flags().StringVar(&o.access, "access", "", "a file of kind Access: who may change what")
+	cmd.Flags().StringVar(&o.auditDir, "audit-dir", "", "where the key and the checkpoints are that are signed; without, none are")
+	cmd.Flags().DurationVar(&o.lease, "lease", follow.DefaultLease, "how long what was read counts")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if lease < time.Second || lease > time.Hour {
-			return fmt.Errorf("--lease %s: want 1s to 1h", lease)
+		if o.lease < time.Second || o.lease > time.Hour {
+			return fmt.Errorf("--lease %s: want 1s to 1h", o.lease)
 		}
-		return serveRollouts(cmd, at, listen, tokens, lease)
+		return serveRollouts(cmd, &o)
 	}
 	return cmd
 }
 
-func serveRollouts(cmd *cobra.Command, at *registryAt, listen, tokens string, lease time.Duration) (err error) {
-	known, err := loadTokens(tokens)
+// serveOptions is what a server was started with.
+type serveOptions struct {
+	at                               *registryAt
+	migrations                       *migrationsAt
+	listen, tokens, access, auditDir string
+	lease                            time.Duration
+}
+
+// handler has the routes: evaluation, and with a file of access changes.
+func (o *serveOptions) handler(ctx context.Context, follower *follow.Follower, store *registry.Store, known *access.Authority) (http.Handler, error) {
+	evaluation := &ofrep.Server{Follower: follower, Done: ctx}
+	if o.tokens != "" || known.OIDC != nil {
+		evaluation.Known = known.Known
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", evaluation.Handler())
+	if o.access == "" {
+		return mux, nil
+	}
+	changes := &api.Server{Store: store, Access: known, Evidence: o.migrations.evidence}
+	if o.auditDir != "" {
+		journal, err := audit.OpenJournal(o.auditDir, o.at.name)
+		if err != nil {
+			return nil, err
+		}
+		changes.Journal = journal
+	}
+	mux.Handle("/v1/", changes.Handler())
+	return mux, nil
+}
+
+// evidence is attach for who does not look at the evaluations.
+func (m *migrationsAt) evidence(ctx context.Context, s *registry.State, p *registry.Plan, files []registry.Definition, changes []registry.Change) error {
+	_, err := m.attach(ctx, s, p, files, changes)
+	return err
+}
+
+func serveRollouts(cmd *cobra.Command, o *serveOptions) (err error) {
+	known, err := access.Load(o.tokens, o.access)
 	if err != nil {
 		return err
 	}
-	if err := onlyLoopback(listen); err != nil && len(known) == 0 {
+	at, listen := o.at, o.listen
+	if err := onlyLoopback(listen); err != nil && o.tokens == "" && known.OIDC == nil {
 		return err
 	}
 	listener, err := net.Listen("tcp", listen)
@@ -76,11 +121,13 @@ func serveRollouts(cmd *cobra.Command, at *registryAt, listen, tokens string, le
 	defer func() { err = errors.Join(err, store.Close()) }()
 
 	g, ctx := errgroup.WithContext(cmd.Context())
-	follower := follow.New(follow.Config{Source: store, Lease: lease, Logger: logger})
+	follower := follow.New(follow.Config{Source: store, Lease: o.lease, Logger: logger})
+	handler, err := o.handler(ctx, follower, store, known)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	g.Go(func() error { return follower.Run(ctx) })
-	g.Go(func() error {
-		return serve(ctx, listener, (&ofrep.Server{Follower: follower, Done: ctx, Tokens: known}).Handler(), "rollouts")
-	})
+	g.Go(func() error { return serve(ctx, listener, handler, "rollouts") })
 	g.Go(func() error {
 		select {
 		case <-log.Failed():
@@ -89,7 +136,7 @@ func serveRollouts(cmd *cobra.Command, at *registryAt, listen, tokens string, le
 			return nil
 		}
 	})
-	logger.Info("rollouts are served", "stage", "rollout", "listen", listener.Addr().String(), "registry", log.Describe(), "tokens", len(known))
+	logger.Info("rollouts are served", "stage", "rollout", "listen", listener.Addr().String(), "registry", log.Describe(), "tokens", len(known.Tokens), "grants", len(known.Grants))
 	g.Go(func() error {
 		_, err := fmt.Fprintf(cmd.OutOrStdout(), "http://%s\n", listener.Addr())
 		return err
@@ -106,38 +153,4 @@ func onlyLoopback(listen string) error {
 		return nil
 	}
 	return fmt.Errorf("--listen %s: others reach it: name a file of tokens (--tokens), or listen on 127.0.0.1", listen)
-}
-
-// loadTokens reads NAME SHA256, a line each.
-func loadTokens(path string) (out [][sha256.Size]byte, err error) {
-	if path == "" {
-		return nil, nil
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("read tokens: %w", err)
-	}
-	defer file.Close()
-	lines := bufio.NewScanner(file)
-	for n := 1; lines.Scan(); n++ {
-		words := strings.Fields(lines.Text())
-		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
-			continue
-		}
-		var sum [sha256.Size]byte
-		if len(words) != 2 || len(words[1]) != 2*len(sum) {
-			return nil, fmt.Errorf("%s:%d: want a name and the SHA-256 of a token in hexadecimal digits", path, n)
-		}
-		if _, err := hex.Decode(sum[:], []byte(words[1])); err != nil {
-			return nil, fmt.Errorf("%s:%d: want the SHA-256 of a token in hexadecimal digits", path, n)
-		}
-		out = append(out, sum)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read tokens: %w", err)
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("%s has no token", path)
-	}
-	return out, nil
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/trueup-io/trueup/internal/notekey"
 )
@@ -15,6 +16,7 @@ import (
 type Journal struct {
 	path, origin string
 	key          *notekey.Key
+	mu           sync.Mutex // one checkpoint at a time
 }
 
 // CheckpointsIn is the file of a journal's checkpoints.
@@ -27,7 +29,7 @@ func OpenJournal(dir, registry string) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Journal{CheckpointsIn(dir), Origin(registry), key}, nil
+	return &Journal{path: CheckpointsIn(dir), origin: Origin(registry), key: key}, nil
 }
 
 // Verifier is what the journal's checkpoints are verified with. It is no secret.
@@ -39,6 +41,8 @@ var ErrContradicted = errors.New("nothing is signed over it")
 // Sign signs a checkpoint over the tree, writes it to the journal and returns it. A tree
 // that contradicts an earlier checkpoint is not signed.
 func (j *Journal) Sign(t *Tree) ([]byte, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	file, err := os.ReadFile(j.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("checkpoints: %w", err)

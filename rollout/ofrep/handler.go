@@ -10,8 +10,8 @@
 // It promises the answers of package follow: what stands, or the safe stage, with
 // metadata that says so (stale). A flag's value is the stage that the key is at, as text.
 //
-// It assumes that who may connect may evaluate every flag. A token is asked for where there
-// are some; without, only what comes under a name of this machine, and from no other web
+// It assumes that who is let in may evaluate every flag. Somebody to ask is asked where there
+// is one; without, only what comes under a name of this machine, and from no other web
 // site, is answered.
 package ofrep
 
@@ -19,7 +19,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -44,8 +43,8 @@ const (
 type Server struct {
 	Follower *follow.Follower
 	Done     context.Context // clients of events are told to come back when it ends
-	// Tokens are the SHA-256 of those that are let in; none: only this machine is.
-	Tokens [][sha256.Size]byte
+	// Known says whether a request comes from somebody who is let in; nil: only this machine is.
+	Known func(*http.Request) bool
 	// Clients of events at once; 0: DefaultClients. Heartbeat: 0: DefaultHeartbeat.
 	Clients   int
 	Heartbeat time.Duration
@@ -84,28 +83,15 @@ func (s *Server) admitted(next http.HandlerFunc) http.HandlerFunc {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		switch {
-		case len(s.Tokens) > 0 && !s.known(r):
+		case s.Known != nil && !s.Known(r):
 			w.Header().Set("WWW-Authenticate", `Bearer realm="trueup rollouts"`)
 			answer(w, http.StatusUnauthorized, map[string]string{"errorDetails": "a bearer token is needed"})
-		case len(s.Tokens) == 0 && !(loopback.Host(r.Host) && loopback.SameSite(r)):
+		case s.Known == nil && !(loopback.Host(r.Host) && loopback.SameSite(r)):
 			answer(w, http.StatusForbidden, map[string]string{"errorDetails": "without tokens this machine alone is answered, under its own name"})
 		default:
 			next(w, r)
 		}
 	}
-}
-
-// known says whether a request has one of the tokens, in a time that says nothing of them.
-func (s *Server) known(r *http.Request) bool {
-	token := r.Header.Get("X-API-Key")
-	if given := r.Header.Values("Authorization"); len(given) == 1 {
-		token, _ = strings.CutPrefix(given[0], "Bearer ")
-	}
-	sum, found := sha256.Sum256([]byte(token)), 0
-	for i := range s.Tokens {
-		found |= subtle.ConstantTimeCompare(sum[:], s.Tokens[i][:])
-	}
-	return token != "" && found == 1
 }
 
 // failure is OFREP's answer where a flag, or a request, cannot be evaluated.

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trueup-io/trueup/rollout/access"
 	"github.com/trueup-io/trueup/rollout/follow"
 	"github.com/trueup-io/trueup/rollout/follow/followtest"
 	"github.com/trueup-io/trueup/rollout/ofrep"
@@ -36,8 +37,12 @@ func serve(t *testing.T, lease time.Duration, tokens ...string) *world {
 	ended := make(chan error, 1)
 	go func() { ended <- w.f.Run(ctx) }()
 	s := &ofrep.Server{Follower: w.f, Done: ctx, Heartbeat: 20 * time.Millisecond}
-	for _, token := range tokens {
-		s.Tokens = append(s.Tokens, sha256.Sum256([]byte(token)))
+	if tokens != nil {
+		known := &access.Authority{}
+		for _, token := range tokens {
+			known.Tokens = append(known.Tokens, access.Token{Name: "ann", Sum: sha256.Sum256([]byte(token))})
+		}
+		s.Known = known.Known
 	}
 	server := httptest.NewServer(s.Handler())
 	w.url = server.URL
