@@ -201,7 +201,7 @@ func TestCommandsAreThere(t *testing.T) {
 			case strings.HasPrefix(w, "-") && w != "-":
 				name, _, _ := strings.Cut(w, "=")
 				flags = append(flags, name)
-			case len(flags) == 0 && regexp.MustCompile(`^[a-z]+$`).MatchString(w):
+			case len(flags) == 0 && regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`).MatchString(w):
 				words = append(words, w)
 			}
 		}
