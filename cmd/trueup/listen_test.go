@@ -31,7 +31,7 @@ func statusOf(now time.Time) *statusFile {
 			Oldest: []openDivergence{{ID: "d", Entity: "order", Key: []string{"secret-key"}}}},
 		Windows:       []windowStatus{{Entity: "order", SetMs: 2000, SuggestedMs: 500}},
 		LogRoom:       &logStatus{KeptS: 864000, ReadingS: 864000, RebuildS: 3600},
-		State:         &stateStatus{Bytes: 400, Ingested: 100, Written: 250},
+		State:         &stateStatus{Bytes: 400, Ingested: 100, Written: 250, Debt: 70},
 		Records:       recordCounts{Consumed: 20, Applied: 15, Duplicate: 2, OutOfScope: 1, Quarantined: 1, Waiting: 1, Behind: 4},
 		Webhooks:      []webhookStatus{{Name: "pager", Taken: 5, Failed: 2, Dead: 1, Waiting: 1}},
 		Clients:       &clientsStatus{Connected: 2, Dropped: 1},

@@ -190,6 +190,12 @@ var metrics = []metric{
 				say(float64(s.State.Bytes))
 			}
 		}},
+	{"trueup_state_compaction_debt_bytes", "Bytes that the store of the comparison's state still has to rewrite, an estimate. It grows while the disk does not keep up.", prometheus.GaugeValue, nil,
+		func(s *statusFile, say func(float64, ...string)) {
+			if s.State != nil {
+				say(float64(s.State.Debt))
+			}
+		}},
 	{"trueup_state_ingested_bytes_total", "Bytes that the comparison asked its state to keep, since the start.", prometheus.CounterValue, nil,
 		func(s *statusFile, say func(float64, ...string)) {
 			if s.State != nil {

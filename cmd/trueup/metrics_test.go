@@ -119,6 +119,7 @@ func TestMetricsPageSaysWhatIs(t *testing.T) {
 		"trueup_slot_retained_bytes,side=legacy":                            56,
 		"trueup_binlog_unknown_statements_total,side=target":                2,
 		"trueup_state_bytes":                                                400,
+		"trueup_state_compaction_debt_bytes":                                70,
 		"trueup_settle_window_seconds,entity=order":                         2,
 		"trueup_settle_window_suggested_seconds,entity=order":               0.5,
 		"trueup_log_kept_seconds":                                           864000,

@@ -74,7 +74,7 @@ func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {
 			s.Problems = append(s.Problems, s.LogRoom.Problem)
 		}
 		disk := p.reconciler.StateStats()
-		s.State = &stateStatus{disk.Bytes, disk.Ingested, disk.Written}
+		s.State = &stateStatus{disk.Bytes, disk.Ingested, disk.Written, disk.Debt}
 		n := r.Records
 		s.Records = recordCounts{n.Consumed, n.Applied, n.Duplicate, n.OutOfScope, n.Quarantined, n.Waiting, p.behind(ctx, r.Next), n.Unaccounted()}
 		if lost := n.Unaccounted(); lost != 0 {

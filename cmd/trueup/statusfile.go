@@ -99,8 +99,9 @@ type keyCounts struct {
 // stateStatus is what the comparison's state takes of its disk.
 type stateStatus struct {
 	Bytes    int64 `json:"bytes"`
-	Ingested int64 `json:"ingested_bytes"` // since the start
-	Written  int64 `json:"written_bytes"`  // for that, with all that the store of the state rewrites
+	Ingested int64 `json:"ingested_bytes"`        // since the start
+	Written  int64 `json:"written_bytes"`         // for that, with all that the store of the state rewrites
+	Debt     int64 `json:"compaction_debt_bytes"` // that it still has to rewrite; it grows while the disk does not keep up
 }
 
 type recordCounts struct {
