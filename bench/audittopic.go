@@ -85,7 +85,7 @@ func auditTopic(records int) func(context.Context, *session, string) ([]line, er
 	}
 }
 
-// writeAuditLog writes the log and returns how many records it has.
+// writeAuditLog writes the log as a capture does, and returns how many records it has.
 func writeAuditLog(ctx context.Context, dir string, records int) (n int, err error) {
 	r, err := auditRules()
 	if err != nil {
@@ -96,16 +96,16 @@ func writeAuditLog(ctx context.Context, dir string, records int) (n int, err err
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	w, err := log.Writer()
+	producer, err := log.Producer(stream.ProducerConfig{})
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, w.Close()) }()
+	defer func() { err = errors.Join(err, producer.Close()) }()
 	e, _ := r.Entity("order")
 	partitions := log.Partitions()
-	var batch []stream.Record
+	var failed error
 	add := func(p int32, rec *schemas.Record) {
-		batch = append(batch, stream.Record{Topic: log.Topics().Changes, Partition: p, Value: schemas.AppendRecord(nil, rec)})
+		failed = errors.Join(failed, producer.Append(ctx, stream.Record{Topic: log.Topics().Changes, Partition: p, Value: schemas.AppendRecord(nil, rec)}))
 	}
 	every := func(rec *schemas.Record) {
 		for p := range int32(partitions) {
@@ -138,15 +138,14 @@ func writeAuditLog(ctx context.Context, dir string, records int) (n int, err err
 		if pos%500 == 0 {
 			progress(pos)
 			n += 2 * partitions
-			if err := w.Write(ctx, batch...); err != nil {
-				return n, err
+			if failed != nil {
+				return n, failed
 			}
-			batch = batch[:0]
 		}
 	}
 	now += 60_000_000
 	progress(1 << 40)
-	return n, w.Write(ctx, batch...)
+	return n, errors.Join(failed, producer.Flush(ctx))
 }
 
 // auditTask audits a topic, or reads it, in a process of its own.

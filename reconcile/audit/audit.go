@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,10 @@ const (
 	cachedKeys  = 80_000
 	leastCached = 2_000
 	blockCache  = 64 << 20
+	// unwritten is how many bytes of state wait to be written, of the partitions that are judged at once. Where a partition's
+	// keys fit, none of them is read back.
+	unwritten      = 64 << 20
+	leastUnwritten = 4 << 20
 )
 
 // Bound is an end of a range: an offset in every partition, or a time at which
@@ -53,6 +58,9 @@ type Config struct {
 	WrittenUnder *schemas.Rules
 	// Progress hears, one call at a time, how many records of how many have been judged; nil: nobody.
 	Progress func(done, total int64)
+
+	writeAfter  int   // records of a partition after which its state is written; 0: writeRecords
+	answerBytes int32 // what a broker answers with at a time; 0: maxBytes
 }
 
 // Validate reports what is wrong with the configuration.
@@ -115,7 +123,7 @@ func Run(ctx context.Context, cfg Config) (_ *Audit, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	a := &Audit{cfg: cfg, db: db, client: newClient(cfg.Brokers)}
+	a := &Audit{cfg: cfg, db: db, client: newClient(cfg.Brokers, cmp.Or(cfg.answerBytes, maxBytes))}
 	if err := a.run(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("audit: %w", err), a.Close())
 	}
@@ -218,10 +226,11 @@ func (a *Audit) bound(ctx context.Context, b Bound, spans []span, otherwise func
 func (a *Audit) judge(ctx context.Context) error {
 	var mu sync.Mutex
 	var done, total int64 // done is guarded by mu
-	atOnce := min(a.cfg.Partitions, 2*runtime.GOMAXPROCS(0))
+	atOnce := min(a.cfg.Partitions, runtime.GOMAXPROCS(0))
 	for i := range a.Ranges {
 		r := &a.Ranges[i]
-		j := &judge{number: r.Partition, partitions: a.cfg.Partitions, cached: max(leastCached, cachedKeys/atOnce), rules: a.cfg.Rules, read: a.client, topic: a.cfg.Topics.Changes, state: a.db.Partition(r.Partition)}
+		j := &judge{number: r.Partition, partitions: a.cfg.Partitions, cached: max(leastCached, cachedKeys/atOnce),
+			writeRecords: cmp.Or(a.cfg.writeAfter, writeRecords), writeBytes: max(leastUnwritten, unwritten/atOnce), rules: a.cfg.Rules, read: a.client, topic: a.cfg.Topics.Changes, state: a.db.Partition(r.Partition)}
 		if a.cfg.WrittenUnder != nil {
 			j.supposed = &whatif.Log{Supposition: whatif.Suppose(a.cfg.WrittenUnder, a.cfg.Rules)}
 		}

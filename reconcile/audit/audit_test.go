@@ -222,6 +222,13 @@ func TestI14_AuditFindsWhatWasPublished(t *testing.T) {
 		t.Fatalf("%d events were published: %+v %+v", len(events), n, findings)
 	}
 
+	// State that is written and read back all the time is the same.
+	often := config(t, rules, log)
+	often.writeAfter, often.answerBytes = 1, 1
+	if n, findings, listed, _ := audited(t, often); n.Same != int64(len(events)) || len(findings) > 0 || !slices.Equal(listed, whole) {
+		t.Errorf("written at every answer: %+v %+v", n, findings)
+	}
+
 	// Parts of the range: what was compared in both is the whole.
 	cfg.To = Bound{Set: true, Offset: ranges[0].To / 2}
 	cfg.StateDir = t.TempDir()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -16,7 +17,7 @@ const (
 	// A short wait with a large answer times out.
 	maxWait = 2 * time.Second
 	// maxBytes bounds an answer, and so what a partition holds of the log.
-	maxBytes = 256 << 10
+	maxBytes int32 = 256 << 10
 	// maxEmpty bounds how often a broker may answer with nothing where there is something.
 	maxEmpty = 30
 )
@@ -25,11 +26,12 @@ const (
 type client struct {
 	addr      kafka.Client
 	transport *kafka.Transport
+	answer    int32 // bytes, unless a batch alone is larger
 }
 
-func newClient(brokers []string) *client {
+func newClient(brokers []string, answer int32) *client {
 	t := &kafka.Transport{ClientID: "trueup-audit"}
-	return &client{addr: kafka.Client{Addr: kafka.TCP(brokers...), Transport: t, Timeout: time.Minute}, transport: t}
+	return &client{addr: kafka.Client{Addr: kafka.TCP(brokers...), Transport: t, Timeout: time.Minute}, transport: t, answer: answer}
 }
 
 func (c *client) close() { c.transport.CloseIdleConnections() }
@@ -129,12 +131,14 @@ func (c *client) read(ctx context.Context, topic string, partition int32, from, 
 	return nil
 }
 
+// fetch asks for one answer. Only the partition's bound is given: the embedded broker, where
+// it stops at the bound of a whole answer, leaves out which transactions were taken back.
 func (c *client) fetch(ctx context.Context, topic string, partition int32, from, to int64) ([]message, int64, error) {
 	answer, err := c.transport.RoundTrip(ctx, c.addr.Addr, &fetch.Request{
-		ReplicaID: -1, MaxWaitTime: int32(maxWait.Milliseconds()), MinBytes: 1, MaxBytes: maxBytes, IsolationLevel: int8(kafka.ReadCommitted),
+		ReplicaID: -1, MaxWaitTime: int32(maxWait.Milliseconds()), MinBytes: 1, MaxBytes: math.MaxInt32, IsolationLevel: int8(kafka.ReadCommitted),
 		SessionID: -1, SessionEpoch: -1,
 		Topics: []fetch.RequestTopic{{Topic: topic, Partitions: []fetch.RequestPartition{{
-			Partition: partition, CurrentLeaderEpoch: -1, FetchOffset: from, LogStartOffset: -1, PartitionMaxBytes: maxBytes}}}},
+			Partition: partition, CurrentLeaderEpoch: -1, FetchOffset: from, LogStartOffset: -1, PartitionMaxBytes: c.answer}}}},
 	})
 	if err != nil {
 		return nil, from, err

@@ -52,14 +52,15 @@ type judge struct {
 	ended      ended
 	since      int  // records taken since state was last written
 	failed     bool // in the middle of a record
+
+	writeRecords, writeBytes int // after so many records, and so much to write, state is written
 }
 
 // What a partition's state is written after: a stop without warning loses no
 // more. In between it is in memory.
 const (
-	writeRecords = 200_000
-	writeBytes   = 4 << 20 // of what is to be written
-	writeTxns    = 10_000  // of several partitions
+	writeRecords = 2_000_000
+	writeTxns    = 10_000 // of several partitions
 )
 
 // ended is what is left of a core that has come to the range's end.
@@ -130,7 +131,7 @@ func (j *judge) take(ctx context.Context, batch []message) error {
 	}
 	j.failed = false
 	j.since += len(batch)
-	if j.since < writeRecords && j.state.Pending() < writeBytes && j.core.Loaded() < j.cached+j.cached/2 && (j.order == nil || len(j.order.txns) < writeTxns) {
+	if j.since < j.writeRecords && j.state.Pending() < j.writeBytes && j.core.Loaded() < j.cached+j.cached/2 && (j.order == nil || len(j.order.txns) < writeTxns) {
 		return nil
 	}
 	return j.write()
