@@ -35,7 +35,7 @@ func (p *pipeline) measure(ctx context.Context) error {
 	for last := time.Now(); pause(ctx, measureLook); {
 		now := time.Now()
 		p.measured.Look(now, p.look())
-		if now.Sub(last) < every && !p.measured.Urgent() {
+		if now.Sub(last) < every && !p.measured.Urgent() && !p.moving.held() { // somebody waits for what is compared
 			continue
 		}
 		last = now

@@ -64,6 +64,15 @@ func (m *moving) place() (*schemas.Placed, bool) {
 	return r.placed, true
 }
 
+// held says whether a hand-over is under way. Of nil it is none.
+func (m *moving) held() bool {
+	if m == nil || m.follower.Load() == nil {
+		return false
+	}
+	s := m.follower.Load().View().Flag(m.name)
+	return s != nil && s.Held != nil
+}
+
 // newMoving returns nil where the migration moves by no rollout.
 func newMoving(p *pipeline) (*moving, error) {
 	r := p.cfg.migration.Rollout

@@ -23,7 +23,7 @@ What stands is in a registry: events on a topic of their own, of who moved which
 flag, why and when. It is on Kafka (--brokers), or in a directory of its own.`,
 	}
 	cmd.AddCommand(newRolloutCheck(), newRolloutEval(), newRolloutGate(), newRolloutPlan(), newRolloutApply(), newRolloutKill(),
-		newRolloutRevive(), newRolloutList(), newRolloutHistory(), newRolloutGuard(), newRolloutRehearse(), newRolloutUndoCost(), newRolloutAudit(),
+		newRolloutRevive(), newRolloutList(), newRolloutRouters(), newRolloutHistory(), newRolloutGuard(), newRolloutRehearse(), newRolloutUndoCost(), newRolloutAudit(),
 		newRolloutApprove(), newRolloutObject(), newRolloutResolve())
 	return cmd
 }

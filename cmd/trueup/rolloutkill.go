@@ -115,6 +115,7 @@ forward needs evidence, as with apply.`,
 		Args: cobra.ExactArgs(1),
 	}
 	at, by := registryFlags(cmd), authorFlags(cmd)
+	fence := fenceFlag(cmd)
 	cmd.Flags().StringVar(&measured, "measured", "", "a file of what was measured, or of an evaluation; - is standard input")
 	cmd.Flags().BoolVar(&without, "without-evidence", false, "it goes forward though nothing was measured")
 	cmd.Flags().BoolVar(&glass, "break-glass", false, "it goes forward without the agreement that it needs; it is kept, and listed")
@@ -137,10 +138,10 @@ forward needs evidence, as with apply.`,
 				change.Base = f.Revision
 			}
 			event := by.event(change)
-			if _, err := state.Decide(&event); err != nil {
+			if _, err := state.Decide(&event); err != nil && !fenced(state, &event) {
 				return fmt.Errorf("%w; nothing was changed", err)
 			}
-			if state, _, err = store.Submit(cmd.Context(), event); err != nil {
+			if state, _, err = fence.over(store, nil, cmd.ErrOrStderr()).Submit(cmd.Context(), event); err != nil {
 				return explained(err)
 			}
 			return printStanding(cmd.OutOrStdout(), []*registry.Standing{state.Flag(change.Flag)}, asJSON)
@@ -195,6 +196,10 @@ type standingLine struct {
 	Approvals  []registry.Approval   `json:"approvals,omitempty"`
 	Objections []registry.Provenance `json:"objections,omitempty"`
 	BrokeGlass *registry.Provenance  `json:"broke_glass,omitempty"`
+	// Routers are how many processes a hand-over waits for; Held is one that is under way, and Waiting for whom it waits.
+	Routers int            `json:"routers"`
+	Held    *registry.Held `json:"held,omitempty"`
+	Waiting []string       `json:"waiting,omitempty"`
 }
 
 func printStanding(w io.Writer, flags []*registry.Standing, asJSON bool) error {
@@ -203,7 +208,10 @@ func printStanding(w io.Writer, flags []*registry.Standing, asJSON bool) error {
 		line := standingLine{Kind: "flag", Flag: f.Name, Owner: f.Rollout.Owner, Lifecycle: f.Rollout.Lifecycle, Stage: place.Stage.String(),
 			Declared: f.Rollout.Stage.String(), Revision: f.Revision, Epoch: f.Epoch, Killed: f.Killed, Changed: f.Changed,
 			Stale:      f.Rollout.Lifecycle != schemas.LifecycleArchived && f.Rollout.Expired(time.Now()),
-			Escalation: f.Rollout.Governance.Escalation, Approvals: f.Approvals, Objections: f.Objections, BrokeGlass: f.BrokeGlass}
+			Escalation: f.Rollout.Governance.Escalation, Approvals: f.Approvals, Objections: f.Objections, BrokeGlass: f.BrokeGlass, Routers: len(f.Routers), Held: f.Held}
+		for _, r := range f.Waiting() {
+			line.Waiting = append(line.Waiting, r.ID)
+		}
 		if f.Back != nil {
 			line.RolledBack = f.RolledBack
 		}
@@ -231,6 +239,10 @@ func printStanding(w io.Writer, flags []*registry.Standing, asJSON bool) error {
 		}
 		if f.BrokeGlass != nil {
 			more += fmt.Sprintf(", glass broken by %s: %s", inert.Text(f.BrokeGlass.Who), inert.Text(f.BrokeGlass.Why))
+		}
+		if f.Held != nil {
+			_, to := f.Held.Places()
+			more += fmt.Sprintf(", held by %s on the way to %s", inert.Text(f.Held.Who), to)
 		}
 		if line.Stale {
 			more += ", stale since " + f.Rollout.Expires.Format(time.DateOnly)

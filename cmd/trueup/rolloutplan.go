@@ -184,10 +184,17 @@ What goes forward needs its gate to pass: by what its migration has measured up 
 now (--migration FILE, or on --brokers), or by what is given (--measured
 NAME=JSON, measured within ten minutes before); or the word that it goes without
 evidence (--without-evidence NAME). All of it is kept with the event, what a gate
-has refused by, too.`,
+has refused by, too.
+
+What gives keys to the other side waits for the processes that have joined as its
+routers: they hold writes of those keys back, and acknowledge. If one does not
+within --fence-timeout nothing is changed, and it is named; one that is gone for
+longer than its lease is waited for no longer. What goes by evidence waits, too,
+until what was written before was compared.`,
 		Args: cobra.NoArgs,
 	}
 	at, by := registryFlags(cmd), authorFlags(cmd)
+	fence := fenceFlag(cmd)
 	migrations := migrationsFlag(cmd, at)
 	filesFlag(cmd, &files)
 	cmd.Flags().StringVar(&id, "plan", "", "the id that plan has printed")
@@ -234,10 +241,10 @@ has refused by, too.`,
 				return err
 			}
 			event := by.event(changes...)
-			if _, err := state.Decide(&event); err != nil && len(evaluations) == 0 { // what was judged is kept, whatever came of it
+			if _, err := state.Decide(&event); err != nil && len(evaluations) == 0 && !fenced(state, &event) { // what was judged is kept, whatever came of it
 				return fmt.Errorf("%w; nothing was changed", err)
 			}
-			state, _, err = store.Submit(cmd.Context(), event)
+			state, _, err = fence.over(store, migrations, cmd.ErrOrStderr()).Submit(cmd.Context(), event)
 			if err != nil {
 				return errors.Join(explained(err), printEvaluations(cmd.OutOrStdout(), evaluations, asJSON))
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/open-feature/go-sdk/openfeature"
 
@@ -19,6 +21,7 @@ import (
 	"github.com/trueup-io/trueup/rollout/follow"
 	"github.com/trueup-io/trueup/rollout/provider"
 	"github.com/trueup-io/trueup/rollout/registry"
+	"github.com/trueup-io/trueup/rollout/router"
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/stream"
 )
@@ -42,6 +45,7 @@ type itemService struct {
 	later  sync.WaitGroup // writes beside, after the answer
 	beside chan struct{}  // room for them: so few that they alone pull no trigger
 	n      atomic.Int64
+	held   atomic.Int64 // how often a write had to wait
 	server *httptest.Server
 }
 
@@ -56,7 +60,8 @@ func newItemService(t *testing.T, name string, registryDir string, stores [3]*sq
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &itemService{name: name, stores: stores, beside: make(chan struct{}, 3), flags: provider.New(provider.Config{Config: follow.Config{Source: store}})}
+	s := &itemService{name: name, stores: stores, beside: make(chan struct{}, 3), flags: provider.New(provider.Config{Config: follow.Config{Source: store},
+		Router: &router.Config{Name: name, Flags: []string{"items"}, Registry: store}})}
 	if err := s.flags.Init(openfeature.EvaluationContext{}); err != nil {
 		t.Fatal(err)
 	}
@@ -89,31 +94,41 @@ func newItemService(t *testing.T, name string, registryDir string, stores [3]*sq
 	return s
 }
 
-// route is how a key is read and written, and by which epoch.
-func (s *itemService) route(id string) (writes rollout.Writes, reads schemas.Side, epoch int64, err error) {
+// reads is the side that a key is read from.
+func (s *itemService) reads(id string) (schemas.Side, error) {
 	d := s.flags.StringEvaluation(context.Background(), "items", "", openfeature.FlattenedContext{openfeature.TargetingKey: id})
 	if err := d.Error(); err != nil {
-		return "", 0, 0, err
+		return 0, err
 	}
-	text, _ := d.FlagMetadata.GetString("writes")
 	side, _ := d.FlagMetadata.GetString("reads")
-	epoch, _ = d.FlagMetadata.GetInt("epoch")
-	reads, err = schemas.ParseSide(side)
-	return rollout.Writes(text), reads, epoch, err
+	return schemas.ParseSide(side)
+}
+
+// begin waits until the rollout lets a write through: while its key is handed over, and until
+// the service has joined.
+func (s *itemService) begin(ctx context.Context, id string) (*router.Write, error) {
+	for {
+		w, err := s.flags.Begin("items", []string{id})
+		var held *router.HeldError
+		if err == nil || !errors.As(err, &held) && !errors.Is(err, router.ErrNotJoined) || !pause(ctx, 5*time.Millisecond) {
+			return w, err
+		}
+		s.held.Add(1)
+	}
 }
 
 // ServeHTTP answers with the value, and says by which epoch.
 func (s *itemService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := strings.TrimPrefix(r.URL.Path, "/")
-	writes, reads, epoch, err := s.route(id)
-	value := ""
-	if err == nil && r.Method == http.MethodPut {
-		var body []byte
-		if body, err = io.ReadAll(r.Body); err == nil {
-			value, err = string(body), s.put(r.Context(), writes, epoch, id, string(body))
+	value, epoch := "", uint64(0)
+	var err error
+	if r.Method == http.MethodPut {
+		value, epoch, err = s.take(r, id)
+	} else {
+		var side schemas.Side
+		if side, err = s.reads(id); err == nil {
+			err = s.stores[side].QueryRowContext(r.Context(), "select name from item where id = "+id).Scan(&value)
 		}
-	} else if err == nil {
-		err = s.stores[reads].QueryRowContext(r.Context(), "select name from item where id = "+id).Scan(&value)
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -123,14 +138,27 @@ func (s *itemService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, value)
 }
 
-// put writes the sides in the order that the rollout says.
-func (s *itemService) put(ctx context.Context, writes rollout.Writes, epoch int64, id, value string) error {
-	tag := map[string]string{"write_id": fmt.Sprintf("%s-%d", s.name, s.n.Add(1)), "service": s.name, "flag_epoch": fmt.Sprintf("items:%d", epoch)}
-	first, second := schemas.Legacy, schemas.Target
-	if writes == rollout.WriteTarget || writes == rollout.WriteTargetThenLegacy {
-		first, second = second, first
+// take writes what a request says, and returns it with the epoch by which it was written.
+func (s *itemService) take(r *http.Request, id string) (string, uint64, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return "", 0, err
 	}
-	if err := s.write(ctx, first, tag, id, value); err != nil {
+	w, err := s.begin(r.Context(), id)
+	if err != nil {
+		return "", 0, err
+	}
+	return string(body), w.Epoch, s.put(r.Context(), w, id, string(body))
+}
+
+// put writes the sides in the order that the rollout says.
+func (s *itemService) put(ctx context.Context, w *router.Write, id, value string) error {
+	end := w.End
+	defer func() { end() }()
+	tag := map[string]string{"write_id": fmt.Sprintf("%s-%d", s.name, s.n.Add(1)), "service": s.name, "flag_epoch": fmt.Sprintf("items:%d", w.Epoch)}
+	first := w.Authority()
+	second := first.Other()
+	if err := s.write(ctx, w, first, tag, id, value); err != nil {
 		return err
 	}
 	switch fault(s.fault.Load()) {
@@ -139,21 +167,23 @@ func (s *itemService) put(ctx context.Context, writes rollout.Writes, epoch int6
 	case garbles:
 		value += " garbled"
 	}
-	switch writes {
+	switch w.Axes.Writes {
 	case rollout.WriteShadow:
+		end = func() {} // when that has
 		s.beside <- struct{}{}
 		s.later.Go(func() {
-			_ = s.write(context.Background(), second, tag, id, value) // the comparison finds what is missing
+			defer w.End()
+			_ = s.write(context.Background(), w, second, tag, id, value) // the comparison finds what is missing
 			<-s.beside
 		})
 	case rollout.WriteLegacyThenTarget, rollout.WriteTargetThenLegacy:
-		return s.write(ctx, second, tag, id, value)
+		return s.write(ctx, w, second, tag, id, value)
 	}
 	return nil
 }
 
-// write writes one side in a transaction with its tag.
-func (s *itemService) write(ctx context.Context, side schemas.Side, tag map[string]string, id, value string) error {
+// write writes one side in a transaction with its tag, if the write lives by then.
+func (s *itemService) write(ctx context.Context, w *router.Write, side schemas.Side, tag map[string]string, id, value string) error {
 	tx, err := s.stores[side].BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -171,10 +201,16 @@ func (s *itemService) write(ctx context.Context, side schemas.Side, tag map[stri
 		if err != nil {
 			return err
 		}
+		if err := w.Live(); err != nil {
+			return err
+		}
 		return tx.Commit()
 	}
 	comment := fmt.Sprintf("/*flag_epoch='%s',service='%s',write_id='%s'*/ ", tag["flag_epoch"], tag["service"], tag["write_id"])
 	if _, err := tx.ExecContext(ctx, comment+"insert into item (id, name) values ("+id+", ?) on duplicate key update name = values(name)", value); err != nil {
+		return err
+	}
+	if err := w.Live(); err != nil {
 		return err
 	}
 	return tx.Commit()

@@ -357,4 +357,26 @@ func TestTwoServicesFromOffToComplete(t *testing.T) {
 	})
 	s.same(schemas.Target)
 	s.undone("there is no way back: legacy is not written since ", exitDiverged)
+	s.fenced()
+}
+
+// fenced says that hand-overs had writers wait, and that none wrote by an epoch that had ended.
+func (s *shop) fenced() {
+	s.Helper()
+	for _, one := range s.services {
+		s.Logf("%s waited %d times for a hand-over", one.name, one.held.Load())
+	}
+	if s.services[0].held.Load()+s.services[1].held.Load() == 0 {
+		s.Error("no write ever waited for a hand-over")
+	}
+	for _, r := range s.stands().Routers {
+		if r.Gone != "" {
+			s.Errorf("%s was taken for gone", r.ID)
+		}
+	}
+	for _, e := range s.events(func(t stream.Topics) string { return t.Divergences }) {
+		if d := e.Divergence; d != nil && d.Verdict == schemas.SplitBrain {
+			s.Errorf("written by an epoch that had ended: %v, %+v", d.Key, d)
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/trueup-io/trueup/rollout/api"
 	"github.com/trueup-io/trueup/rollout/audit"
 	"github.com/trueup-io/trueup/rollout/follow"
+	"github.com/trueup-io/trueup/rollout/handover"
 	"github.com/trueup-io/trueup/rollout/ofrep"
 	"github.com/trueup-io/trueup/rollout/registry"
 )
@@ -43,6 +45,7 @@ gate judged by what its migration has measured (--migration, or on --brokers).`,
 		Args: cobra.NoArgs,
 	}
 	at := registryFlags(cmd)
+	o.fence = fenceFlag(cmd)
 	o.at, o.migrations = at, migrationsFlag(cmd, at)
 	cmd.Flags().StringVar(&o.listen, "listen", "127.0.0.1:8017", "the address, host:port")
 	cmd.Flags().StringVar(&o.tokens, "tokens", "", "a file of the tokens that are let in")
@@ -62,6 +65,7 @@ gate judged by what its migration has measured (--migration, or on --brokers).`,
 type serveOptions struct {
 	at                               *registryAt
 	migrations                       *migrationsAt
+	fence                            *fenceOptions
 	listen, tokens, access, auditDir string
 	lease                            time.Duration
 }
@@ -77,7 +81,7 @@ func (o *serveOptions) handler(ctx context.Context, follower *follow.Follower, s
 	if o.access == "" {
 		return mux, nil
 	}
-	changes := &api.Server{Store: store, Access: known, Evidence: o.migrations.evidence}
+	changes := &api.Server{Store: o.fence.over(store, o.migrations, io.Discard), Access: known, Evidence: o.migrations.evidence, Lease: o.lease}
 	if o.auditDir != "" {
 		journal, err := audit.OpenJournal(o.auditDir, o.at.name)
 		if err != nil {
@@ -127,6 +131,10 @@ func serveRollouts(cmd *cobra.Command, o *serveOptions) (err error) {
 		return errors.Join(err, listener.Close())
 	}
 	g.Go(func() error { return follower.Run(ctx) })
+	g.Go(func() error {
+		handover.Sweep(ctx, follower, store, "serve", logger)
+		return nil
+	})
 	g.Go(func() error { return serve(ctx, listener, handler, "rollouts") })
 	g.Go(func() error {
 		select {

@@ -131,7 +131,7 @@ func TestAccessFilesThatAreNone(t *testing.T) {
 		"kind: Access\napiVersion: trueup/v1\n":                                          "grants: missing",
 		policy + "oidc: {issuer: \"http://id.example\", audience: trueup}\n":             "https://",
 		policy + "oidc: {issuer: \"https://id.example\"}\n":                              "oidc.audience: missing",
-		strings.Replace(policy, "role: admin", "role: king", 1):                          "grants[3].role: want viewer, operator, approver or admin",
+		strings.Replace(policy, "role: admin", "role: king", 1):                          "grants[3].role: want viewer, operator, approver, admin or router",
 		strings.Replace(policy, "to: [root, bounded]", "to: []", 1):                      "grants[3].to",
 		strings.Replace(policy, "rollouts: [\"orders-*\"]", "rollouts: [], owner: x", 1): "unknown key; did you mean owners?",
 		strings.Replace(policy, "rollouts: [\"orders-*\"]", "rollouts: []", 1):           "empty list",

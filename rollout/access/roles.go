@@ -28,10 +28,11 @@ const (
 	Operator Role = "operator"
 	Approver Role = "approver"
 	Admin    Role = "admin"
+	Router   Role = "router" // a service that writes by rollouts
 )
 
 // Roles are all of them.
-var Roles = []Role{Viewer, Operator, Approver, Admin}
+var Roles = []Role{Viewer, Operator, Approver, Admin, Router}
 
 // Action is what somebody wants to do. The empty one nobody may.
 type Action string
@@ -43,17 +44,19 @@ const (
 	Kill     Action = "kill"     // also all that stand
 	Approve  Action = "approve"  // what somebody else applies
 	Object   Action = "object"   // and take one's own objection back
+	Route    Action = "route"    // join as who writes, and acknowledge
 	Override Action = "override" // go forward without evidence or agreement, and end somebody else's objection
 )
 
 // Actions are all of them.
-var Actions = []Action{View, Move, Kill, Approve, Object, Override}
+var Actions = []Action{View, Move, Kill, Approve, Object, Route, Override}
 
 var allowed = map[Role][]Action{
 	Viewer:   {View},
 	Operator: {View, Move, Kill, Object},
 	Approver: {View, Kill, Approve, Object},
 	Admin:    Actions,
+	Router:   {Route},
 }
 
 // Grant gives a role over some rollouts.

@@ -9,6 +9,8 @@
 //	POST /v1/approve           a word for what somebody else applies
 //	POST /v1/object            hold a flag where it is
 //	POST /v1/resolve           end an objection
+//	GET  /v1/routers           who writes by them, and by which epoch
+//	POST /v1/routers           be one that hand-overs wait for; …/{id}/ack and …/{id}/leave
 //	GET  /v1/audit/checkpoint  a signed checkpoint over the registry
 //
 // # What it promises
@@ -54,6 +56,8 @@ type Server struct {
 	// Evidence gives changes that go forward what their migrations have measured.
 	Evidence func(ctx context.Context, s *registry.State, p *registry.Plan, files []registry.Definition, changes []registry.Change) error
 	Journal  *audit.Journal // nil: no checkpoints are signed
+	// Lease is how old what is evaluated here may be, which a router's lease begins with.
+	Lease time.Duration
 }
 
 // Route is one of the API's. Nobody gets to one without an action.
@@ -75,6 +79,10 @@ func Routes() []Route {
 		{"POST /v1/approve", access.Approve, (*Server).approve},
 		{"POST /v1/object", access.Object, (*Server).object},
 		{"POST /v1/resolve", access.Object, (*Server).resolve},
+		{"GET /v1/routers", access.View, (*Server).routers},
+		{"POST /v1/routers", access.Route, (*Server).join},
+		{"POST /v1/routers/{id}/ack", access.Route, (*Server).acknowledge},
+		{"POST /v1/routers/{id}/leave", access.Route, (*Server).leave},
 		{"GET /v1/audit/checkpoint", access.View, (*Server).checkpoint},
 	}
 }
@@ -106,6 +114,11 @@ type body struct {
 	All         bool     `json:"all"`
 	Objection   string   `json:"objection"`
 	Why         string   `json:"why"`
+	// Name, UsesFor, Epoch and Hold are a router's.
+	Name    string `json:"name"`
+	UsesFor string `json:"uses_for"`
+	Epoch   uint64 `json:"epoch"`
+	Hold    string `json:"hold"`
 	// WithoutEvidence and BreakGlass are flags.
 	WithoutEvidence []string `json:"without_evidence"`
 	BreakGlass      []string `json:"break_glass"`

@@ -126,7 +126,7 @@ func (w *world) direct(changes ...registry.Change) {
 
 func (w *world) ask(who, pattern string, body map[string]any) (int, string) {
 	w.t.Helper()
-	method, path, _ := strings.Cut(pattern, " ")
+	method, path, _ := strings.Cut(strings.Replace(pattern, "{id}", "billing", 1), " ")
 	text, err := json.Marshal(body)
 	if err != nil {
 		w.t.Fatal(err)
@@ -146,15 +146,21 @@ func (w *world) ask(who, pattern string, body map[string]any) (int, string) {
 
 // matrix is who may use each route: the roles that its action belongs to.
 var matrix = map[string][]access.Role{
-	"GET /v1/rollouts":         {access.Viewer, access.Operator, access.Approver, access.Admin},
-	"GET /v1/history":          {access.Viewer, access.Operator, access.Approver, access.Admin},
-	"POST /v1/plan":            {access.Viewer, access.Operator, access.Approver, access.Admin},
-	"POST /v1/apply":           {access.Operator, access.Admin},
-	"POST /v1/kill":            {access.Operator, access.Approver, access.Admin},
-	"POST /v1/revive":          {access.Operator, access.Admin},
-	"POST /v1/approve":         {access.Approver, access.Admin},
-	"POST /v1/object":          {access.Operator, access.Approver, access.Admin},
-	"POST /v1/resolve":         {access.Admin}, // somebody else's
+	"GET /v1/rollouts": {access.Viewer, access.Operator, access.Approver, access.Admin},
+	"GET /v1/history":  {access.Viewer, access.Operator, access.Approver, access.Admin},
+	"POST /v1/plan":    {access.Viewer, access.Operator, access.Approver, access.Admin},
+	"POST /v1/apply":   {access.Operator, access.Admin},
+	"POST /v1/kill":    {access.Operator, access.Approver, access.Admin},
+	"POST /v1/revive":  {access.Operator, access.Admin},
+	"POST /v1/approve": {access.Approver, access.Admin},
+	"POST /v1/object":  {access.Operator, access.Approver, access.Admin},
+	"POST /v1/resolve": {access.Admin}, // somebody else's
+	"GET /v1/routers":  {access.Viewer, access.Operator, access.Approver, access.Admin},
+	"POST /v1/routers": {access.Router, access.Admin},
+
+	"POST /v1/routers/{id}/ack":   {access.Router, access.Admin},
+	"POST /v1/routers/{id}/leave": {access.Router, access.Admin},
+
 	"GET /v1/audit/checkpoint": {access.Viewer, access.Operator, access.Approver, access.Admin},
 }
 
@@ -185,6 +191,13 @@ func (w *world) requestFor(pattern, flag string) map[string]any {
 		if state.Flag(flag).Killed == nil {
 			w.direct(registry.Change{Flag: flag, Op: registry.Kill})
 		}
+	case "GET /v1/routers", "POST /v1/routers/{id}/ack", "POST /v1/routers/{id}/leave":
+		if len(state.Flag(flag).Routers) == 0 {
+			w.direct(registry.Change{Flag: flag, Op: registry.Join, Router: "billing", LeaseMs: 1000})
+		}
+		return map[string]any{"flag": flag, "flags": []string{flag}, "epoch": state.Flag(flag).Epoch}
+	case "POST /v1/routers":
+		return map[string]any{"flags": []string{flag}, "name": "checkout", "uses_for": "5s"}
 	case "POST /v1/resolve":
 		if len(state.Flag(flag).Objections) == 0 {
 			w.direct(registry.Change{Flag: flag, Op: registry.Object})
@@ -226,8 +239,13 @@ func TestI37_TheMatrix(t *testing.T) {
 							t.Errorf("%s %s on %s: have %d %s", who, route.Pattern, flag, code, said)
 						}
 						continue
+					case "GET /v1/routers":
+						if code != http.StatusOK || strings.Contains(said, `"flag":"`+flag+`"`) != may {
+							t.Errorf("%s %s on %s: have %d %s", who, route.Pattern, flag, code, said)
+						}
+						continue
 					case "GET /v1/audit/checkpoint": // of the whole registry
-						may = reaches("")
+						may = reaches("") && slices.Contains(roles, role)
 					}
 					if want := map[bool]int{true: http.StatusOK, false: http.StatusForbidden}[may]; code != want {
 						t.Errorf("%s %s on %s: want %d, have %d %s", who, route.Pattern, flag, want, code, said)

@@ -103,8 +103,26 @@ func (f *Follower) View() *View { return f.view.Load() }
 // believed: the monotonic one stands still while a machine is suspended.
 func (f *Follower) Fresh(now time.Time) bool {
 	since := f.since.Load()
-	return since != nil && now.Sub(*since) < f.cfg.Lease && now.UnixNano()-since.UnixNano() < int64(f.cfg.Lease)
+	return since != nil && Within(*since, f.cfg.Lease, now)
 }
+
+// Within says whether a lease that began at a time still holds.
+func Within(since time.Time, lease time.Duration, now time.Time) bool {
+	return now.Sub(since) < lease && now.UnixNano()-since.UnixNano() < int64(lease)
+}
+
+// Since is when the lease began: everything that was written before then is in each view that is
+// looked at afterwards. False: nothing was known yet.
+func (f *Follower) Since() (time.Time, bool) {
+	since := f.since.Load()
+	if since == nil {
+		return time.Time{}, false
+	}
+	return *since, true
+}
+
+// Lease is how long what was read counts.
+func (f *Follower) Lease() time.Duration { return f.cfg.Lease }
 
 // Age is how long ago everything was known; false: it never was.
 func (f *Follower) Age(now time.Time) (time.Duration, bool) {

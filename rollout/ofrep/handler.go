@@ -129,7 +129,7 @@ func (s *Server) one(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusNotFound, failure{name, "FLAG_NOT_FOUND", "no flag of this name stands"})
 		return
 	}
-	answer(w, http.StatusOK, evaluated(flag, d))
+	answer(w, http.StatusOK, evaluated(flag, d, key))
 }
 
 func (s *Server) all(w http.ResponseWriter, r *http.Request) {
@@ -141,7 +141,7 @@ func (s *Server) all(w http.ResponseWriter, r *http.Request) {
 	flags := []success{}
 	for _, flag := range s.Follower.View().Flags {
 		if standing, d := s.Follower.Evaluate(flag.Name, key); standing != nil {
-			flags = append(flags, evaluated(standing, d))
+			flags = append(flags, evaluated(standing, d, key))
 		}
 	}
 	body, err := json.Marshal(map[string]any{"flags": flags,
@@ -176,12 +176,15 @@ func matches(given []string, tag string) bool {
 // reasons are OFREP's words: it has none for what is stale, which metadata says.
 var reasons = map[rollout.Reason]string{rollout.ByStage: "STATIC", rollout.ByRamp: "SPLIT", rollout.ByPin: "TARGETING_MATCH", rollout.Stale: "UNKNOWN"}
 
-func evaluated(f *registry.Standing, d rollout.Decision) success {
+func evaluated(f *registry.Standing, d rollout.Decision, key []string) success {
 	point := d.Point().String()
 	out := success{Key: f.Name, Reason: reasons[d.Reason], Variant: point, Value: point, Metadata: map[string]any{
 		"stage": d.Stage.String(), "authority": d.Authority().String(), "reads": d.Axes.Reads.String(), "writes": string(d.Axes.Writes),
 		"compare": string(d.Axes.Compare), "sync": string(d.Axes.Sync), "bucket": d.Bucket, "revision": f.Revision, "epoch": f.Epoch,
 		"killed": f.Killed != nil, "stale": d.Reason == rollout.Stale}}
+	if f.Held != nil { // a hand-over is under way; of what moves nothing is written
+		out.Metadata["hold"], out.Metadata["held"] = f.Held.Event, f.Moves(key)
+	}
 	if f.Killed != nil && d.Reason != rollout.Stale {
 		out.Reason = "DISABLED"
 	}

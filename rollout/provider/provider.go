@@ -26,6 +26,7 @@ import (
 	"github.com/trueup-io/trueup/rollout"
 	"github.com/trueup-io/trueup/rollout/follow"
 	"github.com/trueup-io/trueup/rollout/registry"
+	"github.com/trueup-io/trueup/rollout/router"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -41,6 +42,9 @@ type Config struct {
 	// Known are definitions that came with the program: of these flags the safe stage is
 	// known before anything was read.
 	Known []*schemas.Rollout
+	// Router is who writes by these rollouts in this process, so that hand-overs wait for it (package router); nil: it
+	// only evaluates, and Begin lets nothing through.
+	Router *router.Config
 }
 
 // Provider is an openfeature.FeatureProvider. Its methods are for any number of goroutines.
@@ -50,6 +54,7 @@ type Provider struct {
 	known    map[string]*answers
 	table    atomic.Pointer[table] // of the newest view that was asked about
 	events   chan openfeature.Event
+	router   *router.Router // nil: it only evaluates
 
 	mu    sync.Mutex
 	stop  context.CancelFunc // nil: it does not run
@@ -84,7 +89,18 @@ func New(cfg Config) *Provider {
 		p.known[r.Name] = answersOf(&registry.Standing{Name: r.Name, Rollout: r, Flag: rollout.Ready(r)})
 	}
 	p.table.Store(&table{})
+	if cfg.Router != nil {
+		p.router = router.New(p.follower, *cfg.Router)
+	}
 	return p
+}
+
+// Begin lets a write to a key through, or says why not (router.Router). It is for who has Config.Router.
+func (p *Provider) Begin(flag string, key []string) (*router.Write, error) {
+	if p.router == nil {
+		return nil, fmt.Errorf("%s: %w", flag, router.ErrNoFlag)
+	}
+	return p.router.Begin(flag, key)
 }
 
 // place is a side's in answers.
@@ -246,6 +262,9 @@ func (p *Provider) InitWithContext(ctx context.Context, _ openfeature.Evaluation
 		var group sync.WaitGroup
 		group.Go(func() { _ = p.follower.Run(run) }) // it has no error but ctx's end
 		group.Go(func() { p.watch(run, ready) })
+		if p.router != nil {
+			group.Go(func() { _ = p.router.Run(run) }) // nor has it
+		}
 		group.Wait()
 	}()
 	select {

@@ -14,6 +14,9 @@
 //     judged where events are read, not only where they are written.
 //   - Where a file asks for the agreement of others, nothing goes forward without it, and no file
 //     takes that away by itself; going back asks nobody (I37).
+//   - Where routers have joined, no definition takes a key from one side to the other before each of
+//     them has said that it writes none of the keys that move, or has left. A kill and a rollback
+//     wait for nobody, and end what waits.
 //   - A record that is damaged, or that a newer Trueup wrote, has no effect, and is said.
 //
 // # What it assumes

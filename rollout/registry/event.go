@@ -13,16 +13,20 @@ import (
 )
 
 // Version of the events that this package understands. It writes the least that has what
-// an event says: 2 has rollbacks, and what people say to what others do.
-const Version = 2
+// an event says: 2 has rollbacks, and what people say to what others do; 3 has holds and routers.
+const Version = 3
 
 func (e *Event) version() int {
+	least := 1
 	for _, c := range e.Changes {
-		if !slices.Contains([]Op{Define, Kill, Revive}, c.Op) || c.BreakGlass {
-			return 2
+		switch {
+		case slices.Contains([]Op{Join, Leave, Ack, Excuse, Forget, Hold, Release}, c.Op):
+			return 3
+		case !slices.Contains([]Op{Define, Kill, Revive}, c.Op) || c.BreakGlass:
+			least = 2
 		}
 	}
-	return 1
+	return least
 }
 
 // All, as the flag of a kill, is every flag that stands when the event is read.
@@ -43,9 +47,21 @@ const (
 	// Object holds the flag where it is, or lets it go back, until Resolve names the objection's event.
 	Object  Op = "object"
 	Resolve Op = "resolve"
+	// Join makes a router one that hand-overs wait for, and Leave ends that. Ack is its word that it writes
+	// by an epoch alone and, where it names a hold, that it writes no key any more that is to move.
+	Join  Op = "join"
+	Leave Op = "leave"
+	Ack   Op = "ack"
+	// Excuse takes a router for gone that has not answered: the hold waits for it no longer, and it has to join again.
+	// Forget has those that come later not wait for it either, and names the event of the Excuse.
+	Excuse Op = "excuse"
+	Forget Op = "forget"
+	// Hold has routers write no key whose authority a definition, or a revival, is to change; Release takes that back.
+	Hold    Op = "hold"
+	Release Op = "release"
 )
 
-var ops = []Op{Define, Kill, Revive, Rollback, Approve, Object, Resolve}
+var ops = []Op{Define, Kill, Revive, Rollback, Approve, Object, Resolve, Join, Leave, Ack, Excuse, Forget, Hold, Release}
 
 // Event is one record of the topic. All of its changes have effect, or none.
 type Event struct {
@@ -63,7 +79,7 @@ type Change struct {
 	Op   Op     `json:"op"`
 	// Base is the flag's revision on which the change was decided; 0: there was no such flag. A kill has none.
 	Base uint64 `json:"base,omitempty"`
-	// Definition is the text of the file, of a Define or an Approve.
+	// Definition is the text of the file, of a Define, an Approve or a Hold.
 	Definition string `json:"definition,omitempty"`
 	// Measured is what the gate has to pass, where the flag goes forward.
 	Measured *rollout.Measured `json:"measured,omitempty"`
@@ -77,6 +93,15 @@ type Change struct {
 	To      string           `json:"to,omitempty"`
 	Trigger string           `json:"trigger,omitempty"`
 	Results []rollout.Result `json:"results,omitempty"`
+	// Router is who joins, leaves or acknowledges, LeaseMs for how long at most it writes by what it has read, and Epoch
+	// what it writes by.
+	Router  string `json:"router,omitempty"`
+	LeaseMs int64  `json:"lease_ms,omitempty"`
+	Epoch   uint64 `json:"epoch,omitempty"`
+	// Hold is the event of the hold that is acknowledged or released, or for which somebody is excused; or of the excuse that
+	// he is forgotten by. LimitMs is after how long anybody may release a hold.
+	Hold    string `json:"hold,omitempty"`
+	LimitMs int64  `json:"limit_ms,omitempty"`
 }
 
 // errNewer is an event of a version that is not understood.
@@ -131,7 +156,7 @@ func (e *Event) validate() error {
 			return fmt.Errorf("no event: nothing is called %q", c.Op)
 		case c.Flag == All && c.Op != Kill:
 			return fmt.Errorf("no event: %s of all flags", c.Op)
-		case c.misfit():
+		case c.misfit() || c.misfitRouting():
 			return fmt.Errorf("no event: %s of %q has what does not belong to it, or lacks what does", c.Op, c.Flag)
 		}
 	}
@@ -140,14 +165,23 @@ func (e *Event) validate() error {
 
 // misfit says whether a change has what does not belong to it, or lacks what does.
 func (c *Change) misfit() bool {
-	going := c.Op == Define || c.Op == Revive
-	unasked := c.Op == Kill || c.Op == Object || c.Op == Resolve // of whatever stands
+	going := c.Op == Define || c.Op == Revive || c.Op == Hold
+	unasked := slices.Contains([]Op{Kill, Object, Resolve, Join, Leave, Ack, Excuse, Forget, Release}, c.Op) // of whatever stands
 	switch {
-	case c.Op == Define && c.Definition == "", c.Definition != "" && c.Op != Define && c.Op != Approve,
+	case c.Op == Define && c.Definition == "", c.Definition != "" && c.Op != Define && c.Op != Approve && c.Op != Hold,
 		(c.Op == Rollback) != (c.To != ""), (c.Op == Resolve) != (c.Objection != ""),
 		c.BreakGlass && !going, c.WithoutEvidence && !going && c.Op != Approve, c.Measured != nil && !going && c.Op != Rollback,
 		unasked && c.Base != 0:
 		return true
 	}
 	return false
+}
+
+// misfitRouting is misfit for what routers say, and what they wait for.
+func (c *Change) misfitRouting() bool {
+	router := slices.Contains([]Op{Join, Leave, Ack, Excuse, Forget}, c.Op)
+	named := c.Op == Release || c.Op == Excuse || c.Op == Forget
+	return router != (c.Router != "") || len(c.Router) > maxRouterID || c.LeaseMs < 0 || c.LimitMs < 0 ||
+		(c.Op == Join) != (c.LeaseMs != 0) || (c.Op == Ack) != (c.Epoch != 0) || (c.Op == Hold) != (c.LimitMs != 0) ||
+		named && c.Hold == "" || c.Hold != "" && !named && c.Op != Ack
 }

@@ -68,6 +68,9 @@ type Standing struct {
 	Objections []Provenance `json:"objections,omitempty"`
 	// BrokeGlass is who last took it forward without the agreement that it needs; nil: it has gone forward with it since.
 	BrokeGlass *Provenance `json:"broke_glass,omitempty"`
+	// Routers are those that a hand-over waits for, in the order in which they joined; Held is the one that is under way.
+	Routers []Router `json:"routers,omitempty"`
+	Held    *Held    `json:"held,omitempty"`
 
 	Rollout *schemas.Rollout `json:"-"` // the definition, read
 	Flag    *rollout.Flag    `json:"-"` // it, made ready; a killed flag stands at its safe stage
@@ -225,6 +228,10 @@ func (s *State) change(c Change, by Provenance) (*Standing, error) {
 		return object(was, c, by)
 	case Resolve:
 		return resolve(was, c)
+	case Join, Leave, Ack, Excuse, Forget:
+		return route(was, c, by)
+	case Release:
+		return release(was, c, by)
 	}
 	var revision uint64
 	if was != nil {
@@ -234,12 +241,24 @@ func (s *State) change(c Change, by Provenance) (*Standing, error) {
 		return nil, refuse(Conflict, "%s: decided on revision %d, and it is at %d: plan again", c.Flag, c.Base, revision)
 	}
 	switch c.Op {
-	case Revive:
-		return revive(was, c, by)
 	case Rollback:
 		return rollBack(was, c, by)
 	case Approve:
 		return approve(was, c, by)
+	case Hold:
+		return hold(was, c, by)
+	}
+	is, err := goOn(was, c, by)
+	if err == nil {
+		err = acknowledged(was, is, c)
+	}
+	return is, err
+}
+
+// goOn takes a flag where a definition, or a revival, has it.
+func goOn(was *Standing, c Change, by Provenance) (*Standing, error) {
+	if c.Op == Revive || c.Op == Hold && c.Definition == "" {
+		return revive(was, c, by)
 	}
 	return define(was, c, by)
 }
@@ -251,7 +270,7 @@ func kill(was *Standing, name string, by Provenance) (*Standing, error) {
 	}
 	is := *was
 	is.Revision++
-	is.Changed, is.Approvals = by, nil
+	is.Changed, is.Approvals, is.Held = by, nil, nil
 	if was.Killed == nil {
 		is.Epoch++
 		is.Killed, is.Placed, is.Prior = &by, by.At, nil
@@ -280,7 +299,7 @@ func revive(was *Standing, c Change, by Provenance) (*Standing, error) {
 	is := *was
 	is.Revision++
 	is.Epoch++
-	is.Killed, is.Changed, is.Placed, is.Flag, is.Approvals = nil, by, by.At, alive, nil
+	is.Killed, is.Changed, is.Placed, is.Flag, is.Approvals, is.Held = nil, by, by.At, alive, nil, nil
 	if c.BreakGlass {
 		is.BrokeGlass = &by
 	}
@@ -308,7 +327,7 @@ func rollBack(was *Standing, c Change, by Provenance) (*Standing, error) {
 	is.Revision++
 	is.Epoch++
 	is.Changed, is.RolledBack, is.Back, is.Placed, is.Prior = by, &by, &to, by.At, nil
-	is.Approvals = nil
+	is.Approvals, is.Held = nil, nil
 	is.Flag = readied(&is)
 	return &is, nil
 }
@@ -335,7 +354,7 @@ func define(was *Standing, c Change, by Provenance) (*Standing, error) {
 	is := &Standing{Name: c.Flag, Revision: 1, Epoch: 1, Changed: by, Placed: by.At, Definition: c.Definition, Rollout: r}
 	if was != nil {
 		is.Revision, is.Epoch, is.Killed, is.RolledBack = was.Revision+1, was.Epoch, was.Killed, was.RolledBack
-		is.Objections, is.BrokeGlass = was.Objections, was.BrokeGlass
+		is.Objections, is.BrokeGlass, is.Routers, is.Since = was.Objections, was.BrokeGlass, was.Routers, was.Since
 		switch {
 		case t == nil:
 			is.Placed, is.Prior = was.Placed, was.Prior

@@ -22,13 +22,24 @@ var ErrCut = errors.New("cut off")
 type Log struct {
 	mu      sync.Mutex
 	records [][]byte
+	state   *registry.State // of what was read of records
 	cut     bool
 	held    bool
 	changed chan struct{} // closed when something above changes
 }
 
 // NewLog returns an empty log.
-func NewLog() *Log { return &Log{changed: make(chan struct{})} }
+func NewLog() *Log { return &Log{state: registry.NewState(), changed: make(chan struct{})} }
+
+// State is what stands.
+func (l *Log) State() *registry.State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for int(l.state.Next) < len(l.records) {
+		l.state.Apply(l.state.Next, l.records[l.state.Next])
+	}
+	return l.state.Clone()
+}
 
 func (l *Log) set(fn func()) {
 	l.mu.Lock()
