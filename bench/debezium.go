@@ -215,7 +215,7 @@ func (s *session) connect(ctx context.Context, d *peers.Debezium, k node, connec
 		"key.converter.schemas.enable":   "false",
 		"value.converter.schemas.enable": "false",
 		"offset.storage.file.filename":   dir + "/offsets",
-		"producer.compression.type":      "lz4",
+		"producer.compression.type":      "snappy",
 		"producer.linger.ms":             "5",
 		"producer.batch.size":            "262144",
 		"producer.buffer.memory":         "67108864",

@@ -85,6 +85,9 @@ func (p *jsonCanon) space() {
 
 // next skips white space and returns the next byte, 0 at the end.
 func (p *jsonCanon) next() byte {
+	if p.at < len(p.text) && p.text[p.at] > ' ' {
+		return p.text[p.at]
+	}
 	p.space()
 	if p.at == len(p.text) {
 		return 0
@@ -104,14 +107,7 @@ func (p *jsonCanon) take(c byte) bool {
 func (p *jsonCanon) value() error {
 	switch c := p.next(); c {
 	case '{', '[':
-		if p.depth++; p.depth > maxNesting {
-			return unreadable("JSON nested too deep")
-		}
-		defer func() { p.depth-- }()
-		if c == '{' {
-			return p.object()
-		}
-		return p.array()
+		return p.nested(c)
 	case '"':
 		return p.string()
 	case 't':
@@ -139,6 +135,20 @@ func (p *jsonCanon) value() error {
 		p.limits |= doubleLimits(textOf(p.dst[start:]))
 	}
 	return nil
+}
+
+// nested reads an object or an array.
+func (p *jsonCanon) nested(open byte) (err error) {
+	if p.depth++; p.depth > maxNesting {
+		return unreadable("JSON nested too deep")
+	}
+	if open == '{' {
+		err = p.object()
+	} else {
+		err = p.array()
+	}
+	p.depth--
+	return err
 }
 
 // doubleLimits says whether MySQL keeps a number of a JSON value as it is: as
@@ -333,27 +343,29 @@ func (p *jsonCanon) sort(members []jsonMember) {
 
 // string reads a string and appends it with as few escapes as possible.
 func (p *jsonCanon) string() error {
+	run := p.at // with the quote
 	p.at++
-	p.dst = append(p.dst, '"')
 	for {
-		run := p.at
-		for p.at < len(p.text) && p.text[p.at] >= ' ' && p.text[p.at] != '"' && p.text[p.at] != '\\' {
-			p.at++
+		at := p.at
+		for at < len(p.text) && p.text[at] >= ' ' && p.text[at] != '"' && p.text[at] != '\\' {
+			at++
 		}
-		p.dst = append(p.dst, p.text[run:p.at]...)
+		p.at = at
 		switch {
-		case p.at == len(p.text) || p.text[p.at] < ' ':
+		case at == len(p.text) || p.text[at] < ' ':
 			return notJSON
-		case p.text[p.at] == '"':
+		case p.text[at] == '"':
 			p.at++
-			p.dst = append(p.dst, '"')
+			p.dst = append(p.dst, p.text[run:p.at]...)
 			return nil
 		}
+		p.dst = append(p.dst, p.text[run:at]...)
 		r, ok := p.escape()
 		if !ok {
 			return notJSON
 		}
 		p.dst = appendJSONRune(p.dst, r)
+		run = p.at
 	}
 }
 

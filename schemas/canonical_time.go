@@ -94,6 +94,9 @@ func (c calendar) appendEra(dst []byte) []byte {
 
 // appendPadded appends n with at least width digits.
 func appendPadded(dst []byte, n, width int) []byte {
+	if width == 2 && 0 <= n && n < 100 {
+		return append(dst, byte('0'+n/10), byte('0'+n%10))
+	}
 	for limit := 10; width > 1; limit, width = limit*10, width-1 {
 		if n < limit {
 			dst = append(dst, "000000"[:width-1]...)

@@ -3,7 +3,6 @@ package schemas
 import (
 	"slices"
 	"sort"
-	"sync"
 	"unsafe"
 
 	"github.com/trueup-io/trueup/schemas/pb"
@@ -15,10 +14,7 @@ import (
 // exactly one of change, progress, covered, control, gap and quarantine panics.
 func AppendRecord(dst []byte, r *Record) []byte {
 	if r.Change != nil {
-		s := takeScratch()
-		dst = appendMessage(dst, s.fill(r.Change))
-		s.release()
-		return dst
+		return appendChangeRecord(dst, r.Change)
 	}
 	var m pb.Record
 	switch {
@@ -58,105 +54,13 @@ func appendMessage(dst []byte, m wireMessage) []byte {
 	return dst
 }
 
-// changeScratch holds the messages of one change, so that encoding a row
-// allocates nothing: a row of 12 columns would need 13 messages.
-type changeScratch struct {
-	record        pb.Record
-	kind          pb.Record_Change
-	change        pb.Change
-	before, after pb.Image
-	tag           pb.Tag
-	columns       []pb.Column  // before's, then after's
-	pointers      []*pb.Column // to each of columns
-	key           [][]byte
-}
-
-var scratches sync.Pool // of *changeScratch
-
-func takeScratch() *changeScratch {
-	if s, ok := scratches.Get().(*changeScratch); ok {
-		return s
-	}
-	return new(changeScratch)
-}
-
-// maxScratchColumns bounds what one pooled scratch keeps: two rows of the
-// widest table that MySQL allows are less.
+// maxScratchColumns bounds what memory for the columns of a change is kept for the next:
+// two rows of the widest table that MySQL allows are less.
 const maxScratchColumns = 8192
-
-// fill lays c out as a message. Its bytes are those of c's own strings, which
-// marshalling only reads.
-func (s *changeScratch) fill(c *Change) *pb.Record {
-	s.reserve(len(c.Before) + len(c.After))
-	m := &s.change
-	m.Side, m.Entity, m.Op = pb.Side(c.Side), c.Entity, pb.Op(c.Op)
-	m.Source, m.Epoch, m.Pos, m.Ordinal = c.Source, c.Epoch, c.Pos, c.Ordinal
-	m.Txn, m.TxnRows = c.Txn, c.TxnRows
-	m.CommitTs, m.CommitTsMin, m.Stamp = int64(c.CommitTS), int64(c.CommitTSMin), int64(c.Stamp)
-	m.Mapping = c.Mapping
-	for _, text := range c.Key {
-		s.key = append(s.key, bytesOf(text))
-	}
-	m.Key = s.key
-	if c.Before != nil {
-		s.before.Columns = s.row(0, c.Before)
-		m.Before = &s.before
-	}
-	if c.After != nil {
-		s.after.Columns = s.row(len(c.Before), c.After)
-		m.After = &s.after
-	}
-	if c.Tag != (Tag{}) {
-		fillTag(&s.tag, &c.Tag)
-		m.Tag = &s.tag
-	}
-	if c.Mapping != "" || c.Digest != (Digest{}) {
-		m.Digest = c.Digest[:]
-	}
-	s.kind.Change = m
-	s.record.Kind = &s.kind
-	return &s.record
-}
-
-// reserve makes room for n columns.
-func (s *changeScratch) reserve(n int) {
-	if n <= len(s.columns) {
-		return
-	}
-	s.columns = make([]pb.Column, max(n, 32))
-	s.pointers = make([]*pb.Column, len(s.columns))
-	for i := range s.columns {
-		s.pointers[i] = &s.columns[i]
-	}
-}
-
-// row fills the columns from at on.
-func (s *changeScratch) row(at int, row Row) []*pb.Column {
-	for i := range row {
-		fillColumn(&s.columns[at+i], &row[i])
-	}
-	return s.pointers[at : at+len(row)]
-}
-
-// release gives the scratch back without anything of the change in it.
-func (s *changeScratch) release() {
-	if len(s.columns) > maxScratchColumns {
-		return
-	}
-	for i := range len(s.before.Columns) + len(s.after.Columns) {
-		s.columns[i].Name, s.columns[i].Text = "", nil
-	}
-	clear(s.key)
-	s.key = s.key[:0]
-	s.before.Columns, s.after.Columns = nil, nil
-	s.tag.Reset()
-	s.change.Reset()
-	scratches.Put(s)
-}
 
 func fillColumn(m *pb.Column, c *Column) {
 	m.Name, m.Presence, m.Text = c.Name, pb.Presence(c.Presence), nil
-	if c.Presence == Value || c.Presence == Masked {
+	if c.carriesText() {
 		m.Text = bytesOf(c.Text)
 	}
 }

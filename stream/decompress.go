@@ -125,5 +125,8 @@ func appendSnappy(out, block []byte, bound int) ([]byte, error) {
 		return nil, kgo.ErrMaxDecompress
 	}
 	b, err := snappy.Decode(nil, block)
+	if len(out) == 0 { // the only block of nearly all batches
+		return b, err
+	}
 	return append(out, b...), err
 }

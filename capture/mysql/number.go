@@ -120,6 +120,9 @@ func readDecimal(precision, scale int) valueReader {
 
 // appendPadded appends v in at least digits decimal digits.
 func appendPadded(dst []byte, v uint64, digits int) []byte {
+	if digits == 2 && v < 100 {
+		return append(dst, byte('0'+v/10), byte('0'+v%10))
+	}
 	for limit, d := uint64(10), 1; d < digits; limit, d = limit*10, d+1 {
 		if v < limit {
 			for range digits - d {
