@@ -29,6 +29,10 @@ const (
 	maxFetchBytes = 16 << 20
 	// maxFetchPartitionBytes bounds one partition's part of it.
 	maxFetchPartitionBytes = 4 << 20
+	// minFetchPartitionBytes is what it is at least, however many partitions are read at a time.
+	minFetchPartitionBytes = 64 << 10
+	// maxWholeFetchBytes is above what the partitions of any answer come to, and below what the client reads at all.
+	maxWholeFetchBytes = 96 << 20
 	// groupFetchBytes and groupFetchPartitionBytes are the same for members of a group.
 	// An answer is being read while another one is worked on and what it compared stays
 	// at hand: about a batch of records each, decompressed.

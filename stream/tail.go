@@ -38,7 +38,10 @@ func (l *Log) TailTopics(ctx context.Context, from map[string]map[int32]int64, f
 	if err != nil {
 		return err
 	}
-	client, err := kgo.NewClient(append(opts, kgo.AlwaysRetryEOF(), kgo.ConsumePartitions(at))...)
+	client, err := kgo.NewClient(append(opts, kgo.ConsumePartitions(at),
+		// An answer is bounded by its partitions' parts alone: where the embedded broker stops at the bound of the whole, it
+		// does not say which transactions were aborted of the partition that it stops in.
+		kgo.FetchMaxBytes(maxWholeFetchBytes), kgo.FetchMaxPartitionBytes(partitionShare(next)))...)
 	if err != nil {
 		return fmt.Errorf("tail: %w", err)
 	}
@@ -63,6 +66,15 @@ func (l *Log) TailTopics(ctx context.Context, from map[string]map[int32]int64, f
 			next[r.Topic][r.Partition] = r.Offset + 1
 		}
 	}
+}
+
+// partitionShare is how much of each partition an answer holds that holds some of all of them, in bytes.
+func partitionShare(partitions map[string]map[int32]int64) int32 {
+	n := 1
+	for _, of := range partitions {
+		n += len(of)
+	}
+	return int32(max(minFetchPartitionBytes, min(maxFetchPartitionBytes, maxFetchBytes/n)))
 }
 
 // maxPollRecords bounds what is taken from a client's buffer at once: at a few hundred
