@@ -161,7 +161,8 @@ func (k *keyState) standsEarlier(v *version) bool {
 func (k *keyState) judgeWaiting(w *view, out *Effects) {
 	k.class = classLag
 	u := k.oldestOpen()
-	if u.at > w.fence {
+	// Where the follower is at no version of the authority, it may have been before: what it wrote after the fence says nothing of that.
+	if u.at > w.fence || k.max < 0 && k.hasFollow && k.follower.at > w.fence {
 		return
 	}
 	follower := w.authority.Other()

@@ -223,6 +223,9 @@ func (c *capture) change(id schemas.EventID, w *write, latest schemas.Micros) *s
 	}
 	ch := &schemas.Change{EventID: id, Side: c.s.side, Entity: w.key.entity, Key: w.key.parts(), Op: w.op, Txn: id.Pos, CommitTS: latest,
 		Before: w.before.row(c.s.side, w.key), After: w.after.row(c.s.side, w.key), Tag: w.tag}
+	if c.dials.handOver > 0 { // as captures do: what was sampled before it, or nothing that says anything
+		ch.CommitTSMin = max(c.frontier.clock, 1)
+	}
 	if c.dials.digests {
 		image := e.Image(c.s.side, ch.After)
 		ch.Digest, ch.Mapping = image.Digest, c.log.rules.Version

@@ -37,6 +37,9 @@ type dials struct {
 	clockError schemas.Micros
 	writeIDs   bool
 	values     int // how many there are: few of them return often
+
+	handOver  schemas.Micros // mean time between hand-overs of keys from one side to the other; 0: never
+	lateWrite int            // one write in so many is made by an epoch that has ended
 }
 
 func randomDials(r *rand.Rand) dials {

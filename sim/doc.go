@@ -21,5 +21,9 @@
 // and their times. Then faults heal and writes stop, and everything has to settle
 // within a bounded time: what is open is exactly what differs.
 //
+// A run may have a rollout that hands keys over in mid-stream (rollout.go): each verdict is then
+// held to the authority of the epoch that it is said by, and writers that go on by an epoch that has
+// ended have to be found.
+//
 // All times are those of the model; nothing reads a clock.
 package sim

@@ -12,7 +12,9 @@ import (
 type oracle struct {
 	*world
 	open    map[rowKey]*schemas.Divergence
-	from    map[rowKey]basis
+	from    map[period]basis
+	splits  map[rowKey]int          // how often one was said
+	moves   int                     // rows that were handed over
 	reads   map[schemas.EventID]int // versions that baselines read: index in the history
 	refused map[rowKey]string       // repairs that have no plan, with the reason
 	effects map[string]int          // by compensation
@@ -23,11 +25,11 @@ type oracle struct {
 }
 
 // basis is where both histories of a key were equal last, as a divergence that
-// was closed there proves.
-type basis struct{ authority, follower int }
+// was closed there proves, or where the key was handed over: an index by side.
+type basis [3]int
 
 func newOracle(w *world) *oracle {
-	return &oracle{world: w, open: map[rowKey]*schemas.Divergence{}, from: map[rowKey]basis{}, reads: map[schemas.EventID]int{},
+	return &oracle{world: w, open: map[rowKey]*schemas.Divergence{}, from: map[period]basis{}, splits: map[rowKey]int{}, reads: map[schemas.EventID]int{},
 		refused: map[rowKey]string{}, effects: map[string]int{}, opened: map[schemas.Kind]int{}}
 }
 
@@ -35,8 +37,12 @@ func newOracle(w *world) *oracle {
 func (o *oracle) hear(v *verdict) {
 	d := &v.d
 	k := keyOf(d.Entity, d.Key)
+	r := o.reign(k, d.RolloutEpoch)
 	o.verdicts++
 	o.note(k, "%s %s %s/%d: authority %s, follower %s", d.Stage, d.Verdict, d.ID, d.Sequence, shown(d.Authority), shown(d.Follower))
+	if len(o.rollout.places) > 0 {
+		o.note(k, "that is said by epoch %d, of the reign of %s from epoch %d on to %d; handed over: %t", d.RolloutEpoch, r.authority, r.epoch, r.until-start, d.HandedOver)
+	}
 	o.wholeTransactions(v)
 	was := o.open[k]
 	if (was == nil) != (d.Stage == schemas.Opened) || was != nil && (was.ID != d.ID || was.Sequence+1 != d.Sequence) || was == nil && d.Sequence != 0 {
@@ -47,7 +53,11 @@ func (o *oracle) hear(v *verdict) {
 	case schemas.Opened:
 		o.opened[d.Verdict]++
 		// Write ids pair versions only where both were read in time, so both readings have to find it lawful.
-		if !o.unkeyed && !o.early(k, v) && !o.apart(k, v.seen) && o.lawful(k, v.seen, false, false) && o.lawful(k, v.seen, true, false) {
+		switch {
+		case d.Verdict == schemas.SplitBrain:
+			o.splits[k]++
+			o.split(k)
+		case !o.unkeyed && !o.early(r, v) && !o.apart(r, v.seen) && o.lawful(r, v.seen, false, false) && o.lawful(r, v.seen, true, false):
 			o.broken("I12", "%s: %s is opened, and the follower was never late or wrong (since %d, window %s, read %+v)", k, d.Verdict, d.Since-start, o.dials.window, v.seen)
 		}
 		o.open[k] = d
@@ -55,11 +65,12 @@ func (o *oracle) hear(v *verdict) {
 		o.open[k] = d
 	case schemas.Closed:
 		o.closed++
-		b := basis{o.index(k, o.authority, d.Authority, v), o.index(k, o.follower(), d.Follower, v)}
-		if a, f := o.store[o.authority].past(k)[b.authority], o.store[o.follower()].past(k)[b.follower]; a.v != f.v {
+		var b basis
+		b[r.authority], b[r.follower()] = o.index(k, r.authority, d.Authority, v), o.index(k, r.follower(), d.Follower, v)
+		if a, f := o.store[r.authority].past(k)[b[r.authority]], o.store[r.follower()].past(k)[b[r.follower()]]; a.v != f.v {
 			o.broken("I28", "%s: closed with %q and %q", k, a.v, f.v)
 		}
-		o.from[k] = b
+		o.from[r.period] = b
 		delete(o.open, k)
 	}
 }
@@ -110,21 +121,21 @@ func (o *oracle) index(k rowKey, side schemas.Side, e *schemas.Evidence, v *verd
 // follower has. It may also be about to, within a window of the follower's write,
 // where the bounds on times do not tell that the follower wrote later, or history
 // was lost; and there what came after what is not told from bounds that are late.
-func (o *oracle) early(k rowKey, v *verdict) bool {
+func (o *oracle) early(r *reign, v *verdict) bool {
 	switch v.d.Verdict {
 	case schemas.Missing, schemas.Stale, schemas.Torn:
-		if !o.lawful(k, v.seen, false, true) || !o.lawful(k, v.seen, true, true) {
+		if !o.lawful(r, v.seen, false, true) || !o.lawful(r, v.seen, true, true) {
 			return true
 		}
-		n := o.store[o.follower()].past(k)
-		last := n[o.store[o.follower()].index(k, v.seen[o.follower()].complete)]
+		n := r.past(r.follower())
+		last := n[r.index(r.follower(), v.seen[r.follower()].complete)]
 		u := schemas.Micros(0) // when the overdue version committed; since is a late bound on it
-		for _, l := range o.store[o.authority].past(k) {
+		for _, l := range r.past(r.authority) {
 			if l.at <= v.d.Since {
 				u = max(u, l.at)
 			}
 		}
-		return (o.lost || last.at >= u) && v.seen[o.authority].frontier <= last.at.Add(o.dials.window)
+		return (o.lost || last.at >= u) && v.seen[r.authority].frontier <= last.at.Add(o.dials.window)
 	case schemas.Reordered:
 		return o.lost
 	}
@@ -133,10 +144,10 @@ func (o *oracle) early(k rowKey, v *verdict) bool {
 
 // apart says whether what the follower has is nothing that the authority had
 // within the last window, or has had since.
-func (o *oracle) apart(k rowKey, read [3]seen) bool {
-	l, n := o.store[o.authority].past(k), o.store[o.follower()].past(k)
-	has := n[o.store[o.follower()].index(k, read[o.follower()].complete)].v
-	from := read[o.follower()].frontier - schemas.Micros(o.dials.window.Microseconds())
+func (o *oracle) apart(r *reign, read [3]seen) bool {
+	l, n := r.past(r.authority), r.past(r.follower())
+	has := n[r.index(r.follower(), read[r.follower()].complete)].v
+	from := read[r.follower()].frontier - schemas.Micros(o.dials.window.Microseconds())
 	for i := range l {
 		if l[i].v == has && (i+1 == len(l) || l[i+1].at >= from) {
 			return false
@@ -150,16 +161,16 @@ func (o *oracle) apart(k rowKey, read [3]seen) bool {
 // never backwards, such that each version is the authority's within a window,
 // and each of the authority's, or a newer one, is the follower's within a window.
 // What the authority had that was not read yet counts, unless only is set.
-func (o *oracle) lawful(k rowKey, read [3]seen, ids, only bool) bool {
-	b := o.from[k]
-	l := o.store[o.authority].past(k)[b.authority:]
-	if at := o.store[o.authority].index(k, read[o.authority].complete) - b.authority; only && at >= 0 {
+func (o *oracle) lawful(r *reign, read [3]seen, ids, only bool) bool {
+	b := o.from[r.period]
+	l := r.past(r.authority)[b[r.authority]:]
+	if at := r.index(r.authority, read[r.authority].complete) - b[r.authority]; only && at >= 0 {
 		l = l[:at+1]
 	}
-	n := o.store[o.follower()].past(k)[b.follower:]
+	n := r.past(r.follower())[b[r.follower()]:]
 	window := schemas.Micros(o.dials.window / time.Microsecond)
-	known, due := read[o.authority].frontier, read[o.follower()].frontier
-	if !read[o.authority].started || !read[o.follower()].started || l[0].v != n[0].v {
+	known, due := read[r.authority].frontier, read[r.follower()].frontier
+	if !read[r.authority].started || !read[r.follower()].started || l[0].v != n[0].v {
 		return false
 	}
 	places := []int{0}
@@ -172,7 +183,7 @@ func (o *oracle) lawful(k rowKey, read [3]seen, ids, only bool) bool {
 		late := owed < len(l) && l[owed].at+window < due
 		if next < len(n) && (!late || n[next].at <= l[owed].at+window) {
 			v := &n[next]
-			if v.wal >= read[o.follower()].complete {
+			if v.wal >= read[r.follower()].complete {
 				if !late {
 					return true
 				}

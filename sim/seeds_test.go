@@ -17,6 +17,8 @@ var (
 	oneSeed   = flag.Uint64("sim.seed", 0, "run only this seed")
 	seeds     = flag.Int("sim.seeds", 300, "run so many seeds")
 	firstSeed = flag.Uint64("sim.first", 1, "the first of them")
+	oneHanded = flag.Uint64("sim.handover", 0, "run only this seed, with hand-overs")
+	handed    = flag.Int("sim.handovers", 150, "run so many seeds with hand-overs")
 	workers   = flag.Int("sim.workers", 2, "runs at a time")
 )
 
@@ -74,6 +76,63 @@ func TestSeeds(t *testing.T) {
 		if opened[kind] == 0 && !t.Failed() && *seeds >= 100 {
 			t.Errorf("no %s in any run: they are too tame", kind)
 		}
+	}
+}
+
+// handing has keys handed over, with writers that come too late for it. What a capture loses is
+// not among what goes wrong: a split brain that nobody read is not said.
+func handing(d *dials) {
+	d.apply, d.empty = false, true
+	d.gap, d.entityGap, d.unreadable, d.clockStep = 0, 0, 0, 0
+	d.length = max(d.length, 15*second)
+	d.handOver, d.lateWrite = d.length/6, 8
+}
+
+// "Hand-overs are part of the workload": keys go from side to side in mid-stream, some writers
+// go on by an epoch that has ended, and what is said is justified by who had authority for the key
+// in the epoch that it is said by. Seed 247 is one in which what the follower wrote behind the fence was
+// held against what it had before. Of 4000 seeds one is not right yet, 1246: right behind a hand-over,
+// of a side that is far behind, a version is called stale to which the follower's is the next, not read yet.
+func TestI11_I12_HandOverSeeds(t *testing.T) {
+	if *oneHanded != 0 {
+		w, err := runSeed(*oneHanded, handing)
+		for _, e := range w.trace {
+			t.Log(e.text)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	var next, moves, epochs, splits, verdicts atomic.Int64
+	var group sync.WaitGroup
+	for range *workers {
+		group.Go(func() {
+			for !t.Failed() {
+				n := next.Add(1)
+				if n > int64(*handed) {
+					return
+				}
+				seed := *firstSeed + uint64(n) - 1
+				if n == 1 {
+					seed = 247
+				}
+				w, err := runSeed(seed, handing)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				moves.Add(int64(w.oracle.moves))
+				epochs.Add(int64(len(w.rollout.places)))
+				splits.Add(int64(w.oracle.opened[schemas.SplitBrain]))
+				verdicts.Add(int64(w.verdicts))
+			}
+		})
+	}
+	group.Wait()
+	t.Logf("%d seeds: %d epochs moved rows %d times; %d events of divergences, %d split brains", *handed, epochs.Load(), moves.Load(), verdicts.Load(), splits.Load())
+	if *handed >= 100 && !t.Failed() && (moves.Load() < int64(*handed) || splits.Load() < int64(*handed)/10) {
+		t.Error("too little was handed over to say anything")
 	}
 }
 

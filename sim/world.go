@@ -29,6 +29,7 @@ type world struct {
 	repairer    *repairer
 	oracle      *oracle
 	writers     *writers
+	rollout     *rollout
 
 	events   int // records written
 	verdicts int
@@ -111,6 +112,7 @@ func newWorld(seed uint64, set func(*dials)) (*world, error) {
 		w.capture[side] = newCapture(w, s)
 	}
 	w.writers = &writers{world: w}
+	w.rollout = newRollout(w)
 	control := &schemas.Control{Rules: rules.Version, Authority: w.authority}
 	if w.dials.empty {
 		control.Baseline = schemas.BaselineEmpty
@@ -124,6 +126,7 @@ func newWorld(seed uint64, set func(*dials)) (*world, error) {
 	for p := range w.dials.partitions {
 		w.log.append(p, &schemas.Record{Control: control})
 	}
+	w.rollout.begin()
 	for p := range w.dials.partitions {
 		w.comparators = append(w.comparators, newComparator(w, p))
 	}
@@ -247,6 +250,7 @@ func (w *world) run() {
 			quiet = 0
 		}
 	}
+	w.oracle.splitBrains()
 	if !ok {
 		w.broken("I38", "does not settle: %s", why)
 	}
@@ -278,6 +282,9 @@ func (w *world) quiet() (ok bool, why string) {
 	}
 	if !w.repairer.idle() {
 		return false, "repairs are under way"
+	}
+	if w.rollout.underWay() {
+		return false, "a hand-over is under way"
 	}
 	return w.oracle.settled()
 }

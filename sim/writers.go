@@ -13,6 +13,7 @@ type writers struct {
 	*world
 	pending int // writes of one side that the other has not got yet
 	writes  int
+	held    bool // a hand-over waits for what is under way
 }
 
 // fill puts rows in that were there before.
@@ -69,19 +70,25 @@ func (a *writers) transaction() []write {
 
 // write writes to both stores, mostly.
 func (a *writers) write() {
-	if a.healed {
+	if a.healed || a.held {
 		return
 	}
 	a.writes++
-	ws := a.transaction()
-	first, second := a.authority, a.authority.Other()
+	for _, group := range a.rollout.groups(a.transaction()) {
+		a.put(group.authority, group.writes)
+	}
+}
+
+// put writes to both stores, mostly to the one with authority first.
+func (a *writers) put(authority schemas.Side, ws []write) {
+	first, second := authority, authority.Other()
 	window := schemas.Micros(a.dials.window.Microseconds())
 	wait := 1 + schemas.Micros(a.r.Int64N(int64(window)/3))
 	if a.r.IntN(5) == 0 {
 		first, second = second, first
 	}
 	if a.chance(a.dials.mistake) {
-		a.wrong(ws, window)
+		a.wrong(authority, ws, window)
 		return
 	}
 	a.store[first].commit(ws...)
@@ -98,34 +105,34 @@ func (a *writers) later(wait schemas.Micros, side schemas.Side, ws []write) {
 }
 
 // wrong makes one of the mistakes.
-func (a *writers) wrong(ws []write, window schemas.Micros) {
-	follower := a.authority.Other()
+func (a *writers) wrong(authority schemas.Side, ws []write, window schemas.Micros) {
+	follower := authority.Other()
 	other := slices.Clone(ws)
 	switch a.r.IntN(7) {
 	case 0: // lost
-		a.store[a.authority].commit(ws...)
+		a.store[authority].commit(ws...)
 	case 1: // another value
-		a.store[a.authority].commit(ws...)
+		a.store[authority].commit(ws...)
 		other[0].after = a.value()
 		a.later(1+window/4, follower, other)
 	case 2: // in part
-		a.store[a.authority].commit(ws...)
+		a.store[authority].commit(ws...)
 		a.later(1+window/4, follower, other[:len(other)-1])
 	case 3: // too late
-		a.store[a.authority].commit(ws...)
+		a.store[authority].commit(ws...)
 		a.later(window+schemas.Micros(a.r.Int64N(int64(4*window))), follower, ws)
 	case 4: // by somebody who knows nothing of the other store
 		a.store[follower].commit(ws...)
 	case 5: // what was deleted comes back
 		other = []write{{key: ws[0].key, after: gone}}
-		a.store[a.authority].commit(other...)
+		a.store[authority].commit(other...)
 		a.later(1+window/4, follower, other)
 		a.later(2+window/2+schemas.Micros(a.r.Int64N(int64(2*window))), follower, []write{{key: ws[0].key, after: a.value()}})
 	case 6: // two that race, and arrive in the other order
-		a.store[a.authority].commit(ws...)
+		a.store[authority].commit(ws...)
 		a.later(window/2, follower, ws)
 		other[0].after = a.value()
-		a.later(1, a.authority, other)
+		a.later(1, authority, other)
 		a.later(2, follower, other)
 	}
 }

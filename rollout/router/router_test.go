@@ -118,7 +118,7 @@ func TestAHoldWaitsForWhatIsUnderWay(t *testing.T) {
 			_, _, err := fenced.Submit(t.Context(), by(at(4, "ramp 10%")))
 			handed <- err
 		}()
-		time.Sleep(time.Second)
+		sleep(t.Context(), time.Second)
 		var held *router.HeldError
 		if _, err := p.router.Begin("a", early); !errors.As(err, &held) || held.Flag != "a" || held.Limit != 70*time.Second {
 			t.Fatalf("want it held, have %v", err)
@@ -184,7 +184,7 @@ func TestARouterThatIsGone(t *testing.T) {
 			}
 			late.End()
 			dead.link.Set(false, false, false)
-			time.Sleep(5 * time.Second)
+			sleep(t.Context(), 5*time.Second)
 			w, err := dead.router.Begin("a", early) // it comes back, and joins anew
 			if err != nil || (w.Authority() == schemas.Target) != c.freed {
 				t.Fatal(w, err)
@@ -216,7 +216,7 @@ func TestI35_AKillEndsAHold(t *testing.T) {
 			_, _, err := (&handover.Fenced{Registry: log.Link()}).Submit(t.Context(), by(at(5, "ramp 100%")))
 			handed <- err
 		}()
-		time.Sleep(time.Second)
+		sleep(t.Context(), time.Second)
 		pressed := time.Now()
 		if _, _, err := log.Link().Submit(t.Context(), by(registry.Change{Flag: "a", Op: registry.Kill})); err != nil || time.Since(pressed) != 0 {
 			t.Fatal(err)
@@ -252,11 +252,11 @@ func TestAHoldOfSomebodyWhoDied(t *testing.T) {
 		if _, _, err := log.Link().Submit(t.Context(), by(registry.Change{Flag: "a", Op: registry.Hold, Base: 4, Definition: definition("ramp 10%"), LimitMs: 20_000, WithoutEvidence: true})); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(19 * time.Second)
+		sleep(t.Context(), 19*time.Second)
 		if _, err := p.router.Begin("a", early); err == nil {
 			t.Fatal("it is not held")
 		}
-		time.Sleep(15 * time.Second)
+		sleep(t.Context(), 15*time.Second)
 		w, err := p.router.Begin("a", early)
 		if err != nil {
 			t.Fatal(err)
