@@ -30,6 +30,7 @@ func statusOf(now time.Time) *statusFile {
 		Open: &openStatus{Count: 1, Whole: true, Since: now.Add(-time.Minute).UTC().Format(time.RFC3339Nano), ByKind: map[string]map[string]int64{"order": {"stale": 1}},
 			Oldest: []openDivergence{{ID: "d", Entity: "order", Key: []string{"secret-key"}}}},
 		Windows:       []windowStatus{{Entity: "order", SetMs: 2000, SuggestedMs: 500}},
+		Rollout:       &rolloutStatus{Flag: "orders", Place: "ramp 10%", Epoch: 7, HeldMs: 1500, Routers: map[string]int{"holding": 2, "behind": 1}},
 		LogRoom:       &logStatus{KeptS: 864000, ReadingS: 864000, RebuildS: 3600},
 		State:         &stateStatus{Bytes: 400, Ingested: 100, Written: 250, Debt: 70},
 		Records:       recordCounts{Consumed: 20, Applied: 15, Duplicate: 2, OutOfScope: 1, Quarantined: 1, Waiting: 1, Behind: 4},

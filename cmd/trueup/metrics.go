@@ -171,6 +171,16 @@ var metrics = []metric{
 				}
 			}
 		}},
+	{"trueup_rollout_epoch", "The epoch of the rollout that the migration moves by. Absent where it moves by none, and while that is not known.", prometheus.GaugeValue, []string{"flag"},
+		eachRollout(func(r *rolloutStatus, say func(float64, ...string)) { say(float64(r.Epoch), r.Flag) })},
+	{"trueup_rollout_hold_seconds", "For how long a hand-over has writers hold back what moves; 0 while none is under way.", prometheus.GaugeValue, []string{"flag"},
+		eachRollout(func(r *rolloutStatus, say func(float64, ...string)) { say(float64(r.HeldMs)/1000, r.Flag) })},
+	{"trueup_rollout_routers", "Processes that write by the rollout, by state: acknowledged, holding back, behind or gone.", prometheus.GaugeValue, []string{"flag", "state"},
+		eachRollout(func(r *rolloutStatus, say func(float64, ...string)) {
+			for _, state := range routerStates {
+				say(float64(r.Routers[state]), r.Flag, state)
+			}
+		})},
 	{"trueup_log_kept_seconds", "For how long the log keeps a record. Absent where it does for ever.", prometheus.GaugeValue, nil,
 		func(s *statusFile, say func(float64, ...string)) {
 			if s.LogRoom != nil && s.LogRoom.KeptS > 0 {
@@ -282,6 +292,14 @@ func eachWebhook(value func(h *webhookStatus, say func(float64, ...string))) fun
 	return func(s *statusFile, say func(float64, ...string)) {
 		for i := range s.Webhooks {
 			value(&s.Webhooks[i], say)
+		}
+	}
+}
+
+func eachRollout(value func(r *rolloutStatus, say func(float64, ...string))) func(*statusFile, func(float64, ...string)) {
+	return func(s *statusFile, say func(float64, ...string)) {
+		if s.Rollout != nil {
+			value(s.Rollout, say)
 		}
 	}
 }

@@ -73,6 +73,34 @@ func (m *moving) held() bool {
 	return s != nil && s.Held != nil
 }
 
+// rolloutStatus is where the rollout stands that the migration moves by, and who writes by it.
+type rolloutStatus struct {
+	Flag    string         `json:"flag"`
+	Place   string         `json:"place"`
+	Epoch   uint64         `json:"epoch"`
+	HeldMs  int64          `json:"held_ms"` // for how long a hand-over is under way; 0: none is
+	Routers map[string]int `json:"routers"` // by state
+}
+
+// status is nil of nil, and while the rollout is not known.
+func (m *moving) status(now time.Time) *rolloutStatus {
+	if m == nil || m.follower.Load() == nil || !m.follower.Load().Fresh(now) {
+		return nil
+	}
+	f := m.follower.Load().View().Flag(m.name)
+	if f == nil {
+		return nil
+	}
+	s := &rolloutStatus{Flag: f.Name, Place: f.Flag.Place().String(), Epoch: f.Epoch, Routers: map[string]int{}}
+	for i := range f.Routers {
+		s.Routers[stateOf(f, &f.Routers[i])]++
+	}
+	if f.Held != nil {
+		s.HeldMs = max(1, now.Sub(f.Held.At).Milliseconds()) // the clock of who holds it may be ahead of ours
+	}
+	return s
+}
+
 // newMoving returns nil where the migration moves by no rollout.
 func newMoving(p *pipeline) (*moving, error) {
 	r := p.cfg.migration.Rollout

@@ -64,6 +64,7 @@ func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {
 				}
 			}
 		}
+		s.Rollout = p.moving.status(now)
 		s.addOpen(p.rules, p.events.Snapshot(func(partition int32) bool { _, mine := r.Next[partition]; return mine }))
 		for reason, n := range r.Keys.Unknown {
 			s.Keys.Unknown[string(reason)] = n

@@ -116,7 +116,7 @@ type routerLine struct {
 	Flag  string `json:"flag"`
 	Stage string `json:"stage"` // where the flag is
 	registry.Router
-	State   string `json:"state"` // acknowledged, holding, behind or gone
+	State   string `json:"state"` // one of routerStates
 	SaidAgo int64  `json:"said_ago_ms"`
 }
 
@@ -141,6 +141,9 @@ func printRouters(w io.Writer, flags []*registry.Standing, now time.Time, asJSON
 	}
 	return behind, err
 }
+
+// routerStates are what stateOf says.
+var routerStates = []string{"acknowledged", "holding", "behind", "gone"}
 
 func stateOf(f *registry.Standing, r *registry.Router) string {
 	switch {
