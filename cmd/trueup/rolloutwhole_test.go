@@ -369,6 +369,10 @@ func (s *shop) fenced() {
 	if s.services[0].held.Load()+s.services[1].held.Load() == 0 {
 		s.Error("no write ever waited for a hand-over")
 	}
+	s.until("all routers have said what they write by", func() bool {
+		out, err := rolloutOutput(s.T, "routers", "--data-dir", s.at)
+		return err == nil && strings.Count(out, ": acknowledged, ") == 2
+	})
 	for _, r := range s.stands().Routers {
 		if r.Gone != "" {
 			s.Errorf("%s was taken for gone", r.ID)
