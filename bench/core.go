@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -27,8 +28,48 @@ func reconcileCore(written bool) func(context.Context, *session, string) ([]line
 			result, err := stepThrough(shape, written)
 			return result, stop(err)
 		}}.measure(name)
+		if err != nil || !written {
+			return []line{l}, err
+		}
+		shape.Keys, shape.Writes = 20_000, 40_000
+		if l.SettledBytes, err = recordBytes(shape); err != nil {
+			return nil, err
+		}
+		shape.Diverge = 1
+		l.OpenBytes, err = recordBytes(shape)
 		return []line{l}, err
 	}
+}
+
+// recordBytes is what state keeps of a key at the end of a history, on average, beside the key itself.
+func recordBytes(shape historyShape) (float64, error) {
+	h, err := newHistory(shape, nil)
+	if err != nil {
+		return 0, err
+	}
+	state := reconcile.NewMemoryState()
+	core, err := reconcile.NewCore(reconcile.Config{Rules: h.rules}, state)
+	if err != nil {
+		return 0, err
+	}
+	var out reconcile.Effects
+	offset := int64(20_000_000_000) // far into a log
+	h.emit = func(r *schemas.Record) error {
+		offset++
+		return core.Step(offset, r, &out)
+	}
+	if err := errors.Join(h.all(), core.Flush()); err != nil {
+		return 0, err
+	}
+	if n := core.Totals(); n.Equal+n.Diverged != int64(shape.Keys) || (n.Diverged > 0) != (shape.Diverge > 0) {
+		return 0, fmt.Errorf("%d equal and %d diverged keys, of %d", n.Equal, n.Diverged, shape.Keys)
+	}
+	bytes := 0
+	err = state.Scan([]byte{'k'}, []byte{'k' + 1}, func(_, value []byte) error {
+		bytes += len(value)
+		return nil
+	})
+	return float64(bytes) / float64(shape.Keys), err
 }
 
 // stepThrough times the core alone: the history is made in pieces, in between.
@@ -65,9 +106,10 @@ func stepThrough(shape historyShape, written bool) (sample, error) {
 		runtime.ReadMemStats(&after)
 		result.Allocs += after.Mallocs - before.Mallocs
 		clear(records)
-		records = records[:0]
+		records, h.lent = records[:0], 0
 		return nil
 	}
+	h.lendMany = true
 	h.emit = func(r *schemas.Record) error {
 		if records = append(records, *r); len(records) < piece {
 			return nil

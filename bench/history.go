@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"unsafe"
 
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/stream"
@@ -89,7 +90,34 @@ type historyWriter struct {
 	behind   []write // not yet on the target
 	written  int
 	emit     func(*schemas.Record) error
+
+	// What is emitted is lent until the next one, as records are that a reader decodes into the same memory; with
+	// lendMany until lent is set to 0.
+	lendMany bool
+	lent     int
+	slots    []*historySlot
 }
+
+// historySlot is the memory of one change: the core's own garbage is what is measured, not that of its log's maker.
+type historySlot struct {
+	record schemas.Record
+	change schemas.Change
+	key    [1]string
+	text   [48]byte // of the key and the position
+}
+
+func (h *historyWriter) slot() *historySlot {
+	if !h.lendMany {
+		h.lent = 0
+	}
+	if h.lent == len(h.slots) {
+		h.slots = append(h.slots, new(historySlot))
+	}
+	h.lent++
+	return h.slots[h.lent-1]
+}
+
+var historySources = [3]string{schemas.Legacy: "bench-legacy", schemas.Target: "bench-target"}
 
 type write struct {
 	n, key, version int
@@ -164,11 +192,17 @@ func (h *historyWriter) change(side schemas.Side, w *write) error {
 	if w.version > 0 {
 		op = schemas.OpUpdate
 	}
-	pos := historyPos(w.n)
-	return h.emit(&schemas.Record{Change: &schemas.Change{
-		EventID: schemas.EventID{Source: "bench-" + side.String(), Epoch: 1, Pos: pos}, Side: side, Entity: "order",
-		Key: []string{strconv.Itoa(w.key)}, Op: op, Txn: pos, TxnRows: 1, CommitTS: w.at, CommitTSMin: w.at, Stamp: w.at,
-		Before: w.before, After: w.after, Digest: w.digest, Mapping: h.rules.Version}})
+	m := h.slot()
+	text := fmt.Appendf(m.text[:0], "%016X", w.n)
+	pos := unsafe.String(&text[0], len(text))
+	key := strconv.AppendInt(text, int64(w.key), 10)[len(text):]
+	m.key[0] = unsafe.String(&key[0], len(key))
+	m.change = schemas.Change{
+		EventID: schemas.EventID{Source: historySources[side], Epoch: 1, Pos: pos}, Side: side, Entity: "order",
+		Key: m.key[:], Op: op, Txn: pos, TxnRows: 1, CommitTS: w.at, CommitTSMin: w.at, Stamp: w.at,
+		Before: w.before, After: w.after, Digest: w.digest, Mapping: h.rules.Version}
+	m.record.Change = &m.change
+	return h.emit(&m.record)
 }
 
 // progress says that a side is complete up to what was written of it.
@@ -177,7 +211,7 @@ func (h *historyWriter) progress(side schemas.Side, at schemas.Micros) error {
 	if side == schemas.Target {
 		n -= len(h.behind)
 	}
-	return h.emit(&schemas.Record{Progress: &schemas.Progress{Side: side, Source: "bench-" + side.String(), Epoch: 1, Pos: historyPos(n), TS: at}})
+	return h.emit(&schemas.Record{Progress: &schemas.Progress{Side: side, Source: historySources[side], Epoch: 1, Pos: historyPos(n), TS: at}})
 }
 
 // all writes the whole log: at its end both sides are complete and every window is over.

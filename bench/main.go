@@ -95,6 +95,10 @@ type line struct {
 	LimitBrokerCPU float64 `json:"limit_broker_cpu_s_per_m,omitempty"`
 	// Allocs is how many allocations a unit takes, where the work is done in this process.
 	Allocs float64 `json:"allocs_per_unit,omitempty"`
+	// SettledBytes and OpenBytes are what state keeps of a key that has settled and of one with an open divergence: of its
+	// record, on average, beside the key itself.
+	SettledBytes float64 `json:"settled_key_bytes,omitempty"`
+	OpenBytes    float64 `json:"open_key_bytes,omitempty"`
 	// PerConnection is what one connection does, where several do the work.
 	PerConnection float64 `json:"per_connection,omitempty"`
 	// PerSecond is the load under which a delay was measured, where it could be kept up.

@@ -72,7 +72,7 @@ func NewCore(cfg Config, state State) (*Core, error) {
 	}
 	c := &Core{cfg: cfg, state: state, txns: newTxns(state), covered: coverage{}, entities: map[coverKey]*entityState{}}
 	c.force.places.inForce = -1
-	c.keys = &keyring{state: state, max: cfg.MaxCached, rules: cfg.Rules, cache: map[string]*keyState{}, lists: newWaitLists(), authorityOf: c.force.authorityOf, swap: c.swapRoles}
+	c.keys = &keyring{state: state, max: cfg.MaxCached, rules: cfg.Rules, cache: newKeyTable(), lists: newWaitLists(), authorityOf: c.force.authorityOf, swap: c.swapRoles}
 	for i := range c.sides {
 		c.sides[i].frontier = beforeAll
 		c.sides[i].latest = beforeAll

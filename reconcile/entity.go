@@ -80,7 +80,9 @@ func (c *Core) takeEntityGap(offset int64, r *schemas.Gap, out *Effects) error {
 		c.counters.OutOfScope++
 		return nil
 	}
-	c.enqueue(waiting{kind: waitingGap, side: r.Side, entity: e, v: version{pos: strings.Clone(r.Pos), off: offset}, why: strings.Clone(r.Reason)})
+	q := c.enqueue(r.Side)
+	q.kind, q.entity, q.why = waitingGap, e, strings.Clone(r.Reason)
+	q.v.pos, q.v.off = strings.Clone(r.Pos), offset
 	return nil
 }
 
@@ -99,10 +101,11 @@ func (c *Core) takeQuarantine(offset int64, r *schemas.Quarantine, out *Effects)
 		id = c.keys.idOf(e, r.Key)
 	}
 	s := &c.sides[r.Side]
-	c.enqueue(waiting{kind: waitingQuarantine, side: r.Side, entity: e, id: id, block: schemas.Quarantined,
-		v:    version{at: r.CommitTS, pos: strings.Clone(r.Pos), ord: r.Ordinal, off: offset},
-		late: s.frontier != beforeAll && r.Pos <= s.pos,
-		why:  fmt.Sprintf("%s; at %s, ordinal %d, digest %s", r.Reason, r.Pos, r.Ordinal, hex.EncodeToString(r.Digest[:]))})
+	q := c.enqueue(r.Side)
+	q.kind, q.entity, q.id, q.block = waitingQuarantine, e, id, schemas.Quarantined
+	q.v.at, q.v.pos, q.v.ord, q.v.off = r.CommitTS, strings.Clone(r.Pos), r.Ordinal, offset
+	q.late = s.frontier != beforeAll && r.Pos <= s.pos
+	q.why = fmt.Sprintf("%s; at %s, ordinal %d, digest %s", r.Reason, r.Pos, r.Ordinal, hex.EncodeToString(r.Digest[:]))
 	return nil
 }
 

@@ -80,13 +80,15 @@ type keyState struct {
 
 	sides [2]knowledge // see on
 
-	authority []version      // L, from the last settlement on
+	authority []version      // L, from the last settlement on; in near as long as it fits
 	min, max  int            // smallest and largest feasible index of follower in authority
 	follower  version        // N's latest version that was taken; meaningful if hasFollower
 	run       schemas.Micros // when the first of the follower's latest equal versions can have committed at the latest
 	parked    []version      // follower versions that match nothing yet, oldest first
 	open      *openDivergence
 	split     *version // the first write of a gone epoch that was not yet said; nil for most
+
+	near [nearVersions]version // most keys never have more, which are read with the rest of the state
 
 	timer  [3]schemas.Micros // by side: when that side's frontier passes it, look again; 0: never
 	queued [3]schemas.Micros // timers that stand in the queue
@@ -106,14 +108,17 @@ type keyState struct {
 // on is what is known of a side.
 func (k *keyState) on(side schemas.Side) *knowledge { return &k.sides[side-schemas.Legacy] }
 
+// nearVersions are the settled version and the one after it.
+const nearVersions = 2
+
 // maxSpareVersions bounds what a state that is used again keeps room for.
 const maxSpareVersions = 8
 
 // reset makes k the state of a key of which nothing is known.
 func (k *keyState) reset(e *schemas.Entity, id string, lead schemas.Side) {
 	authority := k.authority[:0]
-	if cap(authority) > maxSpareVersions {
-		authority = nil
+	if n := cap(authority); n <= nearVersions || n > maxSpareVersions {
+		authority = k.near[:0]
 	}
 	*k = keyState{entity: e, id: id, lead: lead, authority: authority, min: -1, max: -1, listed: k.listed, resting: k.resting}
 }

@@ -19,12 +19,16 @@ const (
 // DefaultMaxCached is about 100 MB.
 const DefaultMaxCached = 150_000
 
+// keySlab is how many states are made at once.
+const keySlab = 16
+
 // keyring loads, keeps and saves the states of keys.
 type keyring struct {
 	state       State
 	max         int // keys kept decoded between flushes
 	rules       *schemas.Rules
-	cache       map[string]*keyState
+	cache       keyTable
+	slab        []keyState  // never used
 	free        []*keyState // gone from cache, to be used again
 	recent      []*keyState // read or changed since the last flush: all that it has to look at, and some that have gone since
 	rest        []*keyState // of them, those that have come to rest: all that unload has to look at
@@ -75,7 +79,7 @@ func (r *keyring) idOf(e *schemas.Entity, key []string) string {
 
 // at returns the state of a key by its id, a new one if there is none.
 func (r *keyring) at(e *schemas.Entity, id string) (*keyState, error) {
-	if k, ok := r.cache[id]; ok {
+	if k := r.cache.find(id); k != nil {
 		return k, nil
 	}
 	k := r.fresh(e, id)
@@ -100,7 +104,10 @@ func (r *keyring) fresh(e *schemas.Entity, id string) *keyState {
 	if n := len(r.free); n > 0 {
 		k, r.free = r.free[n-1], r.free[:n-1]
 	} else {
-		k = new(keyState)
+		if len(r.slab) == 0 {
+			r.slab = make([]keyState, keySlab)
+		}
+		k, r.slab = &r.slab[0], r.slab[1:]
 	}
 	k.reset(e, id, r.authorityOf(e, id))
 	return k
@@ -108,7 +115,7 @@ func (r *keyring) fresh(e *schemas.Entity, id string) *keyState {
 
 // evict has a key in memory no longer.
 func (r *keyring) evict(k *keyState) {
-	delete(r.cache, k.id)
+	r.cache.remove(k)
 	k.id = ""
 	if len(r.free) < r.max {
 		r.free = append(r.free, k)
@@ -117,7 +124,7 @@ func (r *keyring) evict(k *keyState) {
 
 // byID returns the state of a known key, nil if there is none.
 func (r *keyring) byID(id string) (*keyState, error) {
-	if k, ok := r.cache[id]; ok {
+	if k := r.cache.find(id); k != nil {
 		return k, nil
 	}
 	name, _, ok := strings.Cut(id[1:], "\x00")
@@ -140,7 +147,7 @@ func (r *keyring) byID(id string) (*keyState, error) {
 
 // keep has a key in memory from now on.
 func (r *keyring) keep(k *keyState) {
-	r.cache[k.id] = k
+	r.cache.add(k)
 	r.list(k)
 }
 
@@ -223,7 +230,7 @@ func (r *keyring) flush() error {
 	if err := r.lists.flush(r.state); err != nil {
 		return fmt.Errorf("write which keys wait: %w", err)
 	}
-	if over := len(r.cache) - r.max; over > 0 {
+	if over := r.cache.len() - r.max; over > 0 {
 		over += r.max / 4 // so that it does not come to this with every flush
 		r.forget(func(k *keyState) bool {
 			over--
@@ -235,7 +242,7 @@ func (r *keyring) flush() error {
 
 // forget has keys in memory no longer. Everything is written.
 func (r *keyring) forget(which func(*keyState) bool) {
-	for _, k := range r.cache { // any order: what is in memory is no part of the log
+	for _, k := range r.cache.all() { // any order: what is in memory is no part of the log
 		if which(k) {
 			r.evict(k)
 		}

@@ -64,7 +64,7 @@ func (c *Core) Flush() error {
 func (c *Core) Unload() error { return c.keys.unload() }
 
 // Loaded is how many keys are in memory.
-func (c *Core) Loaded() int { return len(c.keys.cache) }
+func (c *Core) Loaded() int { return c.keys.cache.len() }
 
 func (c *Core) encodeMeta() []byte {
 	e := &encoder{}

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -55,13 +56,18 @@ func (q *waiting) key() []string {
 	return keyOf(q.entity, q.id)
 }
 
-// enqueue returns where the record stands until the next one is queued.
-func (c *Core) enqueue(q waiting) *waiting {
-	q.seq = c.queueSeq
+// enqueue gives the next record of a side its place. It stays there until the next one is queued.
+func (c *Core) enqueue(side schemas.Side) *waiting {
+	queue := c.queue[side]
+	if len(queue) == cap(queue) {
+		queue = slices.Grow(queue, max(64, len(queue)/2))
+	}
+	queue = queue[:len(queue)+1] // nothing stands beyond the end: what goes is cleared
+	c.queue[side] = queue
+	q := &queue[len(queue)-1]
+	q.side, q.seq = side, c.queueSeq
 	c.queueSeq++
-	queue := append(c.queue[q.side], q)
-	c.queue[q.side] = queue
-	return &queue[len(queue)-1]
+	return q
 }
 
 func queueKey(seq uint64) []byte { return binary.BigEndian.AppendUint64([]byte{queuePrefix}, seq) }
@@ -84,9 +90,11 @@ func (c *Core) takeChange(offset int64, r *schemas.Change, out *Effects) error {
 		return nil
 	}
 	s := &c.sides[r.Side]
-	q := c.enqueue(waiting{side: r.Side, entity: e, op: r.Op,
-		v:    version{at: r.CommitTS, pos: c.positions[r.Side].keep(r.Pos), ord: r.Ordinal, off: offset, write: hashWriteID(r.Tag.WriteID)},
-		late: r.Op != schemas.OpRead && s.frontier != beforeAll && r.Pos <= s.pos})
+	q := c.enqueue(r.Side)
+	q.entity, q.op = e, r.Op
+	q.v.at, q.v.pos, q.v.ord, q.v.off = r.CommitTS, c.positions[r.Side].keep(r.Pos), r.Ordinal, offset
+	q.v.write = hashWriteID(r.Tag.WriteID)
+	q.late = r.Op != schemas.OpRead && s.frontier != beforeAll && r.Pos <= s.pos
 	if r.Op != schemas.OpTruncate {
 		q.id = c.keys.idOf(e, r.Key)
 	}
@@ -136,7 +144,9 @@ func (c *Core) takeCovered(offset int64, r *schemas.Covered, out *Effects) error
 		c.counters.OutOfScope++
 		return nil
 	}
-	c.enqueue(waiting{kind: waitingCovered, side: r.Side, entity: e, cover: r, v: version{pos: r.Pos, off: offset}})
+	q := c.enqueue(r.Side)
+	q.kind, q.entity, q.cover = waitingCovered, e, r
+	q.v.pos, q.v.off = r.Pos, offset
 	return nil
 }
 

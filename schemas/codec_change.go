@@ -17,9 +17,9 @@ func appendChangeRecord(dst []byte, c *Change) []byte {
 	start, all := len(dst), 2+sizedSize(size)
 	dst = slices.Grow(dst, all)[:start+all]
 	// Into memory that is there, by an index that stays in a register: appending would look at the capacity for each byte.
-	b, i := dst[start:], 0
+	b := dst[start:]
 	b[0] = formatV1
-	i = putSize(b, 1, recordChange, size)
+	i := putSize(b, 1, recordChange, size)
 	i = putUint(b, i, changeSide, uint64(c.Side))
 	i = putText(b, i, changeEntity, c.Entity)
 	for _, text := range c.Key {
