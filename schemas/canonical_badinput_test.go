@@ -212,3 +212,39 @@ func TestBadInput9_DeepValues(t *testing.T) {
 		t.Errorf("a wide object: %v", err)
 	}
 }
+
+// White space differs only where the mapping says that it matters: each
+// collation sees what it does not name.
+func TestI22_WhiteSpaceByCollation(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		by   []string // the collations that find them equal
+	}{
+		{"a\r\nb", "a\nb", []string{"newlines", "squeeze"}},
+		{"a\rb", "a\nb", []string{"newlines", "squeeze"}},
+		{"a\r\n\r\nb", "a\n\nb", []string{"newlines", "squeeze"}},
+		{"a\n\nb", "a\nb", []string{"squeeze"}},
+		{"a \t\u00a0b", "a b", []string{"squeeze"}},
+		{"ab", "a b", nil},
+		{" \u2003x\n", "x", []string{"trim"}},
+		{"x \t", "x ", []string{"squeeze", "trim"}},
+		{"x ", "x", []string{"trim", "trimend"}},
+		{"\xff  \xfe", "\xff \xfe", []string{"squeeze"}},
+		{"x\x85", "x", nil}, // a byte that is no UTF-8 is no white space
+	} {
+		for _, word := range []string{"newlines", "squeeze", "trim", "trimend"} {
+			e := entityOf(t, MariaDB, MariaDB, "a: {type: text, collation: "+word+"}")
+			a, b := row("id", "1", "a", c.a), row("id", "1", "a", c.b)
+			want := slices.Contains(c.by, word)
+			if got := e.Equal(e.Image(Legacy, a), e.Image(Target, b)); got != want {
+				t.Errorf("%q and %q under %s: equal is %v", c.a, c.b, word, got)
+			}
+			if got := e.Diff(e.Values(Legacy, a), e.Values(Target, b)) == nil; got != want {
+				t.Errorf("%q and %q under %s: that they do not differ is %v", c.a, c.b, word, got)
+			}
+			if written, err := e.Columns(Target, e.Values(Legacy, a)); err != nil || written[1].Text != c.a {
+				t.Errorf("%q under %s is written as %v, %v", c.a, word, written, err)
+			}
+		}
+	}
+}

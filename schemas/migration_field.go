@@ -208,7 +208,7 @@ func (f *fieldReader) folding(n *configNode) *folding {
 	if n == nil {
 		return nil
 	}
-	words := []string{"nfc", "casefold", "trimend"}
+	words := foldingWords
 	path := f.path + ".collation"
 	items := []*configNode{n}
 	if n.kind == kindList {
@@ -225,13 +225,11 @@ func (f *fieldReader) folding(n *configNode) *folding {
 			itemPath += "[" + strconv.Itoa(i) + "]"
 		}
 		word, _ := f.oneOf(item, itemPath, words...)
-		for name, on := range map[string]*bool{"nfc": &fold.nfc, "casefold": &fold.caseFold, "trimend": &fold.trimEnd} {
-			if name == word {
-				if *on {
-					f.fail(item, itemPath, "stands twice")
-				}
-				*on = true
+		if on := fold.on(word); on != nil {
+			if *on {
+				f.fail(item, itemPath, "stands twice")
 			}
+			*on = true
 		}
 	}
 	if fold == (folding{}) {
