@@ -97,6 +97,7 @@ type Field struct {
 type source struct {
 	column string
 	expr   *expression
+	values valueMap // nil: the column's values are the field's
 }
 
 // Column returns the column of a side, false where an expression stands in its

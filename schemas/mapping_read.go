@@ -42,6 +42,9 @@ func (f *Field) read(side Side, c *rowCursor) reading {
 	if column.Presence == Masked {
 		return reading{presence: Unavailable}
 	}
+	if s.values != nil && column.Presence == Value {
+		return s.values.read(column.Text)
+	}
 	return reading{presence: column.Presence, text: column.Text}
 }
 

@@ -97,6 +97,10 @@ func (s *source) appendDefinition(dst []byte) []byte {
 	} else {
 		dst = append(dst, `{"column":`...)
 		dst = appendJSONString(dst, s.column)
+		if s.values != nil { // left out otherwise: rules of before keep their versions
+			dst = append(dst, `,"map":`...)
+			dst = s.values.appendDefinition(dst)
+		}
 	}
 	return append(dst, '}')
 }

@@ -155,6 +155,10 @@ func (f *Field) write(side Side, d Driver, values map[string]*string) (Column, e
 		if limit != 0 && limit.beyond(d) {
 			return Column{}, fmt.Errorf("%s cannot hold its value", nameOf(d))
 		}
+		if m := f.sources[side].values; m != nil {
+			text, err := m.write(string(b))
+			return Column{Name: name, Text: text}, err
+		}
 		return Column{Name: name, Text: string(f.canonical.write(nil, string(b), d))}, nil
 	}
 }

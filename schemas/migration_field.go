@@ -239,7 +239,7 @@ func (f *fieldReader) folding(n *configNode) *folding {
 }
 
 // source reads where the field lives on a side: a column's name, the field's
-// own if left out, or {column: …} or {expr: …}.
+// own if left out, or {column: …}, with a map of its values, or {expr: …}.
 func (f *fieldReader) source(side Side, n *configNode) {
 	path := f.path + "." + side.String()
 	s := &f.sources[side]
@@ -250,11 +250,17 @@ func (f *fieldReader) source(side Side, n *configNode) {
 	case n.kind != kindMapping:
 		f.column(side, n, path)
 		return
-	case !f.mapping(n, path, "column", "expr"):
+	case !f.mapping(n, path, "column", "expr", "map"):
 		return
 	}
-	column, expr := n.get("column"), n.get("expr")
+	column, expr, values := n.get("column"), n.get("expr"), n.get("map")
+	if values != nil {
+		s.column = f.Name // unless a column is named
+		s.values = f.valueMap(values, path+".map")
+	}
 	switch {
+	case values != nil && expr != nil:
+		f.fail(values, path+".map", "want an expression or a map, have both")
 	case column != nil && expr != nil:
 		f.fail(expr, path+".expr", "want a column or an expression, have both")
 	case column != nil:
@@ -262,9 +268,29 @@ func (f *fieldReader) source(side Side, n *configNode) {
 		f.column(side, column, path+".column")
 	case expr != nil:
 		f.expression(side, expr, path+".expr")
+	case values != nil:
 	default:
 		f.fail(n, path, "want a column's name, or {expr: …}")
 	}
+}
+
+// valueMap reads what the values of a column stand for.
+func (f *fieldReader) valueMap(n *configNode, path string) valueMap {
+	if _, enum := f.canonical.(enumType); f.canonical != nil && !enum {
+		f.fail(n, path, "%s has no map: enum has", f.canonical.declared())
+		return nil
+	}
+	if n.kind != kindMapping || len(n.entries) == 0 {
+		f.fail(n, path, "want a mapping of this side's values to the field's, like {N: new}, have %s", n.describe())
+		return nil
+	}
+	values := make(valueMap, len(n.entries))
+	for _, entry := range n.entries {
+		if text, ok := f.text(entry.value, path+"."+entry.name, "what the value stands for"); ok {
+			values[entry.name] = text
+		}
+	}
+	return values
 }
 
 func (f *fieldReader) column(side Side, n *configNode, path string) {
