@@ -10,7 +10,7 @@
 # make rollout   two services from off to complete on both databases, with a fault in every stage; make test has two of them
 # make zoo       bugs that such programs had, put in one at a time: a named test has to fail; ZOO=z4 chooses
 # make baseline-campaign  ROWS rows read beside writers, then compared with SELECT; resident memory
-# make sim       the whole pipeline from SEEDS seeds on SIM_WORKERS cores; make test has a sample of it
+# make sim       the whole pipeline from SEEDS seeds on SIM_WORKERS cores, and from as many with hand-overs; make test has a sample of it
 # make subscribers  the examples of subscribers against a Trueup and a broker that are killed; Kafka, too
 # make fuzz      every fuzz test for FUZZTIME each; FUZZ=regexp chooses
 # make generate  generated code, from its sources
@@ -92,7 +92,7 @@ baseline-campaign:
 	$(GO) test -count 1 -timeout 60m -v -run TestI10_BaselineCampaign ./capture/postgres -baseline-rows $(ROWS)
 
 sim:
-	$(GO) test -count=1 -timeout 60m -v -run 'TestSeeds$$' ./sim -sim.seeds $(SEEDS) -sim.workers $(SIM_WORKERS)
+	$(GO) test -count=1 -timeout 60m -v -run 'TestSeeds$$|HandOverSeeds$$' ./sim -sim.seeds $(SEEDS) -sim.handovers $(SEEDS) -sim.workers $(SIM_WORKERS)
 
 rollout:
 	@scripts/setup test

@@ -161,12 +161,13 @@ func (k *keyState) standsEarlier(v *version) bool {
 func (k *keyState) judgeWaiting(w *view, out *Effects) {
 	k.class = classLag
 	u := k.oldestOpen()
-	// Where the follower is at no version of the authority, it may have been before: what it wrote after the fence says nothing of that.
-	if u.at > w.fence || k.max < 0 && k.hasFollow && k.follower.at > w.fence {
-		return
-	}
 	follower := w.authority.Other()
 	due := u.at.Add(w.window)
+	// Where the follower is at no version of the authority, it may have been before: what it wrote after the fence says nothing
+	// of that. Nor does it of a version that was not overdue by then: that one it may have had in between.
+	if u.at > w.fence || k.hasFollow && k.follower.at > w.fence && (k.max < 0 || due > w.fence) {
+		return
+	}
 	// A bound that the authority's own frontier has not reached may be a very late one: what the authority had next is then
 	// not read, however long ago it was.
 	if !k.wait(w, follower, due) || u.at > always && !k.wait(w, w.authority, u.at-1) {

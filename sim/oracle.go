@@ -71,6 +71,11 @@ func (o *oracle) hear(v *verdict) {
 			o.broken("I28", "%s: closed with %q and %q", k, a.v, f.v)
 		}
 		o.from[r.period] = b
+		for p, later := range o.from { // those that have begun, and wait to be in force
+			if p.key == k && p.epoch > r.epoch {
+				o.from[p] = basis{schemas.Legacy: max(later[schemas.Legacy], b[schemas.Legacy]), schemas.Target: max(later[schemas.Target], b[schemas.Target])}
+			}
+		}
 		delete(o.open, k)
 	}
 }
@@ -129,6 +134,9 @@ func (o *oracle) early(r *reign, v *verdict) bool {
 		}
 		n := r.past(r.follower())
 		last := n[r.index(r.follower(), v.seen[r.follower()].complete)]
+		if o.unordered(r, v.seen, &last) {
+			return true
+		}
 		u := schemas.Micros(0) // when the overdue version committed; since is a late bound on it
 		for _, l := range r.past(r.authority) {
 			if l.at <= v.d.Since {
@@ -140,6 +148,17 @@ func (o *oracle) early(r *reign, v *verdict) bool {
 		return o.lost
 	}
 	return false
+}
+
+// unordered says whether a version of the follower stands for one that the authority had before,
+// as far as that was read, where in truth it is the one that the authority is about to write: behind
+// a hand-over nothing is judged by order until a window later, and a key that settles meanwhile
+// has no times.
+func (o *oracle) unordered(r *reign, read [3]seen, has *version) bool {
+	l := r.past(r.authority)
+	at := r.index(r.authority, read[r.authority].complete)
+	return r.epoch > 1 && read[r.authority].frontier <= has.at.Add(o.dials.window) && l[at].v != has.v &&
+		slices.ContainsFunc(l[:at], func(a version) bool { return a.v == has.v })
 }
 
 // apart says whether what the follower has is nothing that the authority had
