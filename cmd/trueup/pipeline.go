@@ -178,6 +178,13 @@ func (p *pipeline) registry() *prometheus.Registry {
 // is not measured, but for how long writes take to be on both sides.
 func (p *pipeline) openComparison(ctx context.Context) (err error) {
 	cfg := runner.Config{Rules: p.rules, Log: p.log, StateDir: p.dir.Path("state"), Logger: p.cfg.log}
+	if len(p.cfg.migration.Log.Brokers) > 0 { // others may share the partitions, each with a directory of its own
+		name, err := p.dir.Instance()
+		if err != nil {
+			return err
+		}
+		cfg.Instance = "reconcile-" + name
+	}
 	events := watch.Config{Log: p.log, Logger: p.cfg.log, Observers: []watch.Observer{&journal{log: p.cfg.log}}}
 	var m *instruments
 	if r := p.registry(); r != nil {

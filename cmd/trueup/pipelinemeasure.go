@@ -59,7 +59,7 @@ func (p *pipeline) writeMeasured(ctx context.Context, w *stream.Writer, r measur
 // look is what stands, as this process knows it.
 func (p *pipeline) look() measure.Look {
 	r, open := p.reconciler.Status(), p.events.Snapshot(nil)
-	l := measure.Look{Partitions: r.Partitions, Of: p.log.Partitions(), Frontier: r.Frontier, Covered: r.Covered, Keys: r.Keys,
+	l := measure.Look{Partitions: slices.Sorted(maps.Keys(r.Next)), Of: p.log.Partitions(), Frontier: r.Frontier, Covered: r.Covered, Keys: r.Keys,
 		Open: open.Open, Whole: open.Whole, Backlog: -1}
 	for _, kinds := range open.ByKind {
 		l.Schema += kinds[schemas.Schema]

@@ -1,14 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/trueup-io/trueup/rollout/measure"
 	"github.com/trueup-io/trueup/schemas"
+	"github.com/trueup-io/trueup/stream"
 )
 
 // "The pipeline measures": a gate over real stores passes on what it wrote to the log, and
@@ -84,4 +89,78 @@ rollback:
 	if out, err := rolloutOutput(t, "rehearse", file, "--migration", r.path, "--from", at); err == nil {
 		t.Errorf("from off there is no way back: %s", out)
 	}
+}
+
+// "Any number of processes": a gate passes on what two of them measured together, each with a data directory of
+// its own, that share the partitions.
+func TestI34_GatesJudgeByWhatProcessesMeasureTogether(t *testing.T) {
+	r := newRepairing(t, [3]string{"", "postgres", "mariadb"}, `  - name: item
+    key: [id]
+    legacy: {table: LEGACY.item}
+    target: {table: TARGET.item}
+    fields: {id: {type: integer}, name: {type: text}}
+    settleWindow: 500ms
+    compensate: {mode: report}
+`, map[string]string{"item": "id int primary key, name varchar(20)"}, "item")
+	m, err := loadMigration(r.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := stream.Connect(t.Context(), logConfig(m, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	m.Log.Brokers, m.DataDir = log.Brokers(), t.TempDir()
+	file := filepath.Join(t.TempDir(), "rollout.yaml")
+	err = os.WriteFile(file, []byte(`apiVersion: trueup/v1
+kind: Rollout
+metadata: {name: items, owner: team}
+description: Items move.
+controls: routing
+intent: permanent
+migration: repairs
+stage: "off"
+safeStage: "off"
+gates:
+  shadow:
+    - {name: equal, condition: divergence < 0.01 && unknown < 0.5 && time_to_consistency_p99_ms < 60000, window: 3s, minSamples: 1}
+`), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	since := time.Now().Add(-time.Hour)
+	passes := func(what string, processes int) {
+		t.Helper()
+		r.until("the gate passes by what was measured by "+what, func() bool {
+			n++ // there is always something to compare
+			r.both(fmt.Sprintf("insert into item (id, name) values (%d, 'x')", n), fmt.Sprintf("insert into item (id, name) values (%d, 'x')", -n))
+			history, err := measure.Load(t.Context(), log, since)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum := history.Over(time.Now(), 3*time.Second, since)
+			if sum == nil || len(sum.Problems) > 0 || sum.LegacyWrites == 0 || strings.Count(sum.Run, "+") != processes-1 {
+				return false
+			}
+			out, err := rolloutOutput(t, "gate", file, "--stage", "shadow", "--migration", r.path, "--json")
+			return err == nil && strings.Contains(out, `}],"verdict":"pass"}`)
+		})
+		since = time.Now()
+	}
+	passes("one process", 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- runPipeline(ctx, pipelineConfig{migration: m, stages: stages{reconcile: true}, newEpoch: map[schemas.Side]bool{}, measure: time.Second,
+			log: slog.New(slog.NewJSONHandler(&r.log, nil))})
+	}()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the second process: %v", err)
+		}
+	}()
+	passes("two processes", 2)
 }

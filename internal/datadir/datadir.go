@@ -7,6 +7,7 @@
 package datadir
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -63,6 +64,40 @@ func Claim(path, migration string) (*Dir, error) {
 		return nil, errors.Join(err, d.Release())
 	}
 	return d, nil
+}
+
+// Instance names the directory among others of its migration, over restarts: in lower-case
+// letters and digits, made when it is asked for first. A copy of the directory has the
+// same, so that of two processes on copies one is fenced.
+func (d *Dir) Instance() (string, error) {
+	path := d.Path("instance")
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return d.nameInstance(path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the name of data directory %s: %w", d.path, err)
+	}
+	name := strings.TrimSuffix(string(b), "\n")
+	if len(name) != instanceLetters || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
+		return "", fmt.Errorf("%s holds no name of a data directory: remove the file, and the directory gets another", path)
+	}
+	return name, nil
+}
+
+// instanceLetters have 60 bits.
+const instanceLetters = 12
+
+func (d *Dir) nameInstance(path string) (string, error) {
+	name := strings.ToLower(rand.Text()[:instanceLetters])
+	err := os.WriteFile(path+".new", []byte(name+"\n"), 0o600)
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("name data directory %s: %w", d.path, err)
+	}
+	return name, nil
 }
 
 func holder(b []byte) string {

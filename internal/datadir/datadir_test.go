@@ -64,3 +64,41 @@ func TestClaimRefusesWhatItCannotRead(t *testing.T) {
 		}
 	}
 }
+
+// A directory keeps its name, others have others, and one that was damaged is said.
+func TestInstance(t *testing.T) {
+	var names []string
+	for _, path := range []string{t.TempDir(), t.TempDir()} {
+		var before string
+		for range 2 {
+			d, err := Claim(path, "orders")
+			if err != nil {
+				t.Fatal(err)
+			}
+			name, err := d.Instance()
+			if err != nil || len(name) != instanceLetters || before != "" && name != before {
+				t.Errorf("%q after %q, %v", name, before, err)
+			}
+			if before = name; d.Release() != nil {
+				t.Error("not released")
+			}
+		}
+		names = append(names, before)
+	}
+	if names[0] == names[1] {
+		t.Errorf("both are called %s", names[0])
+	}
+	d, err := Claim(t.TempDir(), "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Release()
+	for _, text := range []string{"", "\n", "UPPER-and-more", "short"} {
+		if err := os.WriteFile(d.Path("instance"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if name, err := d.Instance(); err == nil || !strings.Contains(err.Error(), d.Path("instance")) {
+			t.Errorf("%q: have %q, %v", text, name, err)
+		}
+	}
+}

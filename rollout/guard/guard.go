@@ -249,7 +249,7 @@ func (g *Guard) follow(ctx context.Context, migration string, since time.Time, m
 			failing = false
 			m.mu.Lock()
 			defer m.mu.Unlock()
-			if newest := m.history.Newest(); newest != nil && !r.To.After(newest.To) {
+			if m.history.Has(r) {
 				return // read again
 			}
 			m.history.Add(r)

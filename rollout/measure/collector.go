@@ -3,6 +3,7 @@ package measure
 import (
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,7 +44,7 @@ func NewCollector(rules *schemas.Rules, began time.Time) *Collector {
 }
 
 func (c *Collector) begin(run string, at time.Time) {
-	c.now = Record{Version: Version, Run: run, From: at.UTC().Round(0)}
+	c.now = Record{Version: 1, Run: run, From: at.UTC().Round(0)}
 }
 
 // Record takes a record of the changes topic: each write is a sample once it is compared.
@@ -109,15 +110,16 @@ func (c *Collector) Outcome(o *schemas.Outcome, _ time.Time, live bool) {
 
 // Look is what stands at a moment.
 type Look struct {
-	Partitions, Of int               // how many partitions this process compares, of how many
-	Frontier       [3]schemas.Micros // by schemas.Side, up to when it is compared, on our clock; 0: not known
-	Covered        bool              // every row of both sides was read
-	Keys           schemas.Summary
-	Open           int64 // divergences
-	Schema         int64 // of those, the ones by schema; and entities that have halted
-	Whole          bool  // all that are open are counted
-	Backlog        int   // repairs that wait; below 0: not known
-	Problems       []string
+	Partitions []int32           // those that this process compares, in their order
+	Of         int               // how many there are
+	Frontier   [3]schemas.Micros // by schemas.Side, up to when it is compared, on our clock; 0: not known
+	Covered    bool              // every row of both sides was read
+	Keys       schemas.Summary
+	Open       int64 // divergences
+	Schema     int64 // of those, the ones by schema; and entities that have halted
+	Whole      bool  // all that are open are counted
+	Backlog    int   // repairs that wait; below 0: not known
+	Problems   []string
 }
 
 // Look takes what stands.
@@ -133,9 +135,7 @@ func (c *Collector) Look(at time.Time, l Look) {
 	for _, text := range l.Problems {
 		r.problem(text)
 	}
-	if l.Partitions != l.Of {
-		r.problem(fmt.Sprintf("of %d partitions %d are compared by this process", l.Of, l.Partitions))
-	}
+	c.partitions(&l)
 	if !l.Whole {
 		r.problem("more is open than is counted")
 	}
@@ -162,10 +162,26 @@ func (c *Collector) Look(at time.Time, l Look) {
 	}
 }
 
+// partitions takes which of them are compared here.
+func (c *Collector) partitions(l *Look) {
+	r, of, part := &c.now, 0, []int32(nil)
+	if len(l.Partitions) < l.Of {
+		of, part = l.Of, l.Partitions
+		r.Version = Version
+	}
+	if r.Looks > 1 && (r.Of != of || !slices.Equal(r.Partitions, part)) {
+		r.problem("other partitions were compared meanwhile")
+	}
+	r.Of, r.Partitions = of, part
+}
+
 // frontiers takes how far both sides are compared, and counts the writes before that.
 func (c *Collector) frontiers(at time.Time, l *Look) {
 	r, least := &c.now, min(l.Frontier[schemas.Legacy], l.Frontier[schemas.Target])
 	r.Frontier = time.Time{}
+	if l.Of > 0 && len(l.Partitions) == 0 {
+		return // others have them
+	}
 	for _, side := range schemas.Sides {
 		if l.Frontier[side] == 0 {
 			r.problem(fmt.Sprintf("nothing is compared of %s yet", side))

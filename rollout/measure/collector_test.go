@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -31,7 +32,7 @@ func write(side schemas.Side, at time.Time, change func(*schemas.Change)) *schem
 // look is one at which all is well, up to a moment on both sides.
 func look(upTo time.Time) Look {
 	at := schemas.MicrosOf(upTo)
-	return Look{Partitions: 8, Of: 8, Frontier: [3]schemas.Micros{0, at, at}, Covered: true, Whole: true, Backlog: -1, Keys: schemas.Summary{Compared: 10, Equal: 10}}
+	return Look{Partitions: []int32{0, 1, 2, 3, 4, 5, 6, 7}, Of: 8, Frontier: [3]schemas.Micros{0, at, at}, Covered: true, Whole: true, Backlog: -1, Keys: schemas.Summary{Compared: 10, Equal: 10}}
 }
 
 // A write is a sample once it is decided, on whichever side there were more.
@@ -108,10 +109,9 @@ func TestWhatIsWrongIsCounted(t *testing.T) {
 // What keeps a record from being all there is stands in it.
 func TestI34_ARecordSaysWhatItLacks(t *testing.T) {
 	for want, change := range map[string]func(*Look){
-		"of 8 partitions 7 are compared by this process": func(l *Look) { l.Partitions = 7 },
-		"nothing is compared of target yet":              func(l *Look) { l.Frontier[schemas.Target] = 0 },
-		"more is open than is counted":                   func(l *Look) { l.Whole = false },
-		"legacy has a gap":                               func(l *Look) { l.Problems = []string{"legacy has a gap"} },
+		"nothing is compared of target yet": func(l *Look) { l.Frontier[schemas.Target] = 0 },
+		"more is open than is counted":      func(l *Look) { l.Whole = false },
+		"legacy has a gap":                  func(l *Look) { l.Problems = []string{"legacy has a gap"} },
 	} {
 		c, l := NewCollector(rules(t), day), look(day)
 		change(&l)
@@ -127,5 +127,31 @@ func TestI34_ARecordSaysWhatItLacks(t *testing.T) {
 	}
 	if _, ok := (&Record{}).sample("repair_backlog"); ok {
 		t.Error("a backlog that nobody knows is a number")
+	}
+}
+
+// A record of some partitions says which, of a version that older readers leave a hole for; where they change
+// within it that is a problem.
+func TestI34_ARecordSaysWhichPartitions(t *testing.T) {
+	c, l := NewCollector(rules(t), day), look(day)
+	c.Look(day, l)
+	if r := c.Take(day); r.Version != 1 || r.part() || len(r.Problems) > 0 {
+		t.Errorf("have %+v", r)
+	}
+	l.Partitions = []int32{2, 5}
+	c.Look(day, l)
+	c.Look(day, l)
+	if r := c.Take(day); r.Version != 2 || r.Of != 8 || !slices.Equal(r.Partitions, []int32{2, 5}) || len(r.Problems) > 0 {
+		t.Errorf("have %+v", r)
+	}
+	l.Partitions, l.Frontier, l.Covered = nil, [3]schemas.Micros{}, false
+	c.Look(day, l)
+	if r := c.Take(day); r.Of != 8 || len(r.Partitions) > 0 || len(r.Problems) > 0 {
+		t.Errorf("a process that waits for partitions: have %+v", r)
+	}
+	c.Look(day, l)
+	c.Look(day, look(day))
+	if r := c.Take(day); r.part() || !slices.Equal(r.Problems, []string{"other partitions were compared meanwhile"}) {
+		t.Errorf("have %+v", r)
 	}
 }

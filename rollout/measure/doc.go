@@ -16,8 +16,10 @@
 //
 // # What it assumes
 //
-// One process compares all partitions of the migration; where it has fewer it says so,
-// which is a problem of all its samples. Records may be told again to a process that was
+// Each partition of the migration is compared by one process, which says which partitions it
+// has where these are not all. What processes measured that share them is put together over
+// the time that all of them measured; a partition that nobody compares, or two do, or that
+// moved meanwhile, is a problem of every sample. Records may be told again to a process that was
 // started anew: such a time has a problem anyway.
 //
 // # The order of its steps

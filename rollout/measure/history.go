@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,111 @@ const (
 // History is what was measured of a migration, from the oldest to the newest. It is for
 // one goroutine.
 type History struct {
+	whole chain             // of processes that compare all partitions, one after the other
+	parts map[string]*chain // by run, of those that share them
+}
+
+// maxBeside is how much older the newest record of a process may be than that of another, for both to be there.
+const maxBeside = 30 * time.Second
+
+// Add takes the next record.
+func (h *History) Add(r *Record) {
+	if !r.part() {
+		h.whole.add(r)
+		return
+	}
+	c := h.parts[r.Run]
+	if c == nil {
+		if h.parts == nil {
+			h.parts = map[string]*chain{}
+		}
+		c = &chain{}
+		h.parts[r.Run] = c
+		maps.DeleteFunc(h.parts, func(_ string, of *chain) bool {
+			newest := of.newest()
+			return newest != nil && r.To.Sub(newest.To) > keptHours
+		})
+	}
+	c.add(r)
+}
+
+// Has says whether the record, or a later one of its process, was added.
+func (h *History) Has(r *Record) bool {
+	c := &h.whole
+	if r.part() {
+		c = h.parts[r.Run]
+	}
+	if c == nil {
+		return false
+	}
+	newest := c.newest()
+	return newest != nil && !r.To.After(newest.To)
+}
+
+// Over returns what was measured in a window that ends with the newest record before a
+// moment, and began no sooner than since; nil: nothing was. Where records were put
+// together, or since lies within one, it is of the whole records: the one in which the
+// window begins belongs to it, the one in which since lies does not. Of processes that
+// share the partitions it is what they measured together.
+func (h *History) Over(at time.Time, window time.Duration, since time.Time) *Record {
+	return h.together(at, func(c *chain, more time.Duration) *Record { return c.over(at, window+more, since) })
+}
+
+// Lately is Over from the last hole on: what a guard judges by, to whom what is missing
+// before is no reason to wait. Where the newest record has a problem it is that alone.
+func (h *History) Lately(at time.Time, window time.Duration, since time.Time) *Record {
+	return h.together(at, func(c *chain, more time.Duration) *Record { return c.lately(at, window+more, since) })
+}
+
+// together puts together what the processes say that are there at a moment: of so much more
+// than the window as the newest record of one is younger than that of another.
+func (h *History) together(at time.Time, say func(c *chain, more time.Duration) *Record) *Record {
+	there := h.there(at)
+	if len(there) == 0 {
+		return nil
+	}
+	end := at
+	for _, c := range there {
+		if r := c.before(at); r.To.Before(end) {
+			end = r.To
+		}
+	}
+	said := make([]*Record, len(there))
+	for i, c := range there {
+		if said[i] = say(c, c.before(at).To.Sub(end)); said[i] == nil {
+			return nil
+		}
+	}
+	if len(said) == 1 && !said[0].part() {
+		return said[0]
+	}
+	return beside(said)
+}
+
+// there are the chains of the processes that are there at a moment, in the order of their runs.
+// A process whose partitions have become all of them, or no more all, is in the later one.
+func (h *History) there(at time.Time) (out []*chain) {
+	all := []*chain{&h.whole}
+	for _, run := range slices.Sorted(maps.Keys(h.parts)) {
+		all = append(all, h.parts[run])
+	}
+	var newest time.Time
+	latest := map[string]time.Time{} // by run
+	for _, c := range all {
+		if r := c.before(at); r != nil {
+			newest, latest[r.Run] = later(newest, r.To), later(latest[r.Run], r.To)
+		}
+	}
+	for _, c := range all {
+		if r := c.before(at); r != nil && newest.Sub(r.To) <= maxBeside && r.To.Equal(latest[r.Run]) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// chain is what one process measured after the other, from the oldest to the newest.
+type chain struct {
 	records []Record
 	fresh   int // how many were added since records were last put together
 }
@@ -27,8 +133,7 @@ type History struct {
 // thinEvery is after how many records that is done again.
 const thinEvery = 1024
 
-// Add takes the next record.
-func (h *History) Add(r *Record) {
+func (h *chain) add(r *Record) {
 	h.records = append(h.records, *r)
 	if h.fresh++; h.fresh == thinEvery {
 		h.thin(r.To)
@@ -36,7 +141,7 @@ func (h *History) Add(r *Record) {
 }
 
 // thin puts records together that are old enough, and forgets the oldest.
-func (h *History) thin(now time.Time) {
+func (h *chain) thin(now time.Time) {
 	h.fresh = 0
 	out := make([]Record, 0, len(h.records))
 	for i := range h.records {
@@ -60,23 +165,33 @@ func (h *History) thin(now time.Time) {
 	h.records = out
 }
 
-// Newest returns the newest record; nil: there is none.
-func (h *History) Newest() *Record {
+// newest returns the newest record; nil: there is none.
+func (h *chain) newest() *Record {
 	if len(h.records) == 0 {
 		return nil
 	}
 	return &h.records[len(h.records)-1]
 }
 
-// Over returns what was measured in a window that ends with the newest record before a
-// moment, and began no sooner than since; nil: nothing was. Where records were put
-// together, or since lies within one, it is of the whole records: the one in which the
-// window begins belongs to it, the one in which since lies does not.
-func (h *History) Over(at time.Time, window time.Duration, since time.Time) *Record {
+// end is behind the newest record that ends before a moment.
+func (h *chain) end(at time.Time) int {
 	end := len(h.records)
 	for end > 0 && h.records[end-1].To.After(at) {
 		end--
 	}
+	return end
+}
+
+// before is the newest record that ends before a moment; nil: there is none.
+func (h *chain) before(at time.Time) *Record {
+	if end := h.end(at); end > 0 {
+		return &h.records[end-1]
+	}
+	return nil
+}
+
+func (h *chain) over(at time.Time, window time.Duration, since time.Time) *Record {
+	end := h.end(at)
 	begin := end
 	for begin > 0 && !h.records[begin-1].From.Before(since) && (begin == end || h.records[end-1].To.Sub(h.records[begin].From) < window) {
 		begin--
@@ -91,13 +206,8 @@ func (h *History) Over(at time.Time, window time.Duration, since time.Time) *Rec
 	return &sum
 }
 
-// Lately is Over from the last hole on: what a guard judges by, to whom what is missing
-// before is no reason to wait. Where the newest record has a problem it is that alone.
-func (h *History) Lately(at time.Time, window time.Duration, since time.Time) *Record {
-	end := len(h.records)
-	for end > 0 && h.records[end-1].To.After(at) {
-		end--
-	}
+func (h *chain) lately(at time.Time, window time.Duration, since time.Time) *Record {
+	end := h.end(at)
 	for begin := end - 1; begin >= 0; begin-- {
 		r := &h.records[begin]
 		if begin+1 < end && (len(r.Problems) > 0 || len(h.records[begin+1].Problems) > 0 || r.hole(&h.records[begin+1]) != "") {
@@ -108,7 +218,7 @@ func (h *History) Lately(at time.Time, window time.Duration, since time.Time) *R
 			break
 		}
 	}
-	return h.Over(at, window, since)
+	return h.over(at, window, since)
 }
 
 func later(a, b time.Time) time.Time {

@@ -127,7 +127,7 @@ func TestHistoryIsThinned(t *testing.T) {
 	const days = 3
 	records := steady(days * 24 * 360)
 	h, end := historyOf(records), day.Add(days*24*time.Hour)
-	if n := len(h.records); n > 370+24*60+days*24+thinEvery {
+	if n := len(h.whole.records); n > 370+24*60+days*24+thinEvery {
 		t.Errorf("%d records are kept", n)
 	}
 	for _, window := range []time.Duration{time.Minute, time.Hour, 5 * time.Hour, 30 * time.Hour, days * 24 * time.Hour} {

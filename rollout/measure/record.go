@@ -11,8 +11,9 @@ import (
 	"github.com/trueup-io/trueup/internal/lengths"
 )
 
-// Version of the records that this package writes and understands.
-const Version = 1
+// Version of the records that this package understands. It writes the least that has what a record
+// says: 2 has records of some partitions alone.
+const Version = 2
 
 const (
 	// maxOpened is how many keys a record names: a spread over more is no matter of a few keys.
@@ -56,6 +57,11 @@ type Record struct {
 	// Problems say why this is not all there is; none: it is.
 	Problems []string `json:"problems,omitempty"`
 
+	// Of is how many partitions there are, where the process compares some of them, and Partitions are which; 0: it
+	// compares all.
+	Of         int     `json:"of,omitempty"`
+	Partitions []int32 `json:"partitions,omitempty"`
+
 	first string // the run that began it, where records of several were put together; empty: Run
 }
 
@@ -66,6 +72,9 @@ func (r *Record) began() string {
 	}
 	return r.Run
 }
+
+// part says whether it is of some partitions alone.
+func (r *Record) part() bool { return r.Of > 0 }
 
 // Share is how many of many.
 type Share struct {
@@ -156,6 +165,8 @@ func (r *Record) hole(next *Record) string {
 		return fmt.Sprintf("not measured from %s to %s", r.To.Format(time.RFC3339), next.From.Format(time.RFC3339))
 	case next.began() != r.Run:
 		return fmt.Sprintf("started anew at %s", next.From.Format(time.RFC3339))
+	case r.Of != next.Of || !slices.Equal(r.Partitions, next.Partitions):
+		return fmt.Sprintf("other partitions were compared from %s on", next.From.Format(time.RFC3339))
 	}
 	return ""
 }
@@ -172,6 +183,7 @@ func (r Record) then(next *Record) Record {
 	}
 	r.first = r.began()
 	r.Run, r.Frontier, r.CoveredAt = next.Run, next.Frontier, next.CoveredAt
+	r.Of, r.Partitions = next.Of, next.Partitions
 	if next.To.After(r.To) {
 		r.To = next.To
 	}
