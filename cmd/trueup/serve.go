@@ -135,6 +135,10 @@ func serveRollouts(cmd *cobra.Command, o *serveOptions) (err error) {
 		handover.Sweep(ctx, follower, store, "serve", logger)
 		return nil
 	})
+	g.Go(func() error {
+		known.Follow(ctx, o.tokens, o.access, 0, logger)
+		return nil
+	})
 	g.Go(func() error { return serve(ctx, listener, handler, "rollouts") })
 	g.Go(func() error {
 		select {

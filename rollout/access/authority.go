@@ -16,7 +16,8 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 )
 
-// Authority knows who is let in, and what he may. It is safe for use by several goroutines.
+// Authority knows who is let in, and what he may. It is safe for use by several goroutines;
+// its fields are for who makes it.
 type Authority struct {
 	Tokens []Token
 	Grants []Grant
@@ -24,6 +25,22 @@ type Authority struct {
 
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
+
+	mu sync.RWMutex // guards Tokens, Grants and OIDC, which other files put others in the place of
+}
+
+// become takes another's place. An issuer that stays is not asked for its keys anew.
+func (a *Authority) become(o *Authority) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.OIDC != nil && o.OIDC != nil && a.OIDC.same(o.OIDC) {
+		o.OIDC = a.OIDC
+	}
+	a.Tokens, a.Grants, a.OIDC = o.Tokens, o.Grants, o.OIDC
+}
+
+func (o *OIDC) same(as *OIDC) bool {
+	return o.Issuer == as.Issuer && o.Audience == as.Audience && o.GroupsClaim == as.GroupsClaim && o.NameClaim == as.NameClaim
 }
 
 // ErrUnknown is a request with no token that is known.
@@ -39,11 +56,14 @@ func (a *Authority) Who(r *http.Request) (*Principal, error) {
 	if token == "" || len(given) > 1 {
 		return nil, ErrUnknown
 	}
-	if t := a.token(token); t != nil {
+	a.mu.RLock()
+	t, issuer := a.token(token), a.OIDC
+	a.mu.RUnlock()
+	if t != nil {
 		return &Principal{Name: t.Name, Roles: t.Roles, Rollouts: t.Rollouts}, nil
 	}
-	if a.OIDC != nil && strings.Count(token, ".") == 2 {
-		return a.OIDC.who(r.Context(), token)
+	if issuer != nil && strings.Count(token, ".") == 2 {
+		return issuer.who(r.Context(), token)
 	}
 	return nil, ErrUnknown
 }
@@ -54,7 +74,7 @@ func (a *Authority) Known(r *http.Request) bool {
 	return err == nil
 }
 
-// token finds a token of the file that counts, in a time that says nothing of it.
+// token finds a token of the file that counts, in a time that says nothing of it. Its caller locks.
 func (a *Authority) token(given string) (out *Token) {
 	now := time.Now
 	if a.Now != nil {

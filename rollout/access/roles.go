@@ -10,8 +10,8 @@
 //
 // # What it assumes
 //
-// Who may change the files of grants and tokens may do everything. They are read once:
-// a grant that is taken back ends when the server starts again.
+// Who may change the files of grants and tokens may do everything. Whoever follows them
+// (Authority.Follow) knows a change within seconds; a stream that is open stays open.
 package access
 
 import (
@@ -88,7 +88,10 @@ func (a *Authority) May(p *Principal, do Action, to Target) bool {
 	if p == nil || p.Rollouts != nil && (to.Rollout == "" || !matchesAny(p.Rollouts, to.Rollout)) {
 		return false
 	}
-	for _, g := range a.Grants {
+	a.mu.RLock()
+	grants := a.Grants
+	a.mu.RUnlock()
+	for _, g := range grants {
 		if slices.Contains(p.Roles, g.Role) && slices.Contains(allowed[g.Role], do) && g.names(p) && g.covers(to) {
 			return true
 		}
