@@ -78,9 +78,6 @@ func (l *lab) executed() gtids {
 // change: require executed ⊇ saved set; else gap". Positions are of one server's
 // binlog, so that another server is a gap even if it lacks nothing.
 func testFailover(t *testing.T, l *lab, _ ownServer) {
-	if l.server == "mariadb11" {
-		return // nothing of it depends on the version, and servers cost time
-	}
 	c := l.capture(capture.Start{})
 	l.exec("insert into a values (1, 'x', 0)")
 	c.settled()

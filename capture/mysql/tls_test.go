@@ -1,9 +1,14 @@
+// MySQL 8.0.15, which the suite has, is linked with an OpenSSL that shares no key exchange with Go by default but this one.
+//
+//go:debug tlsrsakex=1
+
 package mysql
 
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -38,13 +43,11 @@ func authority(t *testing.T) (ca, cert, key string) {
 		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
 	rootDER, err := x509.CreateCertificate(rand.Reader, root, root, caKey.Public(), caKey)
 	must(err)
-	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	own, err := rsa.GenerateKey(rand.Reader, 2048)
 	must(err)
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "db"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		NotBefore: root.NotBefore, NotAfter: root.NotAfter, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	certDER, err := x509.CreateCertificate(rand.Reader, leaf, root, own.Public(), caKey)
-	must(err)
-	keyDER, err := x509.MarshalECPrivateKey(own)
 	must(err)
 	dir := t.TempDir()
 	must(errors.Join(os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755)))
@@ -53,18 +56,30 @@ func authority(t *testing.T) (ca, cert, key string) {
 		must(os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o644))
 		return path
 	}
-	return write("ca.pem", "CERTIFICATE", rootDER), write("cert.pem", "CERTIFICATE", certDER), write("key.pem", "EC PRIVATE KEY", keyDER)
+	return write("ca.pem", "CERTIFICATE", rootDER), write("cert.pem", "CERTIFICATE", certDER), write("key.pem", "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(own))
 }
 
 // TestTLS: a server that takes nothing but TLS is captured, on connections that
 // ask and on the one that replicates; and only by who trusts its certificate.
 func TestTLS(t *testing.T) {
-	t.Parallel()
+	for _, version := range []string{MariaDB, "mariadb11", MySQL} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			testTLS(t, version)
+		})
+	}
+}
+
+func testTLS(t *testing.T, version string) {
 	ca, cert, key := authority(t)
 	stranger, _, _ := authority(t)
-	_, dsn := startOwn(t, MariaDB, map[string]string{"ssl-cert": cert, "ssl-key": key})
-	createDatabase(t, MariaDB, dsn, "secured")
-	l := newLab(t, MariaDB, dsn+"secured", "secured")
+	_, dsn := startOwn(t, version, map[string]string{"ssl-cert": cert, "ssl-key": key})
+	driver := MariaDB
+	if version == MySQL {
+		driver = MySQL
+	}
+	createDatabase(t, driver, dsn, "secured")
+	l := newLab(t, driver, dsn+"secured", "secured")
 	l.exec("alter user 'capture_secured'@'%' require ssl")
 	with := func(more string) Config {
 		parsed, err := mysql.ParseDSN(l.cfg.DSN)
@@ -78,9 +93,9 @@ func TestTLS(t *testing.T) {
 	for more, want := range map[string]string{
 		"tls=true&ssl-ca=" + ca:       "",
 		"tls=skip-verify":             "", // on this machine nothing more is asked for
-		"tls=true&ssl-ca=" + stranger: "fail connection: ",
-		"tls=true":                    "fail connection: ",
-		"tls=false":                   "fail connection: ",
+		"tls=true&ssl-ca=" + stranger: "certificate signed by unknown authority",
+		"tls=true":                    "certificate signed by unknown authority",
+		"tls=false":                   "Access denied",
 	} {
 		got := ""
 		for _, f := range Check(t.Context(), with(more)) {
@@ -91,7 +106,7 @@ func TestTLS(t *testing.T) {
 				t.Errorf("%s: %s", more, f.Detail)
 			}
 		}
-		if !strings.HasPrefix(got, want) || (got == "") != (want == "") {
+		if (got == "") != (want == "") || want != "" && !(strings.HasPrefix(got, "fail connection: ") && strings.Contains(got, want)) {
 			t.Errorf("%s: %q, want %q", more, got, want)
 		}
 	}
