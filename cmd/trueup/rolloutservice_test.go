@@ -144,11 +144,15 @@ func (s *itemService) take(r *http.Request, id string) (string, uint64, error) {
 	if err != nil {
 		return "", 0, err
 	}
-	w, err := s.begin(r.Context(), id)
-	if err != nil {
-		return "", 0, err
+	for {
+		w, err := s.begin(r.Context(), id)
+		if err != nil {
+			return "", 0, err
+		}
+		if err = s.put(r.Context(), w, id, string(body)); !errors.Is(err, router.ErrEnded) { // by a kill: again, where it is right now
+			return string(body), w.Epoch, err
+		}
 	}
-	return string(body), w.Epoch, s.put(r.Context(), w, id, string(body))
 }
 
 // put writes the sides in the order that the rollout says.

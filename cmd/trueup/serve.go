@@ -104,7 +104,7 @@ func serveRollouts(cmd *cobra.Command, o *serveOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	at, listen := o.at, o.listen
+	at, listen, tokens, grants := o.at, o.listen, len(known.Tokens), len(known.Grants)
 	if err := onlyLoopback(listen); err != nil && o.tokens == "" && known.OIDC == nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func serveRollouts(cmd *cobra.Command, o *serveOptions) (err error) {
 			return nil
 		}
 	})
-	logger.Info("rollouts are served", "stage", "rollout", "listen", listener.Addr().String(), "registry", log.Describe(), "tokens", len(known.Tokens), "grants", len(known.Grants))
+	logger.Info("rollouts are served", "stage", "rollout", "listen", listener.Addr().String(), "registry", log.Describe(), "tokens", tokens, "grants", grants)
 	g.Go(func() error {
 		_, err := fmt.Fprintf(cmd.OutOrStdout(), "http://%s\n", listener.Addr())
 		return err
