@@ -79,7 +79,10 @@ rollback:
 	if !strings.Contains(out, `"at":"`+at) || strings.Contains(out, `"verdict":"fail"`) {
 		t.Errorf("the past is judged by what came later: %s", out)
 	}
-	r.until("rehearsed: it goes back", func() bool { // by the next record, too: the writes may be counted later than the divergence
+	r.until("rehearsed: it goes back", func() bool { // a share needs writes and divergences in each of its windows
+		n++
+		r.both(fmt.Sprintf("insert into item (id, name) values (%d, 'x')", n), fmt.Sprintf("insert into item (id, name) values (%d, 'x')", -n))
+		r.exec(schemas.Legacy, fmt.Sprintf("insert into item (id, name) values (%d, 'alone')", 1_000_000+n))
 		out, err := rolloutOutput(t, "rehearse", ahead, "--migration", r.path, "--from", at)
 		return errors.Is(err, exitStatus(exitDiverged)) && strings.Contains(out, " goes back to off: burning (divergence > 0.001): over 1m0s divergence is ")
 	})
