@@ -1,8 +1,10 @@
 package schemas
 
 import (
-	"math/bits"
+	"encoding/binary"
 	"slices"
+
+	"github.com/planetscale/vtprotobuf/protohelpers"
 )
 
 // Nearly all records are changes, so they are written straight from what they
@@ -60,15 +62,7 @@ func appendChangeRecord(dst []byte, c *Change) []byte {
 }
 
 // putVarint writes v at b[i:] and returns where it ends, as all of these do.
-func putVarint(b []byte, i int, v uint64) int {
-	for v >= 0x80 {
-		b[i] = byte(v) | 0x80
-		v >>= 7
-		i++
-	}
-	b[i] = byte(v)
-	return i + 1
-}
+func putVarint(b []byte, i int, v uint64) int { return i + binary.PutUvarint(b[i:], v) }
 
 // putSize begins a field that has a length. Its number is below 16, as of all that follow.
 func putSize(b []byte, i int, field byte, n int) int {
@@ -155,10 +149,7 @@ func rowSize(row Row) int {
 }
 
 func columnSize(c *Column) int {
-	n := textFieldSize(c.Name)
-	if c.Presence != Value {
-		n += uintFieldSize(uint64(c.Presence))
-	}
+	n := textFieldSize(c.Name) + uintFieldSize(uint64(c.Presence))
 	if c.carriesText() {
 		n += textFieldSize(c.Text)
 	}
@@ -173,15 +164,12 @@ func tagSize(t *Tag) int {
 		textFieldSize(t.CompensationID) + textFieldSize(t.Service)
 }
 
-// uintSize is how many bytes v takes as a varint, as encoding/binary writes it.
-func uintSize(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
-
 // sizedSize is what n bytes take behind their length.
 func sizedSize(n int) int {
 	if n < 0x80 {
 		return 1 + n
 	}
-	return uintSize(uint64(n)) + n
+	return protohelpers.SizeOfVarint(uint64(n)) + n
 }
 
 // textFieldSize is what a field of a number below 16 takes; an empty one is left out.
@@ -196,5 +184,5 @@ func uintFieldSize(v uint64) int {
 	if v == 0 {
 		return 0
 	}
-	return 1 + uintSize(v)
+	return 1 + protohelpers.SizeOfVarint(v)
 }

@@ -70,11 +70,11 @@ func (l *Log) TailTopics(ctx context.Context, from map[string]map[int32]int64, f
 
 // partitionShare is how much of each partition an answer holds that holds some of all of them, in bytes.
 func partitionShare(partitions map[string]map[int32]int64) int32 {
-	n := 1
+	n := 0
 	for _, of := range partitions {
 		n += len(of)
 	}
-	return int32(max(minFetchPartitionBytes, min(maxFetchPartitionBytes, maxFetchBytes/n)))
+	return int32(max(minFetchPartitionBytes, min(maxFetchPartitionBytes, maxFetchBytes/max(n, 1))))
 }
 
 // maxPollRecords bounds what is taken from a client's buffer at once: at a few hundred
