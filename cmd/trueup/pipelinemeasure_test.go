@@ -16,18 +16,8 @@ import (
 	"github.com/trueup-io/trueup/stream"
 )
 
-// "The pipeline measures": a gate over real stores passes on what it wrote to the log, and
-// fails once the stores differ; what it says can be asked of the past.
-func TestI34_GatesJudgeByWhatIsMeasured(t *testing.T) {
-	r := newRepairing(t, [3]string{"", "postgres", "mariadb"}, `  - name: item
-    key: [id]
-    legacy: {table: LEGACY.item}
-    target: {table: TARGET.item}
-    fields: {id: {type: integer}, name: {type: text}}
-    settleWindow: 500ms
-    compensate: {mode: report}
-`, map[string]string{"item": "id int primary key, name varchar(20)"}, "item")
-	const definition = `apiVersion: trueup/v1
+// itemsMove is a rollout up to the criteria before its shadow.
+const itemsMove = `apiVersion: trueup/v1
 kind: Rollout
 metadata: {name: items, owner: team}
 description: Items move.
@@ -38,7 +28,26 @@ stage: "off"
 safeStage: "off"
 gates:
   shadow:
-    - {name: equal, condition: divergence < 0.01 && open_divergences < 1 && unknown < 0.5 && target_lag_ms < 60000, window: 3s, minSamples: 1}
+`
+
+// measuring is a pipeline over two stores of items that reports what differs.
+func measuring(t *testing.T) *repairing {
+	t.Helper()
+	return newRepairing(t, [3]string{"", "postgres", "mariadb"}, `  - name: item
+    key: [id]
+    legacy: {table: LEGACY.item}
+    target: {table: TARGET.item}
+    fields: {id: {type: integer}, name: {type: text}}
+    settleWindow: 500ms
+    compensate: {mode: report}
+`, map[string]string{"item": "id int primary key, name varchar(20)"}, "item")
+}
+
+// "The pipeline measures": a gate over real stores passes on what it wrote to the log, and
+// fails once the stores differ; what it says can be asked of the past.
+func TestI34_GatesJudgeByWhatIsMeasured(t *testing.T) {
+	r := measuring(t)
+	const definition = itemsMove + `    - {name: equal, condition: divergence < 0.01 && open_divergences < 1 && unknown < 0.5 && target_lag_ms < 60000, window: 3s, minSamples: 1}
     - {name: soon, condition: time_to_consistency_p99_ms < 60000 && repair_backlog < 100, window: 2s, minSamples: 1}
 rollback:
   grace: 1ms
@@ -97,14 +106,7 @@ rollback:
 // "Any number of processes": a gate passes on what two of them measured together, each with a data directory of
 // its own, that share the partitions.
 func TestI34_GatesJudgeByWhatProcessesMeasureTogether(t *testing.T) {
-	r := newRepairing(t, [3]string{"", "postgres", "mariadb"}, `  - name: item
-    key: [id]
-    legacy: {table: LEGACY.item}
-    target: {table: TARGET.item}
-    fields: {id: {type: integer}, name: {type: text}}
-    settleWindow: 500ms
-    compensate: {mode: report}
-`, map[string]string{"item": "id int primary key, name varchar(20)"}, "item")
+	r := measuring(t)
 	m, err := loadMigration(r.path)
 	if err != nil {
 		t.Fatal(err)
@@ -116,18 +118,7 @@ func TestI34_GatesJudgeByWhatProcessesMeasureTogether(t *testing.T) {
 	defer log.Close()
 	m.Log.Brokers, m.DataDir = log.Brokers(), t.TempDir()
 	file := filepath.Join(t.TempDir(), "rollout.yaml")
-	err = os.WriteFile(file, []byte(`apiVersion: trueup/v1
-kind: Rollout
-metadata: {name: items, owner: team}
-description: Items move.
-controls: routing
-intent: permanent
-migration: repairs
-stage: "off"
-safeStage: "off"
-gates:
-  shadow:
-    - {name: equal, condition: divergence < 0.01 && unknown < 0.5 && time_to_consistency_p99_ms < 60000, window: 3s, minSamples: 1}
+	err = os.WriteFile(file, []byte(itemsMove+`    - {name: equal, condition: divergence < 0.01 && unknown < 0.5 && time_to_consistency_p99_ms < 60000, window: 3s, minSamples: 1}
 `), 0o600)
 	if err != nil {
 		t.Fatal(err)

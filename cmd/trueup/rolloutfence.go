@@ -36,17 +36,7 @@ func (o *fenceOptions) over(store *registry.Store, migrations *migrationsAt, out
 	return f
 }
 
-// fenced says whether an event has to wait for routers.
-func fenced(s *registry.State, e *registry.Event) bool {
-	for _, c := range e.Changes {
-		if s.Fences(c, registry.Provenance{Event: e.ID, At: e.At, Who: e.Who, Why: e.Why}) {
-			return true
-		}
-	}
-	return false
-}
-
-// errDrained ends the reading of what is measured: it was compared far enough.
+// errDrained ends the reading of what is measured: all of it was compared far enough.
 var errDrained = errors.New("compared")
 
 // drained waits until a rollout's migration has compared all that was written before a moment, by
@@ -65,8 +55,10 @@ func (m *migrationsAt) drained(ctx context.Context, f *registry.Standing, before
 	defer log.Close()
 	ctx, done := context.WithCancelCause(ctx)
 	defer done(nil)
+	var h measure.History
 	err = measure.Follow(ctx, log, before, func(r *measure.Record) {
-		if r.Frontier.After(before) {
+		h.Add(r)
+		if h.ComparedTo(r.To).After(before) {
 			done(errDrained)
 		}
 	})
@@ -95,11 +87,7 @@ It exits 0, or 1 if one is behind or gone.`,
 	at := registryFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return at.read(cmd.Context(), func(store *registry.Store) error {
-			state, err := standing(cmd.Context(), store)
-			if err != nil {
-				return err
-			}
+		return at.standing(cmd.Context(), func(state *registry.State) error {
 			behind, err := printRouters(cmd.OutOrStdout(), state.Flags(), time.Now(), asJSON)
 			if err == nil && behind {
 				err = exitStatus(exitDiverged)
@@ -149,7 +137,7 @@ func stateOf(f *registry.Standing, r *registry.Router) string {
 	switch {
 	case r.Gone != "":
 		return "gone"
-	case r.Epoch != f.Epoch || f.Held != nil && r.Hold != f.Held.Event:
+	case r.Epoch != f.Epoch || f.Held != nil && r.Hold != f.Hold():
 		return "behind"
 	case f.Held != nil:
 		return "holding"

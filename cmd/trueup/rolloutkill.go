@@ -138,7 +138,7 @@ forward needs evidence, as with apply.`,
 				change.Base = f.Revision
 			}
 			event := by.event(change)
-			if _, err := state.Decide(&event); err != nil && !fenced(state, &event) {
+			if _, err := state.Decide(&event); err != nil && len(state.Fenced(&event)) == 0 {
 				return fmt.Errorf("%w; nothing was changed", err)
 			}
 			if state, _, err = fence.over(store, nil, cmd.ErrOrStderr()).Submit(cmd.Context(), event); err != nil {
@@ -160,11 +160,7 @@ func newRolloutList() *cobra.Command {
 	at := registryFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return at.read(cmd.Context(), func(store *registry.Store) error {
-			state, err := standing(cmd.Context(), store)
-			if err != nil {
-				return err
-			}
+		return at.standing(cmd.Context(), func(state *registry.State) error {
 			if err := printStanding(cmd.OutOrStdout(), state.Flags(), asJSON); err != nil || asJSON {
 				return err
 			}

@@ -44,11 +44,7 @@ It exits 0, or 1 if something is not allowed.`,
 		if err != nil {
 			return err
 		}
-		return at.read(cmd.Context(), func(store *registry.Store) error {
-			state, err := standing(cmd.Context(), store)
-			if err != nil {
-				return err
-			}
+		return at.standing(cmd.Context(), func(state *registry.State) error {
 			plan, err := registry.NewPlan(state, definitions, time.Now())
 			if err != nil {
 				return err
@@ -241,7 +237,7 @@ until what was written before was compared.`,
 				return err
 			}
 			event := by.event(changes...)
-			if _, err := state.Decide(&event); err != nil && len(evaluations) == 0 && !fenced(state, &event) { // what was judged is kept, whatever came of it
+			if _, err := state.Decide(&event); err != nil && len(evaluations) == 0 && len(state.Fenced(&event)) == 0 { // what was judged is kept, whatever came of it
 				return fmt.Errorf("%w; nothing was changed", err)
 			}
 			state, _, err = fence.over(store, migrations, cmd.ErrOrStderr()).Submit(cmd.Context(), event)

@@ -79,12 +79,18 @@ func (at *registryAt) read(ctx context.Context, fn func(*registry.Store) error) 
 	return withStore(log, fn)
 }
 
-// standing is what stands in a registry, or nothing where there is none.
-func standing(ctx context.Context, s *registry.Store) (*registry.State, error) {
-	if s == nil {
-		return registry.NewState(), nil
-	}
-	return s.Load(ctx)
+// standing gives fn what stands in the registry; nothing does where there is none.
+func (at *registryAt) standing(ctx context.Context, fn func(*registry.State) error) error {
+	return at.read(ctx, func(s *registry.Store) error {
+		if s == nil {
+			return fn(registry.NewState())
+		}
+		state, err := s.Load(ctx)
+		if err != nil {
+			return err
+		}
+		return fn(state)
+	})
 }
 
 // author is who does something, and why.

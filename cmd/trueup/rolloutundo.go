@@ -44,12 +44,9 @@ certain.`,
 			return err
 		}
 		var flag *registry.Standing
-		err = at.read(cmd.Context(), func(store *registry.Store) error {
-			state, err := standing(cmd.Context(), store)
-			if err == nil {
-				flag = state.Flag(args[0])
-			}
-			return err
+		err = at.standing(cmd.Context(), func(state *registry.State) error {
+			flag = state.Flag(args[0])
+			return nil
 		})
 		switch {
 		case err != nil:

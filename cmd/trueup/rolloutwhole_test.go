@@ -175,12 +175,9 @@ func (s *shop) note(text string) {
 func (s *shop) stands() *registry.Standing {
 	s.Helper()
 	var f *registry.Standing
-	err := (&registryAt{name: "rollouts", dataDir: s.at}).read(s.Context(), func(store *registry.Store) error {
-		state, err := standing(s.Context(), store)
-		if err == nil {
-			f = state.Flag("items")
-		}
-		return err
+	err := (&registryAt{name: "rollouts", dataDir: s.at}).standing(s.Context(), func(state *registry.State) error {
+		f = state.Flag("items")
+		return nil
 	})
 	if err != nil {
 		s.Fatal(err)

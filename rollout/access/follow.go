@@ -36,16 +36,13 @@ func (a *Authority) Follow(ctx context.Context, tokens, policy string, every tim
 		}
 		if !bytes.Equal(found, known) {
 			known = found
-			a.reload(tokens, policy, err, logger)
+			a.reload(tokens, policy, logger)
 		}
 	}
 }
 
-func (a *Authority) reload(tokens, policy string, err error, logger *slog.Logger) {
-	var is *Authority
-	if err == nil {
-		is, err = Load(tokens, policy)
-	}
+func (a *Authority) reload(tokens, policy string, logger *slog.Logger) {
+	is, err := Load(tokens, policy)
 	if err != nil {
 		logger.Error("who may do what is not read anew: what was read before counts on", "stage", "rollout", "err", err)
 		return

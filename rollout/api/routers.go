@@ -1,7 +1,6 @@
 package api
 
 import (
-	"crypto/rand"
 	"fmt"
 	"net/http"
 	"time"
@@ -9,10 +8,7 @@ import (
 	"github.com/trueup-io/trueup/rollout/registry"
 )
 
-const (
-	maxRouterName = 150
-	maxUsesFor    = time.Hour
-)
+const maxUsesFor = time.Hour
 
 // routed is a router as it is shown.
 type routed struct {
@@ -32,12 +28,8 @@ func (s *Server) routers(q *request) (any, error) {
 		if q.may(q.action, target(state, f.Name)) != nil {
 			continue
 		}
-		hold := ""
-		if f.Held != nil {
-			hold = f.Held.Event
-		}
 		for _, r := range f.Routers {
-			all = append(all, routed{f.Name, f.Epoch, hold, r})
+			all = append(all, routed{f.Name, f.Epoch, f.Hold(), r})
 		}
 	}
 	return map[string]any{"routers": all}, nil
@@ -49,10 +41,10 @@ func (s *Server) join(q *request) (any, error) {
 	switch {
 	case err != nil || uses < 0 || uses > maxUsesFor:
 		return nil, fail(http.StatusBadRequest, "uses_for %q: want for how long at most an answer is used, up to %s", q.said.UsesFor, maxUsesFor)
-	case q.said.Name == "" || len(q.said.Name) > maxRouterName:
-		return nil, fail(http.StatusBadRequest, "name: want 1 to %d bytes, the service and where it runs", maxRouterName)
+	case q.said.Name == "" || len(q.said.Name) > registry.MaxRouterName:
+		return nil, fail(http.StatusBadRequest, "name: want 1 to %d bytes, the service and where it runs", registry.MaxRouterName)
 	}
-	id, lease := q.said.Name+"-"+rand.Text()[:8], (s.Lease + uses).Milliseconds()
+	id, lease := registry.NewRouterID(q.said.Name), (s.Lease + uses).Milliseconds()
 	_, err = s.route(q, registry.Change{Op: registry.Join, Router: id, LeaseMs: max(lease, 1)}, "it begins to write", q.said.Flags...)
 	return map[string]any{"id": id, "lease_ms": lease}, err
 }

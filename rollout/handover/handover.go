@@ -47,8 +47,8 @@ const (
 
 // Registry is where events are kept. *registry.Store is one.
 type Registry interface {
+	Submitter
 	Load(ctx context.Context) (*registry.State, error)
-	Submit(ctx context.Context, e registry.Event) (*registry.State, registry.Outcome, error)
 	Each(ctx context.Context, fn func(value []byte, o registry.Outcome) error) error
 }
 
@@ -94,12 +94,9 @@ func (f *Fenced) Submit(ctx context.Context, e registry.Event) (*registry.State,
 // holdOf is the event that holds what an event moves.
 func (f *Fenced) holdOf(state *registry.State, e registry.Event) registry.Event {
 	hold := registry.Event{ID: rand.Text(), At: e.At, Who: e.Who, Why: e.Why}
-	by := registry.Provenance{Event: e.ID, At: e.At, Who: e.Who, Why: e.Why}
-	for _, c := range e.Changes {
-		if state.Fences(c, by) {
-			c.Op, c.LimitMs = registry.Hold, max(1, f.limit().Milliseconds())
-			hold.Changes = append(hold.Changes, c)
-		}
+	for _, c := range state.Fenced(&e) {
+		c.Op, c.LimitMs = registry.Hold, max(1, f.limit().Milliseconds())
+		hold.Changes = append(hold.Changes, c)
 	}
 	return hold
 }
@@ -133,8 +130,8 @@ func (h *handing) submit(ctx context.Context) (*registry.State, registry.Outcome
 		return state, none, h.release(ctx, err)
 	}
 	for i, c := range h.event.Changes {
-		if f := state.Flag(c.Flag); f != nil && h.holds(c.Flag) {
-			h.event.Changes[i].Base = f.Revision
+		if slices.ContainsFunc(h.hold.Changes, func(held registry.Change) bool { return held.Flag == c.Flag }) {
+			h.event.Changes[i].Base = state.Flag(c.Flag).Revision
 		}
 	}
 	h.event.At = time.Now().UTC()
@@ -143,15 +140,6 @@ func (h *handing) submit(ctx context.Context) (*registry.State, registry.Outcome
 		err = h.release(ctx, err)
 	}
 	return state, out, err
-}
-
-func (h *handing) holds(flag string) bool {
-	for _, c := range h.hold.Changes {
-		if c.Flag == flag {
-			return true
-		}
-	}
-	return false
 }
 
 // wait returns once nobody is waited for, with what stands then.
@@ -165,7 +153,7 @@ func (h *handing) wait(ctx context.Context) (*registry.State, error) {
 		waits := map[string]string{}
 		for _, c := range h.hold.Changes {
 			f := state.Flag(c.Flag)
-			if f.Held == nil || f.Held.Event != h.hold.ID {
+			if f.Hold() != h.hold.ID {
 				return state, fmt.Errorf("%w: the hand-over of %s was ended by %s: %s", registry.ErrVoid, f.Name, f.Changed.Who, f.Changed.Why)
 			}
 			waiting := slices.DeleteFunc(f.Waiting(), func(r registry.Router) bool { return h.excuse(ctx, f, r) })
@@ -256,7 +244,7 @@ func (h *handing) release(ctx context.Context, why error) error {
 func take(ctx context.Context, store Submitter, state *registry.State, hold, who, why string) error {
 	var changes []registry.Change
 	for _, f := range state.Flags() {
-		if f.Held != nil && f.Held.Event == hold {
+		if f.Hold() == hold {
 			changes = append(changes, registry.Change{Flag: f.Name, Op: registry.Release, Hold: hold})
 		}
 	}

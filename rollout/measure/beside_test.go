@@ -75,21 +75,8 @@ func TestProcessesMeasureTogether(t *testing.T) {
 // I34: "unknown blocks promotion": whatever of the partitions is not compared by exactly one
 // process, all of the window, passes no gate.
 func TestI34_OnlyAWholeFleetPasses(t *testing.T) {
-	r, err := schemas.ParseRollout([]byte(`apiVersion: trueup/v1
-kind: Rollout
-metadata: {name: orders, owner: team}
-description: Orders move.
-controls: routing
-intent: permanent
-stage: "off"
-safeStage: "off"
-gates:
-  shadow:
-    - {name: few, condition: divergence < 0.5 && time_to_consistency_p99_ms < 1000, window: 4m, minSamples: 20}
-`), "x")
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := gated(t, `
+    - {name: few, condition: divergence < 0.5 && time_to_consistency_p99_ms < 1000, window: 4m, minSamples: 20}`)
 	end := day.Add(10 * time.Minute)
 	judged := func(h *History) rollout.Evaluation {
 		return rollout.Judge(r, schemas.StageShadow, h.Measured(r.Gates[schemas.StageShadow], end, time.Time{}))
@@ -164,5 +151,26 @@ func TestFleetGrows(t *testing.T) {
 	sum := arrive(f...).Lately(day.Add(520*time.Second), 5*time.Second, time.Time{})
 	if sum == nil || len(sum.Problems) > 0 || sum.Run != "a+b" {
 		t.Errorf("have %+v", sum)
+	}
+}
+
+// What is compared is what all of them have compared: not what the first one says, nor while somebody's is not known.
+func TestComparedToIsOfAllPartitions(t *testing.T) {
+	f := fleet(t, 2, []int32{0, 1, 2, 3}, []int32{4, 5, 6, 7})
+	behind := day.Add(-time.Hour)
+	f[1][1].Frontier = behind
+	for _, c := range []struct {
+		records []Record
+		want    time.Time
+	}{
+		{nil, time.Time{}},
+		{f[0], time.Time{}},
+		{[]Record{f[0][1], f[1][1]}, behind},
+		{[]Record{f[1][0], f[0][1]}, f[1][0].Frontier},
+		{steady(1), steady(1)[0].Frontier},
+	} {
+		if have := arrive(c.records).ComparedTo(day.Add(time.Minute)); !have.Equal(c.want) {
+			t.Errorf("%d records: have %s, want %s", len(c.records), have, c.want)
+		}
 	}
 }

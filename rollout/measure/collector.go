@@ -44,7 +44,7 @@ func NewCollector(rules *schemas.Rules, began time.Time) *Collector {
 }
 
 func (c *Collector) begin(run string, at time.Time) {
-	c.now = Record{Version: 1, Run: run, From: at.UTC().Round(0)}
+	c.now = Record{Run: run, From: at.UTC().Round(0)}
 }
 
 // Record takes a record of the changes topic: each write is a sample once it is compared.
@@ -167,7 +167,6 @@ func (c *Collector) partitions(l *Look) {
 	r, of, part := &c.now, 0, []int32(nil)
 	if len(l.Partitions) < l.Of {
 		of, part = l.Of, l.Partitions
-		r.Version = Version
 	}
 	if r.Looks > 1 && (r.Of != of || !slices.Equal(r.Partitions, part)) {
 		r.problem("other partitions were compared meanwhile")
@@ -227,6 +226,9 @@ func (c *Collector) Take(at time.Time) Record {
 	defer c.mu.Unlock()
 	r := c.now
 	r.To = at.UTC().Round(0)
+	if r.Version = 1; r.part() {
+		r.Version = 2
+	}
 	c.begin(r.Run, at)
 	return r
 }

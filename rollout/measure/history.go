@@ -21,45 +21,49 @@ const (
 // History is what was measured of a migration, from the oldest to the newest. It is for
 // one goroutine.
 type History struct {
-	whole chain             // of processes that compare all partitions, one after the other
-	parts map[string]*chain // by run, of those that share them
+	// chains are by run, of processes that share the partitions; one without a name is of those that compare all, one
+	// after the other.
+	chains map[string]*chain
 }
 
 // maxBeside is how much older the newest record of a process may be than that of another, for both to be there.
 const maxBeside = 30 * time.Second
 
+// chainOf is the name of the chain that a record belongs to.
+func chainOf(r *Record) string {
+	if !r.part() {
+		return ""
+	}
+	return r.Run
+}
+
 // Add takes the next record.
 func (h *History) Add(r *Record) {
-	if !r.part() {
-		h.whole.add(r)
-		return
-	}
-	c := h.parts[r.Run]
+	c := h.chains[chainOf(r)]
 	if c == nil {
-		if h.parts == nil {
-			h.parts = map[string]*chain{}
+		if h.chains == nil {
+			h.chains = map[string]*chain{}
 		}
+		maps.DeleteFunc(h.chains, func(_ string, of *chain) bool { return r.To.Sub(of.newest().To) > keptHours })
 		c = &chain{}
-		h.parts[r.Run] = c
-		maps.DeleteFunc(h.parts, func(_ string, of *chain) bool {
-			newest := of.newest()
-			return newest != nil && r.To.Sub(newest.To) > keptHours
-		})
+		h.chains[chainOf(r)] = c
 	}
 	c.add(r)
 }
 
 // Has says whether the record, or a later one of its process, was added.
 func (h *History) Has(r *Record) bool {
-	c := &h.whole
-	if r.part() {
-		c = h.parts[r.Run]
+	c := h.chains[chainOf(r)]
+	return c != nil && !r.To.After(c.newest().To)
+}
+
+// ComparedTo is up to when all partitions were compared by the newest records before a moment;
+// zero: that is not known.
+func (h *History) ComparedTo(at time.Time) time.Time {
+	if r := h.Over(at, 0, time.Time{}); r != nil && len(r.Problems) == 0 {
+		return r.Frontier
 	}
-	if c == nil {
-		return false
-	}
-	newest := c.newest()
-	return newest != nil && !r.To.After(newest.To)
+	return time.Time{}
 }
 
 // Over returns what was measured in a window that ends with the newest record before a
@@ -105,9 +109,9 @@ func (h *History) together(at time.Time, say func(c *chain, more time.Duration) 
 // there are the chains of the processes that are there at a moment, in the order of their runs.
 // A process whose partitions have become all of them, or no more all, is in the later one.
 func (h *History) there(at time.Time) (out []*chain) {
-	all := []*chain{&h.whole}
-	for _, run := range slices.Sorted(maps.Keys(h.parts)) {
-		all = append(all, h.parts[run])
+	var all []*chain
+	for _, name := range slices.Sorted(maps.Keys(h.chains)) {
+		all = append(all, h.chains[name])
 	}
 	var newest time.Time
 	latest := map[string]time.Time{} // by run
@@ -124,7 +128,7 @@ func (h *History) there(at time.Time) (out []*chain) {
 	return out
 }
 
-// chain is what one process measured after the other, from the oldest to the newest.
+// chain is what one process measured after the other, from the oldest to the newest; there is always a record.
 type chain struct {
 	records []Record
 	fresh   int // how many were added since records were last put together
@@ -165,13 +169,7 @@ func (h *chain) thin(now time.Time) {
 	h.records = out
 }
 
-// newest returns the newest record; nil: there is none.
-func (h *chain) newest() *Record {
-	if len(h.records) == 0 {
-		return nil
-	}
-	return &h.records[len(h.records)-1]
-}
+func (h *chain) newest() *Record { return &h.records[len(h.records)-1] }
 
 // end is behind the newest record that ends before a moment.
 func (h *chain) end(at time.Time) int {

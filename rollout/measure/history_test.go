@@ -68,8 +68,9 @@ func TestI34_AHoleShows(t *testing.T) {
 	}
 }
 
-// A window that has everything passes, and one that lacks anything is unknown.
-func TestI34_OnlyAWholeWindowPasses(t *testing.T) {
+// gated is a rollout with criteria before shadow.
+func gated(t *testing.T, criteria string) *schemas.Rollout {
+	t.Helper()
 	r, err := schemas.ParseRollout([]byte(`apiVersion: trueup/v1
 kind: Rollout
 metadata: {name: orders, owner: team}
@@ -79,13 +80,18 @@ intent: permanent
 stage: "off"
 safeStage: "off"
 gates:
-  shadow:
-    - {name: few, condition: divergence < 0.01 && time_to_consistency_p99_ms < 1000, window: 5m, minSamples: 20}
-    - {name: short, condition: open_divergences < 1, window: 1m, minSamples: 20}
-`), "x")
+  shadow:`+criteria+"\n"), "x")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return r
+}
+
+// A window that has everything passes, and one that lacks anything is unknown.
+func TestI34_OnlyAWholeWindowPasses(t *testing.T) {
+	r := gated(t, `
+    - {name: few, condition: divergence < 0.01 && time_to_consistency_p99_ms < 1000, window: 5m, minSamples: 20}
+    - {name: short, condition: open_divergences < 1, window: 1m, minSamples: 20}`)
 	judged := func(records []Record, at time.Time) rollout.Evaluation {
 		return rollout.Judge(r, schemas.StageShadow, historyOf(records).Measured(r.Gates[schemas.StageShadow], at, time.Time{}))
 	}
@@ -127,7 +133,7 @@ func TestHistoryIsThinned(t *testing.T) {
 	const days = 3
 	records := steady(days * 24 * 360)
 	h, end := historyOf(records), day.Add(days*24*time.Hour)
-	if n := len(h.whole.records); n > 370+24*60+days*24+thinEvery {
+	if n := len(h.chains[""].records); n > 370+24*60+days*24+thinEvery {
 		t.Errorf("%d records are kept", n)
 	}
 	for _, window := range []time.Duration{time.Minute, time.Hour, 5 * time.Hour, 30 * time.Hour, days * 24 * time.Hour} {

@@ -73,6 +73,8 @@ type Event struct {
 	Changes []Change  `json:"changes"`
 }
 
+func (e *Event) provenance() Provenance { return Provenance{e.ID, e.At.UTC(), e.Who, e.Why} }
+
 // Change is what an event does to one flag.
 type Change struct {
 	Flag string `json:"flag"`

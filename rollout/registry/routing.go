@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"crypto/rand"
 	"slices"
 	"strings"
 	"time"
@@ -26,8 +27,13 @@ import (
 
 const (
 	maxRouters  = 1000
-	maxRouterID = 200
+	maxRouterID = MaxRouterName + 50
+	// MaxRouterName is how long a router's name may be, in bytes.
+	MaxRouterName = 150
 )
+
+// NewRouterID is an id for a process, by its name: no two have one.
+func NewRouterID(name string) string { return name + "-" + rand.Text()[:8] }
 
 // Router is a process that writes by a flag.
 type Router struct {
@@ -64,6 +70,14 @@ func (h *Held) Limit() time.Duration { return time.Duration(h.LimitMs) * time.Mi
 // Moves says whether a key is to have its authority on the other side.
 func (h *Held) Moves(key []string) bool { return h.from.Authority(key) != h.to.Authority(key) }
 
+// Hold is the event of the hold that stands; empty: none does.
+func (s *Standing) Hold() string {
+	if s.Held == nil {
+		return ""
+	}
+	return s.Held.Event
+}
+
 // Moves says whether a key must not be written because of a hand-over.
 func (s *Standing) Moves(key []string) bool { return s.Held != nil && s.Held.Moves(key) }
 
@@ -80,15 +94,20 @@ func (s *Standing) Waiting() (out []Router) {
 	return out
 }
 
-// Fences says whether a change that goes on has to be held before: whether it moves keys, and
-// there are routers. What is wrong with the change it does not say.
-func (s *State) Fences(c Change, by Provenance) bool {
-	was := s.flags[c.Flag]
-	if was == nil || len(was.Routers) == 0 || c.Op != Define && c.Op != Revive {
-		return false
+// Fenced are the changes of an event that have to be held before: those that go on and move keys
+// that routers write. What is wrong with a change it does not say.
+func (s *State) Fenced(e *Event) (out []Change) {
+	by := e.provenance()
+	for _, c := range e.Changes {
+		was := s.flags[c.Flag]
+		if was == nil || len(was.Routers) == 0 || c.Op != Define && c.Op != Revive {
+			continue
+		}
+		if is, err := goOn(was, c, by); err == nil && moves(was, is) {
+			out = append(out, c)
+		}
 	}
-	is, err := goOn(was, c, by)
-	return err == nil && moves(was, is)
+	return out
 }
 
 // moves says whether some key changes its authority.
@@ -138,7 +157,7 @@ func hold(was *Standing, c Change, by Provenance) (*Standing, error) {
 }
 
 func release(was *Standing, c Change, by Provenance) (*Standing, error) {
-	if was == nil || was.Held == nil || was.Held.Event != c.Hold {
+	if was == nil || was.Held == nil || was.Hold() != c.Hold {
 		return nil, refuse(Refused, "%s: there is no hold %s", c.Flag, c.Hold)
 	}
 	is := *was
@@ -162,7 +181,7 @@ func route(was *Standing, c Change, by Provenance) (*Standing, error) {
 	is := *was
 	is.Routers = slices.Clone(was.Routers)
 	r := &is.Routers[at]
-	held := c.Hold == "" || was.Held != nil && was.Held.Event == c.Hold
+	held := c.Hold == "" || was.Hold() == c.Hold
 	switch {
 	case c.Op == Leave, c.Op == Forget && r.Gone == c.Hold:
 		is.Routers = slices.Delete(is.Routers, at, at+1)

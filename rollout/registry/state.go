@@ -204,7 +204,7 @@ func (s *State) Decide(e *Event) (next []*Standing, err error) {
 			changes = append(changes, Change{Flag: f.Name, Op: Kill})
 		}
 	}
-	by := Provenance{e.ID, e.At.UTC(), e.Who, e.Why}
+	by := e.provenance()
 	for _, c := range changes {
 		f, err := s.change(c, by)
 		if err != nil {

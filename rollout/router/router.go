@@ -26,7 +26,6 @@ package router
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -61,23 +60,18 @@ func (e *HeldError) Error() string {
 	return fmt.Sprintf("%s: the key is being given to the other side (hold %s): try again in a moment", e.Flag, e.Hold)
 }
 
-// Registry is where the router says what it does. *registry.Store is one.
-type Registry interface {
-	Submit(ctx context.Context, e registry.Event) (*registry.State, registry.Outcome, error)
-}
-
 // Config says who routes what. All but Logger is required.
 type Config struct {
-	Name     string   // as people know it: the service, and where it runs
-	Flags    []string // those that it writes by
-	Registry Registry
-	Logger   *slog.Logger // nil: nothing is logged
+	Name     string             // as people know it: the service, and where it runs
+	Flags    []string           // those that it writes by
+	Registry handover.Submitter // where it says what it does
+	Logger   *slog.Logger       // nil: nothing is logged
 }
 
 // Validate says what is missing.
 func (c *Config) Validate() error {
-	if c.Name == "" || len(c.Name) > 150 || len(c.Flags) == 0 || c.Registry == nil {
-		return errors.New("rollout router: it needs a name of at most 150 bytes, flags, and a registry")
+	if c.Name == "" || len(c.Name) > registry.MaxRouterName || len(c.Flags) == 0 || c.Registry == nil {
+		return fmt.Errorf("rollout router: it needs a name of at most %d bytes, flags, and a registry", registry.MaxRouterName)
 	}
 	return nil
 }
@@ -124,7 +118,7 @@ func New(f *follow.Follower, cfg Config) *Router {
 	}
 	r := &Router{cfg: cfg, follower: f, ended: make(chan struct{}, 1), said: map[string]word{}, ids: map[string]string{}, behind: map[string][]*lane{}}
 	for _, flag := range cfg.Flags {
-		r.ids[flag] = cfg.Name + "-" + rand.Text()[:8] // no two processes have one
+		r.ids[flag] = registry.NewRouterID(cfg.Name)
 	}
 	r.table.Store(&table{})
 	return r
@@ -155,7 +149,7 @@ func (r *Router) Begin(flag string, key []string) (*Write, error) {
 			return nil, fmt.Errorf("%s: %w", flag, ErrStale)
 		case l.id == "":
 			return nil, fmt.Errorf("%s: %w", flag, ErrNotJoined)
-		case l.stands.Held != nil && l.stands.Moves(key):
+		case l.stands.Moves(key):
 			return nil, &HeldError{flag, l.stands.Held.Event, l.stands.Held.Limit()}
 		}
 		l.open.Add(1)
@@ -239,14 +233,7 @@ func (r *Router) renew() *table {
 
 // same says whether writes go the same way in both.
 func (l *lane) same(o *lane) bool {
-	return l.id == o.id && l.stands.Epoch == o.stands.Epoch && holdOf(l.stands) == holdOf(o.stands)
-}
-
-func holdOf(s *registry.Standing) string {
-	if s.Held == nil {
-		return ""
-	}
-	return s.Held.Event
+	return l.id == o.id && l.stands.Epoch == o.stands.Epoch && l.stands.Hold() == o.stands.Hold()
 }
 
 // Run joins, acknowledges what stands, and leaves when ctx ends. What fails is tried again.
@@ -307,8 +294,8 @@ func (r *Router) due() (out []registry.Change) {
 		switch {
 		case at < 0:
 			out = append(out, registry.Change{Flag: flag, Op: registry.Join, Router: r.ids[flag], LeaseMs: r.follower.Lease().Milliseconds()})
-		case len(r.behind[flag]) == 0 && (s.Routers[at].Epoch != s.Epoch || s.Routers[at].Hold != holdOf(s)):
-			out = append(out, registry.Change{Flag: flag, Op: registry.Ack, Router: r.ids[flag], Epoch: s.Epoch, Hold: holdOf(s)})
+		case len(r.behind[flag]) == 0 && (s.Routers[at].Epoch != s.Epoch || s.Routers[at].Hold != s.Hold()):
+			out = append(out, registry.Change{Flag: flag, Op: registry.Ack, Router: r.ids[flag], Epoch: s.Epoch, Hold: s.Hold()})
 		}
 	}
 	return out
