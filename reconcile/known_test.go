@@ -156,3 +156,22 @@ T progress @40 offset=-10s error=1ms
 		t.Errorf("what is missing is not found:\n%s", got)
 	}
 }
+
+// A row that changed while its range was read is left out of what was read. If
+// the log has not all of its values, the row is unknown, and not absent.
+func TestI12_UnavailableRowIsNotAbsentOnceItsRangeIsCovered(t *testing.T) {
+	got := says(t, `
+L read:1=a @0
+L covered
+L progress @1
+T 1=? @1
+T 2=a @1.1
+T covered
+T progress @20
+L 2=a @1.2
+L progress @20
+`)
+	if strings.Contains(got, "opened") || !strings.Contains(got, "unavailable 1") {
+		t.Errorf("want key 1 unavailable, and nothing opened:\n%s", got)
+	}
+}

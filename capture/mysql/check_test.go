@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/capture/baseline"
 )
 
 // worst returns what Check finds wrong, as severity and subject.
@@ -281,5 +282,26 @@ func TestRowsWithoutAKeyAreRefused(t *testing.T) {
 			t.Errorf("refused %+v", q)
 		}
 
+		// Rows that are read meanwhile may be those that nobody could read.
+		beside := l.captureInto(c.start, &recorder{refuses: true})
+		beside.settled()
+		w := openWindow(t, beside.source, "a")
+		l.exec("insert into a values ('neither',1,1)")
+		if err := <-w.Done(); !errors.Is(err, baseline.ErrAgain) {
+			t.Errorf("what was read beside it: %v", err)
+		}
 	})
+}
+
+// openWindow opens a window between two transactions; nothing else must.
+func openWindow(t *testing.T, s *Source, entity string) *baseline.Window {
+	t.Helper()
+	e, _ := s.cfg.Rules.Entity(entity)
+	s.windows.Watch(true)
+	w := s.windows.Ask(e)
+	if _, err := s.windows.Boundary(t.Context(), baseline.Place{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	<-w.Ready()
+	return w
 }

@@ -292,6 +292,7 @@ func (r *run) handOver(ctx context.Context, t *transaction, received time.Time) 
 		e.Pos, e.Ordinal, e.Txn = pos, ordinal, txn
 		e.CommitTS, e.CommitTSMin, e.Stamp = commit, earliest, t.stamp
 		ordinal++
+		r.source.windows.Void(e.Entity, "an event of it could not be read") // of which row nobody may know, nor what became of it
 		return quarantine(ctx, r.refuser(), e)
 	})
 }

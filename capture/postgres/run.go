@@ -191,7 +191,10 @@ func (r *run) streaming(ctx context.Context, stream *stream, catalog map[string]
 		spills: spills{dir: r.spillDir, limit: s.cfg.SpillBytes, stats: &s.counters}, streams: map[uint32]*txn{}}
 	d.last.connects()
 	a.reuse(capture.Lends(d.sink))
-	a.refuse = func(e *RowError) error { return s.quarantine(ctx, d.refuser(), e) }
+	a.refuse = func(e *RowError) error {
+		s.windows.Void(e.Entity, "an event of it could not be read") // of which row nobody may know, nor what became of it
+		return s.quarantine(ctx, d.refuser(), e)
+	}
 	if d.refuser() != nil {
 		a.halts = r.halts
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/trueup-io/trueup/capture/baseline"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -256,9 +257,21 @@ func TestI23_RowWithoutKeyIsNotSkipped(t *testing.T) {
 	to.refuses = true
 	r := capturing(t, New(cfg), start, to)
 	want(t, r.caughtUp(d), "0 insert [1]: - -> id=1 status=NULL amount=NULL note=NULL", "2 insert [2]: - -> id=2 status=NULL amount=NULL note=NULL")
+	// Rows that are read meanwhile may be those that nobody could read.
+	e, _ := cfg.Rules.Entity("order")
+	r.source.windows.Watch(true)
+	w := r.source.windows.Ask(e)
+	if _, err := r.source.windows.Boundary(t.Context(), baseline.Place{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	<-w.Ready()
+	d.exec(`insert into orders values (null, 'lost as well')`)
+	if err := <-w.Done(); !errors.Is(err, baseline.ErrAgain) {
+		t.Errorf("what was read beside it: %v", err)
+	}
 	r.stop()
 	got := to.refused
-	if len(got) != 1 || got[0].EventID != refused.EventID || got[0].Digest != refused.Digest || got[0].Entity != "order" || got[0].Key != nil || got[0].CommitTS == 0 {
+	if len(got) != 2 || got[0].EventID != refused.EventID || got[0].Digest != refused.Digest || got[0].Entity != "order" || got[0].Key != nil || got[0].CommitTS == 0 {
 		t.Errorf("quarantined %+v, refused before %v", got, refused)
 	}
 }
