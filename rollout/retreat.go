@@ -16,6 +16,16 @@ type Retreat struct {
 	Measured Measured `json:"measured"`
 	Results  []Result `json:"results"` // by window
 	Why      string   `json:"why"`     // in a sentence
+	// Loses is what going back loses, in a sentence; empty: nobody was asked.
+	Loses string `json:"loses,omitempty"`
+}
+
+// Sentence is why it goes back, and what that loses.
+func (r *Retreat) Sentence() string {
+	if r.Loses == "" {
+		return r.Why
+	}
+	return r.Why + "; " + r.Loses
 }
 
 // Pull judges a trigger: Pass says that its condition holds over each of its windows, so

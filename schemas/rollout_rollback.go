@@ -12,6 +12,7 @@ const (
 	DefaultGrace    = 30 * time.Second
 
 	maxTriggerWindows = 4
+	maxMaxLost        = 1_000_000_000
 )
 
 // Rollback says what takes a rollout back by itself.
@@ -20,6 +21,8 @@ type Rollback struct {
 	Cooldown time.Duration
 	// Grace is for how long after a step what is found is not held against the place that it led to.
 	Grace time.Duration
+	// MaxLost is how many keys' latest values may be lost by going back by itself; nil: any number.
+	MaxLost *int64
 	// Triggers are by the stage that they take it back from.
 	Triggers map[RolloutStage][]Trigger
 }
@@ -37,11 +40,15 @@ type Trigger struct {
 func (r *configReader) rollback(out *Rollout, n *configNode) {
 	out.Rollback = Rollback{Cooldown: DefaultCooldown, Grace: DefaultGrace}
 	guarded := stageNames[StageShadow:StageComplete]
-	if n == nil || !r.mapping(n, "rollback", append([]string{"cooldown", "grace"}, guarded...)...) {
+	if n == nil || !r.mapping(n, "rollback", append([]string{"cooldown", "grace", "maxLost"}, guarded...)...) {
 		return
 	}
 	out.Rollback.Cooldown = r.duration(n.get("cooldown"), "rollback.cooldown", MaxGateWindow, DefaultCooldown)
 	out.Rollback.Grace = r.duration(n.get("grace"), "rollback.grace", MaxGateWindow, DefaultGrace)
+	if n := n.get("maxLost"); n != nil {
+		most := int64(r.whole(n, "rollback.maxLost", 0, maxMaxLost, 0))
+		out.Rollback.MaxLost = &most
+	}
 	out.Rollback.Triggers = map[RolloutStage][]Trigger{}
 	for _, stage := range RolloutStages[StageShadow:StageComplete] {
 		triggers := named(r, n.get(stage.String()), within("rollback", stage.String()), func(item *configNode, path string) (string, Trigger) {

@@ -70,7 +70,7 @@ func TestRolloutSchemaAgreesWithTheParser(t *testing.T) {
 		{"stage: ramp", "stage: full"}, {"ramp: 12.5%", "ramp: 101%"}, {"ramp: 12.5%", "ramp: 12.5"}, {"ramp: 12.5%", "ramp: 12.5555%"},
 		{"safeStage: shadow_read", "safeStage: ramp"}, {`legacy: ["4711"]`, `legacy: [4711]`}, {`legacy: ["4711"]`, `legacy: [[]]`}, {`legacy: ["4711"]`, `both: ["4711"]`},
 		{"minSamples: 10000", "minSamples: 0"}, {"window: 1h ", "window: 0s "}, {"window: 15m", "window: 15"}, {"confidence: 99%", "confidence: 50%"},
-		{"confidence: 99%", "confidence: 100%"}, {"      maxLag: 30s", "      maxLags: 30s"}, {"cooldown: 1h", "cooldown: long"}, {"windows: [1m]", "windows: []"},
+		{"confidence: 99%", "confidence: 100%"}, {"      maxLag: 30s", "      maxLags: 30s"}, {"cooldown: 1h", "cooldown: long"}, {"maxLost: 1000", "maxLost: -1"}, {"maxLost: 1000", "maxLost: many"}, {"windows: [1m]", "windows: []"},
 		{"to: dual_write", "to: ramp"}, {"ramp: 1, target_primary", "off: 1, target_primary"}, {"ramp: 1, target_primary", "ramp: 11, target_primary"},
 		{"days: [mon, tue, wed, thu]", "days: [monday]"}, {"days: [mon, tue, wed, thu]", "days: [mon, mon]"}, {`from: "08:00"`, `from: "8:00"`}, {`to: "15:00"`, `to: "25:00"`},
 		{", why: the holidays", ""}, {"approvalsLast: 12h", "approvalsLast: 0h"},

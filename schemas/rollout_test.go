@@ -27,9 +27,9 @@ func TestRolloutIsReadWhole(t *testing.T) {
 			{Name: "fast-enough", Text: "time_to_consistency_p99_ms < 2000", Window: 15 * time.Minute, MinSamples: 1000,
 				MaxLag: 30 * time.Second, MaxCoverageAge: 7 * 24 * time.Hour}}}}
 	burning := Criterion{Name: "burning", Text: "divergence > 0.001", Window: time.Hour, MinSamples: 100, Confidence: 0.95, MaxLag: time.Minute}
-	sooner, back := burning, StageDualWrite
+	sooner, back, lost := burning, StageDualWrite, int64(1000)
 	sooner.Window = 5 * time.Minute
-	want.Rollback = Rollback{Cooldown: time.Hour, Grace: time.Minute, Triggers: map[RolloutStage][]Trigger{StageRamp: {
+	want.Rollback = Rollback{Cooldown: time.Hour, Grace: time.Minute, MaxLost: &lost, Triggers: map[RolloutStage][]Trigger{StageRamp: {
 		{Name: "burning", Criteria: []Criterion{burning, sooner}},
 		{Name: "blind", UnknownFor: 10 * time.Minute, To: &back, Criteria: []Criterion{{Name: "blind",
 			Text: "legacy_lag_ms > 300000 || target_lag_ms > 300000", Window: time.Minute, MinSamples: 1, MaxLag: 10 * time.Minute}}}}}}
@@ -85,7 +85,7 @@ r.yaml:23:20: gates.ramp[2].condition: want comparisons of measured values, join
 r.yaml:24:19: gates.target_primary: want a list of 1 to 32 criteria, have an empty list
 r.yaml:25:3: gates.of: unknown key; there are shadow, dual_write, shadow_read, ramp, target_primary, complete
 r.yaml:27:13: rollback.cooldown: want more than no time, have "0s"
-r.yaml:28:3: rollback.off: unknown key; there are cooldown, grace, shadow, dual_write, shadow_read, ramp, target_primary
+r.yaml:28:3: rollback.off: unknown key; there are cooldown, grace, maxLost, shadow, dual_write, shadow_read, ramp, target_primary
 r.yaml:29:11: rollback.shadow: want a list of 1 to 32 criteria, have an empty list
 r.yaml:31:23: rollback.ramp[0].when: undeclared reference to 'divergance' (did you mean 'divergence'?)
 r.yaml:31:50: rollback.ramp[0].windows: want a list of 1 to 4 lengths of time, like [1h, 5m], have an empty list

@@ -28,6 +28,11 @@ func newRolloutGuard() *cobra.Command {
 when one of the triggers holds that its file has for the stage that it is at
 (rollback). It never takes one forward, and any number of guards may run.
 
+Before it takes keys from the target back to legacy it asks what that loses
+(--migration FILE), and says so with the rollback. Where a file has a limit
+(rollback.maxLost) and more would be lost, or that is not certain, it objects instead,
+and a person decides.
+
 It prints each rollback that took effect, and runs until it is stopped.`,
 		Args: cobra.NoArgs,
 	}
@@ -37,7 +42,8 @@ It prints each rollback that took effect, and runs until it is stopped.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return at.write(cmd.Context(), func(store *registry.Store) error {
-			g := guard.New(guard.Config{Registry: store, Follow: migrations.follow, Who: who, Logger: newLogger(cmd.ErrOrStderr()),
+			g := guard.New(guard.Config{Registry: store, Follow: migrations.follow, Cost: migrations.undoCost, Who: who, Logger: newLogger(cmd.ErrOrStderr()),
+				Held: func(f *registry.Standing, r rollout.Retreat) { printStays(cmd.OutOrStdout(), f, r, asJSON) },
 				Done: func(f *registry.Standing, r rollout.Retreat) { printRetreat(cmd.OutOrStdout(), f, r, asJSON) }})
 			return g.Run(cmd.Context())
 		})
@@ -68,7 +74,16 @@ func printRetreat(w io.Writer, f *registry.Standing, r rollout.Retreat, asJSON b
 		_ = json.NewEncoder(w).Encode(retreatLine{"rollback", f.Revision, r})
 		return
 	}
-	fmt.Fprintf(w, "%s went back from %s to %s, revision %d: %s\n", r.Rollout, r.From, r.To, f.Revision, inert.Prose(r.Why))
+	fmt.Fprintf(w, "%s went back from %s to %s, revision %d: %s\n", r.Rollout, r.From, r.To, f.Revision, inert.Prose(r.Sentence()))
+}
+
+// printStays says what stays where it is, though a trigger holds.
+func printStays(w io.Writer, f *registry.Standing, r rollout.Retreat, asJSON bool) {
+	if asJSON {
+		_ = json.NewEncoder(w).Encode(retreatLine{"held", f.Revision, r})
+		return
+	}
+	fmt.Fprintf(w, "%s stays at %s, and does not go back to %s by itself, revision %d: %s\n", r.Rollout, r.From, r.To, f.Revision, inert.Prose(r.Sentence()))
 }
 
 func newRolloutRehearse() *cobra.Command {

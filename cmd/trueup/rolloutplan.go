@@ -32,6 +32,9 @@ files on what stands now.
 What goes forward has its gate judged by what its migration has measured up to
 now (--migration FILE, or on --brokers).
 
+Of a step that brings the point of no return nearer, passes it, or goes back, it
+says what going back loses now (--migration FILE), as "trueup rollout undo-cost".
+
 It exits 0, or 1 if something is not allowed.`,
 		Args: cobra.NoArgs,
 	}
@@ -56,7 +59,11 @@ It exits 0, or 1 if something is not allowed.`,
 			if err := printEvaluations(cmd.OutOrStdout(), evaluations, asJSON); err != nil {
 				return err
 			}
-			if err := printPlan(cmd.OutOrStdout(), state, plan, asJSON); err != nil {
+			ways, err := migrations.waysBack(cmd, state, plan, definitions, asJSON)
+			if err != nil {
+				return err
+			}
+			if err := printPlan(cmd.OutOrStdout(), state, plan, ways, asJSON); err != nil {
 				return err
 			}
 			if _, err := plan.Changes(); err != nil {
@@ -108,7 +115,8 @@ func unreadable(s *registry.State) map[registry.Effect]int {
 	return out
 }
 
-func printPlan(w io.Writer, s *registry.State, p *registry.Plan, asJSON bool) error {
+// printPlan prints a plan, with what going back would lose by flag.
+func printPlan(w io.Writer, s *registry.State, p *registry.Plan, ways map[string]string, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(planLine{"plan", p, unreadable(s)})
 	}
@@ -135,6 +143,12 @@ func printPlan(w io.Writer, s *registry.State, p *registry.Plan, asJSON bool) er
 		if step.Reason != "" {
 			fmt.Fprintf(&b, "    %s\n", inert.Prose(step.Reason))
 		}
+		if text := wayBack[step.WayBack]; text != "" {
+			fmt.Fprintf(&b, "    %s\n", text)
+			if ways[step.Flag] != "" {
+				fmt.Fprintf(&b, "    %s\n", inert.Prose(ways[step.Flag]))
+			}
+		}
 		if step.Waits != "" {
 			fmt.Fprintf(&b, "    waits: %s\n", inert.Prose(step.Waits))
 		}
@@ -149,6 +163,40 @@ func printPlan(w io.Writer, s *registry.State, p *registry.Plan, asJSON bool) er
 	fmt.Fprintf(&b, "plan %s\n", p.ID)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// wayBack is what a step does to the way back, as people say it.
+var wayBack = map[rollout.WayBack]string{
+	rollout.WayNears: "nears the point of no return: going back from there loses what the target alone has by then",
+	rollout.WayTaken: "goes back: what keys are on the target alone is lost",
+	rollout.WayEnds:  "passes the point of no return: legacy is not written behind it, and there is no way back",
+}
+
+// waysBack says by flag what going back would lose now, where a step of the plan does
+// something to the way back. What cannot be said is no reason not to plan; it is said.
+func (m *migrationsAt) waysBack(cmd *cobra.Command, s *registry.State, p *registry.Plan, files []registry.Definition, asJSON bool) (map[string]string, error) {
+	said := map[string]string{}
+	for _, d := range files {
+		step, f := p.Step(d.Rollout.Name), s.Flag(d.Rollout.Name)
+		if step.WayBack == rollout.WayStays || f == nil || f.Rollout.Migration == "" {
+			continue
+		}
+		var to *rollout.Flag
+		if step.WayBack == rollout.WayTaken {
+			to = rollout.Ready(d.Rollout)
+		}
+		report, err := m.undoCost(cmd.Context(), f, to)
+		if err != nil {
+			said[f.Name] = "what that is now is not known: " + err.Error()
+			continue
+		}
+		if said[f.Name] = "now " + report.String(); asJSON {
+			if err := json.NewEncoder(cmd.OutOrStdout()).Encode(undoLine{"undo_cost", report}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return said, nil
 }
 
 func shownValue(text string) string {

@@ -10,15 +10,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trueup-io/trueup/internal/inert"
+	"github.com/trueup-io/trueup/rollout"
 	"github.com/trueup-io/trueup/rollout/registry"
 	"github.com/trueup-io/trueup/rollout/undo"
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/stream"
 )
-
-// undoSlack is how long before the target got authority the log is read from: both sides'
-// part of a write stands in it by then.
-const undoSlack = 10 * time.Minute
 
 func newRolloutUndoCost() *cobra.Command {
 	var file string
@@ -54,17 +51,17 @@ certain.`,
 		case flag == nil:
 			return fmt.Errorf("%s: there is no such flag; `trueup rollout list` says which there are", args[0])
 		}
-		line, err := undoCost(cmd.Context(), m, flag, time.Now())
+		report, err := undoCost(cmd.Context(), m, flag, nil)
 		if err != nil {
 			return err
 		}
-		if err := printUndoCost(cmd.OutOrStdout(), line, asJSON); err != nil {
+		if err := printUndoCost(cmd.OutOrStdout(), report, asJSON); err != nil {
 			return err
 		}
 		switch {
-		case line.Lost > 0 || line.NoReturn != "":
+		case report.Lost > 0 || report.NoReturn != "":
 			return exitStatus(exitDiverged)
-		case len(line.Uncertain) > 0:
+		case len(report.Uncertain) > 0:
 			return exitStatus(exitInconclusive)
 		}
 		return nil
@@ -72,88 +69,58 @@ certain.`,
 	return cmd
 }
 
-// undoLine is an undo.Cost on a line.
+// undoLine is an undo.Report on a line.
 type undoLine struct {
-	Kind  string     `json:"kind"`
-	Flag  string     `json:"flag"`
-	Place string     `json:"place"`
-	Since *time.Time `json:"since,omitempty"` // the target has authority for some keys; nil: it has for none
-	undo.Cost
-	LagMs int64 `json:"legacy_lag_ms"` // how old the frontier is
-	// NoReturn says why there is no way back; empty: there is one.
-	NoReturn  string   `json:"no_return,omitempty"`
-	Uncertain []string `json:"uncertain,omitempty"` // why there may be more
+	Kind string `json:"kind"`
+	*undo.Report
 }
 
-func undoCost(ctx context.Context, m *schemas.Migration, flag *registry.Standing, now time.Time) (*undoLine, error) {
-	line := &undoLine{Kind: "undo_cost", Flag: flag.Name, Place: flag.Flag.Place().String(), Cost: undo.Cost{ByEntity: map[string]int64{}, Examples: []undo.Key{}}}
-	if flag.Flag.Place().Stage == schemas.StageComplete {
-		line.NoReturn = "legacy is not written since " + flag.Placed.Format(time.RFC3339)
-	}
+// undoCost asks a migration's log what going back of a flag would lose; to is where, nil: to
+// where legacy has authority for all keys.
+func undoCost(ctx context.Context, m *schemas.Migration, flag *registry.Standing, to *rollout.Flag) (report *undo.Report, err error) {
 	if flag.Crossed.IsZero() {
-		return line, nil
+		return nothingLost(ctx, flag, to)
 	}
-	line.Since = &flag.Crossed
 	rules, err := rulesOf(m)
 	if err != nil {
 		return nil, err
 	}
-	tally := undo.NewTally(flag.Flag, rules, flag.Crossed)
-	err = withLogOf(ctx, m, func(log *stream.Log) error { return line.read(ctx, log, tally) })
-	if err != nil {
-		return nil, err
-	}
-	line.Cost = tally.Cost()
-	for i, k := range line.Examples {
-		line.Examples[i].Key = rules.HideKeyOf(k.Entity, k.Key)
-	}
-	for _, entity := range line.Truncated {
-		line.Uncertain = append(line.Uncertain, entity+" was emptied at once meanwhile")
-	}
-	if line.Frontier.IsZero() {
-		line.Uncertain = append(line.Uncertain, "the log does not say how far legacy was read")
-	} else {
-		line.LagMs = max(now.Sub(line.Frontier).Milliseconds(), 0)
-	}
-	return line, nil
+	err = withLogOf(ctx, m, func(log *stream.Log) error {
+		report, err = undo.Ask(ctx, log, rules, undoQuestion(flag, to), time.Now())
+		return err
+	})
+	return report, err
 }
 
-// read gives the tally what the log has since, and says what it has not.
-func (l *undoLine) read(ctx context.Context, log *stream.Log, tally *undo.Tally) error {
-	topic := log.Topics().Changes
-	from, err := log.OffsetsAt(ctx, topic, l.Since.Add(-undoSlack))
-	if err != nil {
-		return err
+// nothingLost is the answer where legacy has authority for all keys: it needs no log.
+func nothingLost(ctx context.Context, flag *registry.Standing, to *rollout.Flag) (*undo.Report, error) {
+	return undo.Ask(ctx, nil, nil, undoQuestion(flag, to), time.Now())
+}
+
+func undoQuestion(flag *registry.Standing, to *rollout.Flag) undo.Question {
+	return undo.Question{Flag: flag.Flag, To: to, Placed: flag.Placed, Crossed: flag.Crossed}
+}
+
+// undoCost asks what going back of a flag would lose, where its migration's file is given.
+func (m *migrationsAt) undoCost(ctx context.Context, flag *registry.Standing, to *rollout.Flag) (*undo.Report, error) {
+	if flag.Crossed.IsZero() {
+		return nothingLost(ctx, flag, to)
 	}
-	starts, err := log.StartOffsets(ctx, topic)
-	if err != nil {
-		return err
-	}
-	ends, err := log.EndOffsets(ctx, topic)
-	if err != nil {
-		return err
-	}
-	bad := 0
-	for p := range from {
-		if from[p] <= starts[p] && starts[p] > 0 {
-			l.Uncertain = append(l.Uncertain, fmt.Sprintf("of partition %d the log no longer has all since %s", p, l.Since.Format(time.RFC3339)))
-		}
-		err := eachRecord(ctx, log, []offsets{{int32(p), from[p], ends[p]}}, func(r *schemas.Record) error { tally.Record(r); return nil },
-			func(int32, int64, error) { bad++ })
+	for _, file := range m.files {
+		one, err := loadMigration(file)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		tally.Close()
+		if one.Name == flag.Rollout.Migration {
+			return undoCost(ctx, one, flag, to)
+		}
 	}
-	if bad > 0 {
-		l.Uncertain = append(l.Uncertain, fmt.Sprintf("%d records cannot be read; `trueup log cat` names them", bad))
-	}
-	return nil
+	return nil, fmt.Errorf("migration %s: %w: the keys of its entities are in its file; name it with --migration", flag.Rollout.Migration, errNowhere)
 }
 
-func printUndoCost(w io.Writer, l *undoLine, asJSON bool) error {
+func printUndoCost(w io.Writer, l *undo.Report, asJSON bool) error {
 	if asJSON {
-		return json.NewEncoder(w).Encode(l)
+		return json.NewEncoder(w).Encode(undoLine{"undo_cost", l})
 	}
 	if l.Since == nil {
 		_, err := fmt.Fprintf(w, "%s is at %s: legacy has authority for all keys, and going back loses nothing\n", l.Flag, l.Place)

@@ -222,6 +222,9 @@ func (s *shop) spoil(f fault, back string) {
 	if is.Back == nil || is.Flag.Place().String() != back || is.Changed.Who != "guard" {
 		s.Fatalf("it is at %s: %+v", is.Flag.Place(), is.Changed)
 	}
+	if was.Flag.Place().Stage >= schemas.StageRamp && !strings.Contains(is.Changed.Why, "; going back loses ") {
+		s.Errorf("it does not say what it loses: %s", is.Changed.Why)
+	}
 	s.Logf("from %s to %s within %s: %s", was.Flag.Place(), back, is.Changed.At.Sub(planted).Round(time.Millisecond), is.Changed.Why)
 }
 

@@ -10,6 +10,10 @@
 //     takes nothing back, unless the trigger says for how long it may be unknown (I34).
 //   - What was found within the file's grace after a step is not held against the place that
 //     the step led to. What takes a rollout back from there has to be found there.
+//   - Before it takes keys from the target back to legacy it asks what that loses, and says so
+//     in its event. Where the file has a limit (maxLost) and more would be lost, or that is
+//     not certain, it does not go back by itself: it objects, so that nothing goes forward,
+//     and asks again. Without a limit it waits for the answer no longer than CostWithin.
 //   - It depends on nothing that it guards: while the registry or a migration's log cannot be
 //     reached it goes on trying, and says so.
 //
@@ -20,7 +24,7 @@
 // # The order of its steps
 //
 //	registry ─► flags at their places ─┐
-//	measured ─► History ───────────────┴─► rollout.Pull ─► rollout.Backward ─► an event
+//	measured ─► History ───────────────┴─► rollout.Pull ─► rollout.Backward ─► Cost ─► an event
 package guard
 
 import (
@@ -33,6 +37,7 @@ import (
 	"github.com/trueup-io/trueup/rollout"
 	"github.com/trueup-io/trueup/rollout/measure"
 	"github.com/trueup-io/trueup/rollout/registry"
+	"github.com/trueup-io/trueup/rollout/undo"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -56,6 +61,12 @@ type Config struct {
 	Follow func(ctx context.Context, migration string, since time.Time, fn func(*measure.Record)) error
 	Who    string        // whose name is on the rollbacks; empty: "guard"
 	Every  time.Duration // 0: DefaultEvery
+	// Cost says what going back to a place would lose; nil: nobody is asked, and no limit can be kept.
+	Cost func(ctx context.Context, f *registry.Standing, to *rollout.Flag) (*undo.Report, error)
+	// CostWithin is how long a rollback without a limit waits for the answer; 0: DefaultCostWithin.
+	CostWithin time.Duration
+	// Held is told of each flag that stays where it is, because going back would lose too much; nil: nobody is.
+	Held func(f *registry.Standing, r rollout.Retreat)
 	// Done is told of each rollback that took effect; nil: nobody is.
 	Done   func(f *registry.Standing, r rollout.Retreat)
 	Logger *slog.Logger // nil: nothing is logged
@@ -68,6 +79,9 @@ type Guard struct {
 	of      map[string]*followed    // by migration; touched by Run
 	unknown map[triggerAt]time.Time // since when; touched by Run
 	failing bool                    // the registry could not be read; touched by Run
+	costs   map[askedOf]*asked      // touched by Run
+	asking  sync.WaitGroup
+	answers chan struct{} // an answer has come; one that waits is enough
 }
 
 // followed is what is known of a migration.
@@ -90,15 +104,19 @@ func New(cfg Config) *Guard {
 	if cfg.Every == 0 {
 		cfg.Every = DefaultEvery
 	}
+	if cfg.CostWithin == 0 {
+		cfg.CostWithin = DefaultCostWithin
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Guard{cfg: cfg, of: map[string]*followed{}, unknown: map[triggerAt]time.Time{}}
+	return &Guard{cfg: cfg, of: map[string]*followed{}, unknown: map[triggerAt]time.Time{}, costs: map[askedOf]*asked{}, answers: make(chan struct{}, 1)}
 }
 
 // Run guards until ctx ends, and then returns nil.
 func (g *Guard) Run(ctx context.Context) error {
 	defer g.follows.Wait()
+	defer g.asking.Wait()
 	ticker := time.NewTicker(g.cfg.Every)
 	defer ticker.Stop()
 	for {
@@ -107,6 +125,8 @@ func (g *Guard) Run(ctx context.Context) error {
 			return nil
 		case now := <-ticker.C:
 			g.look(ctx, now)
+		case <-g.answers:
+			g.look(ctx, time.Now())
 		}
 	}
 }
@@ -131,6 +151,7 @@ func (g *Guard) look(ctx context.Context, now time.Time) {
 		}
 	}
 	g.unknown = unknown
+	g.forget()
 }
 
 // Triggers are those that a flag may be taken back by where it is.
@@ -150,7 +171,17 @@ func (g *Guard) guard(ctx context.Context, f *registry.Standing, now time.Time, 
 	if !ok {
 		return
 	}
-	state, _, err := g.cfg.Registry.Submit(ctx, registry.Event{At: now.UTC(), Who: g.cfg.Who, Why: retreat.Why, Changes: []registry.Change{{
+	switch allowed := g.allowed(ctx, f, &retreat, now); allowed {
+	case goes:
+		g.goBack(ctx, f, retreat, now)
+	case holds:
+		g.hold(ctx, f, retreat, now)
+	}
+}
+
+// goBack writes a rollback.
+func (g *Guard) goBack(ctx context.Context, f *registry.Standing, retreat rollout.Retreat, now time.Time) {
+	state, _, err := g.cfg.Registry.Submit(ctx, registry.Event{At: now.UTC(), Who: g.cfg.Who, Why: retreat.Sentence(), Changes: []registry.Change{{
 		Flag: f.Name, Op: registry.Rollback, Base: f.Revision, To: retreat.To, Trigger: retreat.Trigger, Measured: &retreat.Measured, Results: retreat.Results}}})
 	switch {
 	case errors.Is(err, registry.ErrVoid):
@@ -158,7 +189,7 @@ func (g *Guard) guard(ctx context.Context, f *registry.Standing, now time.Time, 
 	case err != nil && ctx.Err() == nil:
 		g.cfg.Logger.Error("a rollout is not taken back yet; trying again", "stage", "guard", "flag", f.Name, "err", err)
 	case err == nil:
-		g.cfg.Logger.Warn("a rollout was taken back", "stage", "guard", "flag", f.Name, "from", retreat.From, "to", retreat.To, "why", retreat.Why)
+		g.cfg.Logger.Warn("a rollout was taken back", "stage", "guard", "flag", f.Name, "from", retreat.From, "to", retreat.To, "why", retreat.Why, "loses", retreat.Loses)
 		if g.cfg.Done != nil {
 			g.cfg.Done(state.Flag(f.Name), retreat)
 		}

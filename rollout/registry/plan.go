@@ -44,14 +44,16 @@ type Step struct {
 	Action Action `json:"action"`
 	Base   uint64 `json:"base"` // the revision on which this was decided; 0: there is no such flag
 	// From and To are the places, Forward and Fenced what the step between them needs (rollout.Transition).
-	From        string       `json:"from,omitempty"`
-	To          string       `json:"to,omitempty"`
-	Forward     bool         `json:"forward,omitempty"`
-	Fenced      bool         `json:"fenced,omitempty"`
-	Killed      bool         `json:"killed,omitempty"`
-	Stale       bool         `json:"stale,omitempty"` // temporary, and has outlived its last day
-	Differences []Difference `json:"differences,omitempty"`
-	Reason      string       `json:"reason,omitempty"`
+	From    string `json:"from,omitempty"`
+	To      string `json:"to,omitempty"`
+	Forward bool   `json:"forward,omitempty"`
+	Fenced  bool   `json:"fenced,omitempty"`
+	// WayBack is what it does to the way back to legacy.
+	WayBack     rollout.WayBack `json:"way_back,omitempty"`
+	Killed      bool            `json:"killed,omitempty"`
+	Stale       bool            `json:"stale,omitempty"` // temporary, and has outlived its last day
+	Differences []Difference    `json:"differences,omitempty"`
+	Reason      string          `json:"reason,omitempty"`
 	// Waits is why it does not go forward yet, though its gate may pass: who has to agree, or when.
 	Waits string `json:"waits,omitempty"`
 
@@ -131,7 +133,7 @@ func (s *State) step(d Definition, now time.Time) Step {
 		return out
 	}
 	if t, err := transition(was, r); err == nil && t != nil {
-		out.From, out.Forward, out.Fenced = t.From.String(), t.Forward, t.Fenced
+		out.From, out.Forward, out.Fenced, out.WayBack = t.From.String(), t.Forward, t.Fenced, t.WayBack()
 		if was != nil {
 			out.Action = Move
 		}
@@ -204,6 +206,11 @@ func said(r *schemas.Rollout) []Difference {
 		out = append(out, Difference{Key: "gates." + stage.String(), Is: strings.Join(lines, "; ")})
 	}
 	out = append(out, Difference{Key: "rollback.cooldown", Is: r.Rollback.Cooldown.String()}, Difference{Key: "rollback.grace", Is: r.Rollback.Grace.String()})
+	lost := ""
+	if r.Rollback.MaxLost != nil {
+		lost = strconv.FormatInt(*r.Rollback.MaxLost, 10)
+	}
+	out = append(out, Difference{Key: "rollback.maxLost", Is: lost})
 	for _, stage := range schemas.RolloutStages {
 		var lines []string
 		for _, t := range r.Rollback.Triggers[stage] {

@@ -8,7 +8,7 @@
 // It assumes that it is given every record of a partition since some time before then, in
 // order, so that both sides' part of each write since then is there.
 //
-//	records of a partition, in order ─► Tally ─► Close ─► Cost
+//	records of a partition, in order ─► Tally ─► Close ─► Cost ─► Report
 package undo
 
 import (
@@ -45,6 +45,7 @@ type Key struct {
 // Tally counts partition after partition. It is for one goroutine.
 type Tally struct {
 	flag  *rollout.Flag
+	to    *rollout.Flag // where it would go back to; nil: to where legacy has authority for all keys
 	rules *schemas.Rules
 	since schemas.Micros // what was written before was legacy's
 	cost  Cost
@@ -90,7 +91,7 @@ func (t *Tally) Record(r *schemas.Record) {
 
 func (t *Tally) change(x *schemas.Change) {
 	e, ok := t.rules.Entity(x.Entity)
-	if !ok || rollout.Evaluate(t.flag, e.RolloutKey(x.Key)).Authority() != schemas.Target {
+	if !ok || !t.returns(e.RolloutKey(x.Key)) {
 		return
 	}
 	id := e.Name + "\x00" + string(e.MessageKey(x.Key))
@@ -103,6 +104,12 @@ func (t *Tally) change(x *schemas.Change) {
 	if x.Side == schemas.Target {
 		k.at = x.CommitTS - t.offset[schemas.Target]
 	}
+}
+
+// returns says whether going back gives legacy the authority for a key.
+func (t *Tally) returns(key []string) bool {
+	return rollout.Evaluate(t.flag, key).Authority() == schemas.Target &&
+		(t.to == nil || rollout.Evaluate(t.to, key).Authority() == schemas.Legacy)
 }
 
 // Close ends a partition.

@@ -95,3 +95,51 @@ func TestTheCostSaysWhatItLacks(t *testing.T) {
 		t.Error("a partition that says nothing is not the one that is furthest behind")
 	}
 }
+
+// Of a way back that returns some keys alone, the others lose nothing.
+func TestOnlyWhatGoesBackIsLost(t *testing.T) {
+	c := tally(t)
+	c.to = rollout.Ready(&schemas.Rollout{Name: "orders", Salt: "s", Stage: schemas.StageRamp, Ramp: 50_000})
+	want := int64(0)
+	for i := range 200 {
+		key := fmt.Sprint(i)
+		c.Record(wrote(schemas.Target, key, time.Second, 1))
+		if schemas.BucketOf("s", []string{key}) >= 50_000 {
+			want++
+		}
+	}
+	c.Close()
+	if have := c.Cost(); have.Lost != want || have.Keys != want || want < 50 || want > 150 {
+		t.Errorf("want %d, have %+v", want, have)
+	}
+}
+
+// What an operator reads says how much, how sure it is, and that there may be no way back.
+func TestTheReportIsASentence(t *testing.T) {
+	place := func(stage schemas.RolloutStage) *rollout.Flag {
+		return rollout.Ready(&schemas.Rollout{Name: "orders"}).At(rollout.Place{Stage: stage})
+	}
+	ask := func(stage schemas.RolloutStage, since time.Time) *Report {
+		q := Question{Flag: place(stage), Placed: crossed, Crossed: since}
+		return q.report()
+	}
+	crossing := ask(schemas.StageTargetPrimary, crossed)
+	crossing.Cost = Cost{Keys: 7, Lost: 2, Oldest: &crossed, Frontier: crossed}
+	crossing.LagMs = 2500
+	equal := ask(schemas.StageTargetPrimary, crossed)
+	equal.Keys = 7
+	equal.Uncertain = []string{"x"}
+	for want, r := range map[string]*Report{
+		"there is no way back: legacy is not written since 2026-11-23T10:00:00Z":                                                            ask(schemas.StageComplete, crossed),
+		"going back loses nothing: legacy has authority for all keys":                                                                       ask(schemas.StageShadowRead, time.Time{}),
+		"going back loses what 2 of 7 keys are on the target alone, the oldest since 2026-11-23T10:00:00Z; legacy was read up to 2.5 s ago": crossing,
+		"going back loses nothing: legacy has what 7 keys became on the target; not certain: x":                                             equal,
+	} {
+		if r.String() != want {
+			t.Errorf("want %q, have %q", want, r)
+		}
+	}
+	if !crossing.Within(2) || crossing.Within(1) || equal.Within(9) || ask(schemas.StageComplete, crossed).Within(9) {
+		t.Error("what is within a limit is not")
+	}
+}
