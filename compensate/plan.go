@@ -203,7 +203,10 @@ func (p *pair) count(c *schemas.Compensation, add map[string]string) error {
 			continue
 		}
 		column, plain := f.Column(c.Side)
-		if !plain {
+		switch {
+		case f.Absent(c.Side):
+			return not("field %s has no column on the %s side, so nothing can be added to it", f.Name, c.Side)
+		case !plain:
 			return not("field %s is an expression on the %s side, which cannot be written to", f.Name, c.Side)
 		}
 		c.Add = append(c.Add, schemas.Column{Name: column, Text: by})

@@ -98,27 +98,31 @@ type source struct {
 	column string
 	expr   *expression
 	values valueMap // nil: the column's values are the field's
+	nulls  nullRules
 }
 
-// Column returns the column of a side, false where an expression stands in its
-// place.
+// Column returns the column of a side, false where an expression or a default
+// stands in its place.
 func (f *Field) Column(side Side) (string, bool) {
-	if (side != Legacy && side != Target) || f.sources[side].expr != nil {
+	if (side != Legacy && side != Target) || f.sources[side].expr != nil || f.sources[side].nulls.absent {
 		return "", false
 	}
 	return f.sources[side].column, true
 }
 
+// Absent says that a side has no column for the field: its default is the value
+// of every row.
+func (f *Field) Absent(side Side) bool {
+	return (side == Legacy || side == Target) && f.sources[side].nulls.absent
+}
+
 // Needs lists the columns of a side that the field's value is made of: its
-// column, or those that its expression uses.
+// column, or those that its expression uses; none where it has no column.
 func (f *Field) Needs(side Side) []string {
 	if side != Legacy && side != Target {
 		return nil
 	}
-	if x := f.sources[side].expr; x != nil {
-		return slices.Clone(x.columns)
-	}
-	return []string{f.sources[side].column}
+	return slices.Clone(f.sources[side].columns())
 }
 
 // field returns the named field, nil if there is none.

@@ -11,11 +11,13 @@ func (e *Entity) ColumnsOf(side Side, values map[string]*string, fields []string
 		if f == nil {
 			return nil, fmt.Errorf("write %s on %s: it has no field %q", e.Name, side, name)
 		}
-		column, err := f.write(side, e.drivers[side], values)
+		column, there, err := f.write(side, e.drivers[side], values)
 		if err != nil {
 			return nil, fmt.Errorf("write %s on %s: field %s: %w", e.Name, side, name, err)
 		}
-		row = append(row, column)
+		if there {
+			row = append(row, column)
+		}
 	}
 	return row, nil
 }

@@ -23,24 +23,29 @@ func (m valueMap) read(text string) reading {
 	return reading{text: member}
 }
 
-// write returns the server's text of a member. It is an error if none stands for
-// it, or several: then which is right is not known. The error quotes no value.
-func (m valueMap) write(member string) (string, error) {
-	var found string
-	n := 0
-	for text, of := range m {
-		if of == member {
-			found = text
-			n++
+// standFor lists the server's texts of a member, in order.
+func (m valueMap) standFor(member string) (texts []string) {
+	for _, text := range slices.Sorted(maps.Keys(m)) {
+		if m[text] == member {
+			texts = append(texts, text)
 		}
 	}
-	switch n {
-	case 0:
-		return "", fmt.Errorf("its map has no value that stands for it")
-	case 1:
-		return found, nil
+	return texts
+}
+
+// writeMapped returns the column that stands for a member: the value that the map
+// has for it, or NULL where that alone does. It is an error if nothing stands for it,
+// or several values: then which is right is not known. The error quotes no value.
+func (s *source) writeMapped(member string) (Column, error) {
+	switch texts := s.values.standFor(member); {
+	case len(texts) == 1:
+		return Column{Name: s.column, Text: texts[0]}, nil
+	case len(texts) > 1:
+		return Column{}, fmt.Errorf("its map has %d values that stand for it", len(texts))
+	case s.nulls.fallback != nil && *s.nulls.fallback == member:
+		return Column{Name: s.column, Presence: Null}, nil
 	}
-	return "", fmt.Errorf("its map has %d values that stand for it", n)
+	return Column{}, fmt.Errorf("its map has no value that stands for it")
 }
 
 // appendDefinition appends the map as a JSON object, in the order of its names.

@@ -32,20 +32,37 @@ func (c *rowCursor) find(name string) (*Column, bool) {
 // read gives the field's value on a side.
 func (f *Field) read(side Side, c *rowCursor) reading {
 	s := &f.sources[side]
+	switch {
+	case s.nulls.absent:
+		return reading{text: *s.nulls.fallback}
+	case s.nulls.none():
+		return s.mapped(s.read(c))
+	}
+	r := s.mapped(s.nulls.emptied(f, s.read(c)))
+	return s.nulls.defaulted(r)
+}
+
+// read gives what the columns say.
+func (s *source) read(c *rowCursor) reading {
 	if s.expr != nil {
 		return s.expr.read(c)
 	}
 	column, ok := c.find(s.column)
-	if !ok {
+	switch {
+	case !ok:
 		return reading{missing: true}
-	}
-	if column.Presence == Masked {
+	case column.Presence == Masked:
 		return reading{presence: Unavailable}
 	}
-	if s.values != nil && column.Presence == Value {
-		return s.values.read(column.Text)
-	}
 	return reading{presence: column.Presence, text: column.Text}
+}
+
+// mapped gives what a column's value stands for.
+func (s *source) mapped(r reading) reading {
+	if s.values != nil && r.presence == Value && !r.missing {
+		return s.values.read(r.text)
+	}
+	return r
 }
 
 // CanRead says whether a store's text is a value of the field's type.

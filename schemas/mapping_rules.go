@@ -90,18 +90,40 @@ func (f *Field) appendDefinition(dst []byte) []byte {
 	return append(dst, '}')
 }
 
+// appendDefinition appends the source's members in the order of their names. Those
+// that say nothing are left out: rules of before keep their versions.
 func (s *source) appendDefinition(dst []byte) []byte {
-	if s.expr != nil {
-		dst = append(dst, `{"expr":`...)
-		dst = appendJSONString(dst, s.expr.text)
-	} else {
-		dst = append(dst, `{"column":`...)
-		dst = appendJSONString(dst, s.column)
-		if s.values != nil { // left out otherwise: rules of before keep their versions
-			dst = append(dst, `,"map":`...)
-			dst = s.values.appendDefinition(dst)
-		}
+	start := len(dst)
+	member := func(name string) {
+		dst = append(dst, ',')
+		dst = appendJSONString(dst, name)
+		dst = append(dst, ':')
 	}
+	switch {
+	case s.nulls.absent:
+		member("absent")
+		dst = append(dst, "true"...)
+	case s.expr == nil:
+		member("column")
+		dst = appendJSONString(dst, s.column)
+	}
+	if s.nulls.fallback != nil {
+		member("default")
+		dst = appendJSONString(dst, *s.nulls.fallback)
+	}
+	if s.nulls.emptyIsNull {
+		member("emptyIsNull")
+		dst = append(dst, "true"...)
+	}
+	if s.expr != nil {
+		member("expr")
+		dst = appendJSONString(dst, s.expr.text)
+	}
+	if s.values != nil {
+		member("map")
+		dst = s.values.appendDefinition(dst)
+	}
+	dst[start] = '{'
 	return append(dst, '}')
 }
 

@@ -105,18 +105,22 @@ func (f *Field) problem(side Side, r reading) error {
 
 // columns lists the columns that a source needs.
 func (s *source) columns() []string {
-	if s.expr != nil {
+	switch {
+	case s.expr != nil:
 		return s.expr.columns
+	case s.nulls.absent:
+		return nil
 	}
 	return []string{s.column}
 }
 
 // Columns returns what to write into a side's columns so that its row has the
 // given canonical values: the texts of its store, in the entity's order.
-// Ignored fields are left out. A value is written as it is compared: a
-// timestamp at its declared precision. It is an error if a field has no value, or one
-// that is not canonical, that the store cannot hold, or that an expression
-// stands for.
+// Ignored fields are left out, and those that have no column there and their default
+// as their value. A value is written as it is compared: a timestamp at its declared
+// precision. It is an error if a field has no value, or one that is not canonical, that
+// the store cannot hold, that an expression stands for, or that nothing there, or
+// more than one thing, stands for.
 func (e *Entity) Columns(side Side, values map[string]*string) (Row, error) {
 	for name := range values {
 		if e.field(name) == nil {
@@ -129,37 +133,48 @@ func (e *Entity) Columns(side Side, values map[string]*string) (Row, error) {
 		if f.Ignore {
 			continue
 		}
-		column, err := f.write(side, e.drivers[side], values)
+		column, there, err := f.write(side, e.drivers[side], values)
 		if err != nil {
 			return nil, fmt.Errorf("write %s on %s: field %s: %w", e.Name, side, f.Name, err)
 		}
-		row = append(row, column)
+		if there {
+			row = append(row, column)
+		}
 	}
 	return row, nil
 }
 
-func (f *Field) write(side Side, d Driver, values map[string]*string) (Column, error) {
+// write returns the column that holds the field's value on a side; false where
+// there is none, and none is needed.
+func (f *Field) write(side Side, d Driver, values map[string]*string) (Column, bool, error) {
+	s := &f.sources[side]
 	value, ok := values[f.Name]
-	switch name, plain := f.Column(side); {
-	case !plain:
-		return Column{}, fmt.Errorf("it is an expression there, which cannot be written to")
+	switch {
+	case s.expr != nil:
+		return Column{}, false, fmt.Errorf("it is an expression there, which cannot be written to")
 	case !ok:
-		return Column{}, fmt.Errorf("its value is not known")
+		return Column{}, false, fmt.Errorf("its value is not known")
+	case s.nulls.absent && f.equal(value, s.nulls.fallback):
+		return Column{}, false, nil
+	case s.nulls.absent:
+		return Column{}, false, fmt.Errorf("it has no column there, and its value is not the default")
 	case value == nil:
-		return Column{Name: name, Presence: Null}, nil
+		column, err := s.nulls.write(s.column)
+		return column, true, err
+	}
+	b, limit, err := f.canonical.canon(nil, *value)
+	switch text := string(b); {
+	case err != nil:
+		return Column{}, false, err
+	case limit != 0 && limit.beyond(d):
+		return Column{}, false, fmt.Errorf("%s cannot hold its value", nameOf(d))
+	case s.nulls.emptyIsNull && f.empty(text):
+		return Column{}, false, fmt.Errorf("an empty text stands for NULL there, so nothing stands for an empty text")
+	case s.values != nil:
+		column, err := s.writeMapped(text)
+		return column, true, err
 	default:
-		b, limit, err := f.canonical.canon(nil, *value)
-		if err != nil {
-			return Column{}, err
-		}
-		if limit != 0 && limit.beyond(d) {
-			return Column{}, fmt.Errorf("%s cannot hold its value", nameOf(d))
-		}
-		if m := f.sources[side].values; m != nil {
-			text, err := m.write(string(b))
-			return Column{Name: name, Text: text}, err
-		}
-		return Column{Name: name, Text: string(f.canonical.write(nil, string(b), d))}, nil
+		return Column{Name: s.column, Text: string(f.canonical.write(nil, text, d))}, true, nil
 	}
 }
 

@@ -19,6 +19,7 @@ type entityReader struct {
 	tables [3]*configNode
 
 	declared []string // the names of all fields, also of those that are wrong
+	choices  []nullChoice
 }
 
 // tablePlace is a table in a store: two stores with one dsn are one.
@@ -51,6 +52,7 @@ func (e *entityReader) read(n *configNode) bool {
 		}
 	}
 	e.compensate(n.get("compensate"))
+	e.writesNull()
 	e.routing(n)
 	e.retain(n.get("retainSettled"))
 	return true
@@ -167,6 +169,11 @@ func keyProblem(f *Field) string {
 	case f.tolerance != nil:
 		return "it is compared with a tolerance"
 	}
+	for _, side := range Sides {
+		if !f.sources[side].nulls.none() {
+			return "it says what NULL stands for, which no key has"
+		}
+	}
 	return ""
 }
 
@@ -227,6 +234,7 @@ func (e *entityReader) fields(n *configNode) {
 		}
 		for _, side := range Sides {
 			f.columnOnce(side, columns[side])
+			e.emptyNull(&f, side)
 		}
 		e.Fields = append(e.Fields, *f.Field)
 	}

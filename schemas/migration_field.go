@@ -24,7 +24,7 @@ var typeParameters = map[string][]string{
 }
 
 // fieldKeys lists the keys of a field that every type takes.
-var fieldKeys = []string{"type", "legacy", "target", "ignore", "sensitive"}
+var fieldKeys = []string{"type", "legacy", "target", "ignore", "sensitive", "default", "emptyIsNull", "writeNull"}
 
 // allParameters lists the parameters of all types.
 var allParameters = []string{"scale", "ulps", "relative", "collation", "precision", "rounding", "of"}
@@ -35,6 +35,8 @@ type fieldReader struct {
 	*Field
 	path  string
 	nodes [3]*configNode // what names the column
+	all   *configNode    // the field's own mapping
+	sides [3]*configNode // a side's mapping; nil where it is left out or a name
 }
 
 func (f *fieldReader) read(entry configEntry) bool {
@@ -49,12 +51,14 @@ func (f *fieldReader) read(entry configEntry) bool {
 	f.Ignore = f.boolean(n.get("ignore"), f.path+".ignore")
 	f.Sensitive = f.boolean(n.get("sensitive"), f.path+".sensitive")
 	f.declare(n)
+	f.all = n
 	for _, side := range Sides {
 		f.nodes[side] = n.get(side.String())
 		if f.nodes[side] == nil {
 			f.nodes[side] = &configNode{kind: kindText, line: entry.line, column: entry.column, text: f.Name}
 		}
 		f.source(side, n.get(side.String()))
+		f.nullsOf(side)
 	}
 	return f.canonical != nil
 }
@@ -239,7 +243,8 @@ func (f *fieldReader) folding(n *configNode) *folding {
 }
 
 // source reads where the field lives on a side: a column's name, the field's
-// own if left out, or {column: …}, with a map of its values, or {expr: …}.
+// own if left out, or {column: …}, with a map of its values, or {expr: …}, or
+// {absent: true}. What NULL is there is for nullsOf.
 func (f *fieldReader) source(side Side, n *configNode) {
 	path := f.path + "." + side.String()
 	s := &f.sources[side]
@@ -250,10 +255,19 @@ func (f *fieldReader) source(side Side, n *configNode) {
 	case n.kind != kindMapping:
 		f.column(side, n, path)
 		return
-	case !f.mapping(n, path, "column", "expr", "map"):
+	case !f.mapping(n, path, "column", "expr", "map", "absent", "default", "emptyIsNull", "writeNull"):
 		return
 	}
-	column, expr, values := n.get("column"), n.get("expr"), n.get("map")
+	f.sides[side] = n
+	column, expr, values, absent := n.get("column"), n.get("expr"), n.get("map"), n.get("absent")
+	if s.nulls.absent = f.boolean(absent, path+".absent"); s.nulls.absent {
+		for _, other := range []string{"column", "expr", "map", "emptyIsNull", "writeNull"} {
+			if at := n.get(other); at != nil {
+				f.fail(at, path+"."+other, "absent says that there is no column on this side: leave one of them out")
+			}
+		}
+		return
+	}
 	if values != nil {
 		s.column = f.Name // unless a column is named
 		s.values = f.valueMap(values, path+".map")
@@ -269,6 +283,8 @@ func (f *fieldReader) source(side Side, n *configNode) {
 	case expr != nil:
 		f.expression(side, expr, path+".expr")
 	case values != nil:
+	case n.get("default") != nil || n.get("emptyIsNull") != nil || n.get("writeNull") != nil:
+		s.column = f.Name
 	default:
 		f.fail(n, path, "want a column's name, or {expr: …}")
 	}

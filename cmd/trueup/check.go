@@ -86,6 +86,9 @@ func checkAll(ctx context.Context, m *schemas.Migration) ([]finding, error) {
 			add(side.String(), checkRepairs(ctx, m, rules, side))
 		}
 	}
+	for _, g := range rules.RepairGaps() {
+		add(g.Side.String(), gapFinding(&g))
+	}
 	add("log", checkLog(ctx, m))
 	add("data", checkDataDir(m))
 	add("events", checkWebhooks(ctx, m, lookUp)...)

@@ -47,6 +47,9 @@ func (p *pipeline) newRepairs(l *slog.Logger) (*compensate.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, g := range rules.RepairGaps() {
+		l.Warn("repairs cannot write every value", "stage", "compensate", "entity", g.Entity, "field", g.Field, "side", g.Side.String(), "reason", g.Detail, "remedy", g.Remedy)
+	}
 	cfg := compensate.Config{Rules: rules, Log: to, Appliers: appliers, StatePath: p.dir.Path("compensate.json"),
 		Key: key, Lag: p.lag, Reach: p.reach, Logger: l}
 	if p.moving != nil {
@@ -113,6 +116,11 @@ func checkRepairs(ctx context.Context, m *schemas.Migration, rules *schemas.Rule
 		f.Severity, f.Detail = capture.OK, "the login that repairs are written with has no right that they do not need"
 	}
 	return f
+}
+
+// gapFinding says of a value that no repair can write what would be refused.
+func gapFinding(g *schemas.RepairGap) capture.Finding {
+	return capture.Finding{Severity: capture.Warn, Subject: "repairs of " + g.Entity + "." + g.Field, Detail: g.Detail, Remedy: g.Remedy}
 }
 
 // repairLogin is the subject of what checkRepairs finds.
