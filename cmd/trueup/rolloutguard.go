@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,7 +21,7 @@ import (
 )
 
 func newRolloutGuard() *cobra.Command {
-	var who string
+	var who, listen string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "guard",
@@ -33,19 +35,28 @@ Before it takes keys from the target back to legacy it asks what that loses
 (rollback.maxLost) and more would be lost, or that is not certain, it objects instead,
 and a person decides.
 
+With --listen it serves /metrics, and /readyz, which is 503 while nothing is guarded.
+
 It prints each rollback that took effect, and runs until it is stopped.`,
 		Args: cobra.NoArgs,
 	}
 	at := registryFlags(cmd)
 	migrations := migrationsFlag(cmd, at)
 	cmd.Flags().StringVar(&who, "as", "guard", "whose name is on the rollbacks")
+	cmd.Flags().StringVar(&listen, "listen", "", "an address, host:port, for metrics and health; whoever reaches it can read the names of flags")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		logger := newLogger(cmd.ErrOrStderr())
 		return at.write(cmd.Context(), func(store *registry.Store) error {
-			g := guard.New(guard.Config{Registry: store, Follow: migrations.follow, Cost: migrations.undoCost, Who: who, Logger: newLogger(cmd.ErrOrStderr()),
+			g := guard.New(guard.Config{Registry: store, Follow: migrations.follow, Cost: migrations.undoCost, Who: who, Logger: logger,
 				Held: func(f *registry.Standing, r rollout.Retreat) { printStays(cmd.OutOrStdout(), f, r, asJSON) },
 				Done: func(f *registry.Standing, r rollout.Retreat) { printRetreat(cmd.OutOrStdout(), f, r, asJSON) }})
-			return g.Run(cmd.Context())
+			return beside(cmd.Context(), "--listen", listen, func() http.Handler { return guardPage(g.Status) }, func(ctx context.Context, at net.Addr) error {
+				if at != nil {
+					logger.Info("metrics are served", "stage", "guard", "listen", at.String())
+				}
+				return g.Run(ctx)
+			})
 		})
 	}
 	return cmd

@@ -124,6 +124,13 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
+// String is what was written so far.
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 func newCanaries(t *testing.T) *canaries {
 	dsn, database := servertest.MariaDBDatabase(t)
 	legacy := servertest.PostgresDatabase(t)

@@ -50,6 +50,7 @@ gate judged by what its migration has measured (--migration, or on --brokers).`,
 	cmd.Flags().StringVar(&o.listen, "listen", "127.0.0.1:8017", "the address, host:port")
 	cmd.Flags().StringVar(&o.tokens, "tokens", "", "a file of the tokens that are let in")
 	cmd.Flags().StringVar(&o.access, "access", "", "a file of kind Access: who may change what")
+	cmd.Flags().StringVar(&o.metrics, "metrics-listen", "", "an address, host:port, for /metrics; there is no login")
 	cmd.Flags().StringVar(&o.auditDir, "audit-dir", "", "where the key and the checkpoints are that are signed; without, none are")
 	cmd.Flags().DurationVar(&o.lease, "lease", follow.DefaultLease, "how long what was read counts")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -67,6 +68,7 @@ type serveOptions struct {
 	migrations                       *migrationsAt
 	fence                            *fenceOptions
 	listen, tokens, access, auditDir string
+	metrics                          string // the address of the metrics; empty: none are served
 	lease                            time.Duration
 }
 
@@ -139,7 +141,15 @@ func serveRollouts(cmd *cobra.Command, o *serveOptions) (err error) {
 		known.Follow(ctx, o.tokens, o.access, 0, logger)
 		return nil
 	})
-	g.Go(func() error { return serve(ctx, listener, handler, "rollouts") })
+	measures := newAPIInstruments(follower)
+	g.Go(func() error {
+		return beside(ctx, "--metrics-listen", o.metrics, func() http.Handler { return metricsPage(measures.collectors()...) }, func(ctx context.Context, at net.Addr) error {
+			if at != nil {
+				logger.Info("metrics are served", "stage", "rollout", "listen", at.String())
+			}
+			return serve(ctx, listener, measures.measured(handler), "rollouts")
+		})
+	})
 	g.Go(func() error {
 		select {
 		case <-log.Failed():

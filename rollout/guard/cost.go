@@ -63,34 +63,38 @@ const (
 	holds
 )
 
-// allowed says whether a rollback goes on, and notes in it what it loses.
-func (g *Guard) allowed(ctx context.Context, f *registry.Standing, r *rollout.Retreat, now time.Time) permission {
+// allowed says whether a rollback goes on, and how many keys' values it loses, below 0 if that
+// is not known; and notes in it what it loses.
+func (g *Guard) allowed(ctx context.Context, f *registry.Standing, r *rollout.Retreat, now time.Time) (permission, int64) {
 	most := f.Rollout.Rollback.MaxLost
-	if f.Crossed.IsZero() || g.cfg.Cost == nil && most == nil {
-		return goes // legacy has authority for all keys, or nobody wants to know
+	switch {
+	case f.Crossed.IsZero(): // legacy has authority for all keys
+		return goes, 0
+	case g.cfg.Cost == nil && most == nil: // nobody wants to know
+		return goes, -1
 	}
 	if g.cfg.Cost == nil {
 		r.Loses = "what going back loses is not known, as nobody can be asked; the file allows " + lost(*most)
-		return holds
+		return holds, -1
 	}
 	a := g.ask(ctx, f, r.To, now)
-	said := a.answer()
+	said, known := a.answer(), int64(-1)
 	switch {
 	case said == nil && most == nil && now.Sub(a.began) >= g.cfg.CostWithin:
 		r.Loses = "what that loses was not known within " + g.cfg.CostWithin.String()
-		return goes
+		return goes, known
 	case said == nil:
-		return waits
+		return waits, known
 	case said.err != nil:
 		r.Loses = "what that loses is not known: " + said.err.Error()
 	default:
-		r.Loses = said.report.String()
+		r.Loses, known = said.report.String(), said.report.Lost
 	}
 	if most == nil || said.err == nil && said.report.Within(*most) {
-		return goes
+		return goes, known
 	}
 	r.Loses += "; the file allows " + lost(*most)
-	return holds
+	return holds, known
 }
 
 // ask is the question of what a way back loses, asked once until its answer is old.

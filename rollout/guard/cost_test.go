@@ -32,14 +32,20 @@ func ramped(t *testing.T, maxLost string) *topic {
 	return r
 }
 
-// costing is a guard whose trigger holds from 40 s after day on, and that asks cost.
-func costing(t *testing.T, r *topic, cost func(ctx context.Context) (*undo.Report, error)) (g *Guard, look func(after time.Duration) string) {
+// costing is a guard whose trigger holds from 40 s after day on, and that asks cost, which waits
+// until it is to answer.
+func costing(t *testing.T, r *topic, cost func(ctx context.Context) (*undo.Report, error)) (g *Guard, look func(after time.Duration) string, answer func()) {
 	t.Helper()
 	g, m := guarded(r)
+	turn := make(chan struct{})
 	if cost != nil {
 		g.cfg.Cost = func(ctx context.Context, f *registry.Standing, to *rollout.Flag) (*undo.Report, error) {
 			if f.Name != "orders" || to.Place().String() != "shadow_read" {
 				t.Errorf("asked for %s to %s", f.Name, to.Place())
+			}
+			select {
+			case <-turn:
+			case <-ctx.Done():
 			}
 			return cost(ctx)
 		}
@@ -51,33 +57,26 @@ func costing(t *testing.T, r *topic, cost func(ctx context.Context) (*undo.Repor
 		m.add(after, diverging)
 	}
 	return g, func(after time.Duration) string {
-		t.Helper()
-		g.look(t.Context(), day.Add(after))
-		return r.place()
-	}
+			t.Helper()
+			g.look(t.Context(), day.Add(after))
+			return r.place()
+		}, func() {
+			turn <- struct{}{}
+			<-g.answers
+		}
 }
 
 func losing(n int64) *undo.Report {
 	return &undo.Report{Since: &day, Cost: undo.Cost{Keys: 10, Lost: n, Oldest: &day, Frontier: day}, LagMs: 1500}
 }
 
-// answered waits for an answer, as Run does.
-func (g *Guard) answered(t *testing.T) {
-	t.Helper()
-	select {
-	case <-g.answers:
-	case <-t.Context().Done():
-		t.Fatal("no answer came")
-	}
-}
-
 // "Before a rollback: what would be lost": it is in the rollback's event, and what takes too
 // long to find out does not keep a rollback that nothing limits.
 func TestARollbackSaysWhatItLoses(t *testing.T) {
 	r := ramped(t, "")
-	g, look := costing(t, r, func(context.Context) (*undo.Report, error) { return losing(3), nil })
+	_, look, answer := costing(t, r, func(context.Context) (*undo.Report, error) { return losing(3), nil })
 	look(41 * time.Second)
-	g.answered(t)
+	answer()
 	if at := look(42 * time.Second); at != "shadow_read" {
 		t.Fatalf("it is at %s", at)
 	}
@@ -90,7 +89,7 @@ func TestARollbackSaysWhatItLoses(t *testing.T) {
 	r = ramped(t, "")
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	g, look = costing(t, r, func(asking context.Context) (*undo.Report, error) {
+	g, look, _ := costing(t, r, func(asking context.Context) (*undo.Report, error) {
 		<-asking.Done() // a log that does not end
 		ended <- asking.Err()
 		return nil, asking.Err()
@@ -129,14 +128,14 @@ func TestBeyondTheLimitItHoldsAndDoesNotGoBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := ramped(t, "  maxLost: 2\n")
 			report, err, held := c.report, c.err, 0
-			g, look := costing(t, r, func(context.Context) (*undo.Report, error) { return report, err })
+			g, look, answer := costing(t, r, func(context.Context) (*undo.Report, error) { return report, err })
 			g.cfg.Held = func(f *registry.Standing, r rollout.Retreat) {
 				if held++; f.Name != "orders" || r.To != "shadow_read" || !strings.Contains(r.Loses, c.says) {
 					t.Errorf("have %+v", r)
 				}
 			}
 			look(41 * time.Second)
-			g.answered(t)
+			answer()
 			for after := 42 * time.Second; after < 60*time.Second; after += time.Second {
 				if at := look(after); at != "ramp 50%" {
 					t.Fatalf("it is at %s", at)
@@ -149,7 +148,7 @@ func TestBeyondTheLimitItHoldsAndDoesNotGoBack(t *testing.T) {
 			}
 			report, err = losing(2), nil
 			look(72 * time.Second) // the answer is old: it asks again
-			g.answered(t)
+			answer()
 			if at := look(73 * time.Second); at != "shadow_read" {
 				t.Fatalf("legacy has caught up, and it is at %s", at)
 			}
@@ -157,7 +156,7 @@ func TestBeyondTheLimitItHoldsAndDoesNotGoBack(t *testing.T) {
 	}
 	t.Run("nobody to ask", func(t *testing.T) {
 		r := ramped(t, "  maxLost: 2\n")
-		if _, look := costing(t, r, nil); look(41*time.Second) != "ramp 50%" || len(r.state.Flag("orders").Objections) != 1 {
+		if _, look, _ := costing(t, r, nil); look(41*time.Second) != "ramp 50%" || len(r.state.Flag("orders").Objections) != 1 {
 			t.Errorf("have %+v", r.state.Flag("orders"))
 		}
 	})

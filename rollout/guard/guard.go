@@ -82,6 +82,10 @@ type Guard struct {
 	costs   map[askedOf]*asked      // touched by Run
 	asking  sync.WaitGroup
 	answers chan struct{} // an answer has come; one that waits is enough
+
+	mu       sync.Mutex
+	status   Status                       // guarded by mu; but for Triggers
+	triggers map[[2]string]*TriggerStatus // guarded by mu; by flag and name
 }
 
 // followed is what is known of a migration.
@@ -110,7 +114,8 @@ func New(cfg Config) *Guard {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Guard{cfg: cfg, of: map[string]*followed{}, unknown: map[triggerAt]time.Time{}, costs: map[askedOf]*asked{}, answers: make(chan struct{}, 1)}
+	return &Guard{cfg: cfg, of: map[string]*followed{}, unknown: map[triggerAt]time.Time{}, costs: map[askedOf]*asked{}, answers: make(chan struct{}, 1),
+		triggers: map[[2]string]*TriggerStatus{}}
 }
 
 // Run guards until ctx ends, and then returns nil.
@@ -144,14 +149,19 @@ func (g *Guard) look(ctx context.Context, now time.Time) {
 		return
 	}
 	g.failing = false
-	unknown := map[triggerAt]time.Time{}
+	began, unknown, flags, stands := time.Now(), map[triggerAt]time.Time{}, []FlagStatus{}, map[[2]string]bool{}
 	for _, f := range state.Flags() {
-		if len(Triggers(f)) > 0 {
-			g.guard(ctx, f, now, unknown)
+		triggers := Triggers(f)
+		for _, t := range triggers {
+			stands[[2]string{f.Name, t.Name}] = true
+		}
+		if len(triggers) > 0 {
+			flags = append(flags, g.guard(ctx, f, now, unknown))
 		}
 	}
 	g.unknown = unknown
 	g.forget()
+	g.looked(now, time.Since(began), flags, stands)
 }
 
 // Triggers are those that a flag may be taken back by where it is.
@@ -162,21 +172,26 @@ func Triggers(f *registry.Standing) []schemas.Trigger {
 	return f.Rollout.Rollback.Triggers[f.Flag.Place().Stage]
 }
 
-// guard takes a flag back if one of its triggers says so.
-func (g *Guard) guard(ctx context.Context, f *registry.Standing, now time.Time, unknown map[triggerAt]time.Time) {
+// guard takes a flag back if one of its triggers says so, and says how it stands.
+func (g *Guard) guard(ctx context.Context, f *registry.Standing, now time.Time, unknown map[triggerAt]time.Time) FlagStatus {
+	status := FlagStatus{Flag: f.Name, Lost: -1}
 	m := g.followed(ctx, f.Rollout, now)
 	m.mu.Lock()
 	retreat, ok := g.decide(&m.history, f, now, unknown)
 	m.mu.Unlock()
 	if !ok {
-		return
+		return status
 	}
-	switch allowed := g.allowed(ctx, f, &retreat, now); allowed {
+	allowed, lost := g.allowed(ctx, f, &retreat, now)
+	status.Lost = lost
+	switch allowed {
 	case goes:
 		g.goBack(ctx, f, retreat, now)
 	case holds:
+		status.Held = true
 		g.hold(ctx, f, retreat, now)
 	}
+	return status
 }
 
 // goBack writes a rollback.
@@ -189,6 +204,7 @@ func (g *Guard) goBack(ctx context.Context, f *registry.Standing, retreat rollou
 	case err != nil && ctx.Err() == nil:
 		g.cfg.Logger.Error("a rollout is not taken back yet; trying again", "stage", "guard", "flag", f.Name, "err", err)
 	case err == nil:
+		g.reverted(f.Name, retreat.Trigger)
 		g.cfg.Logger.Warn("a rollout was taken back", "stage", "guard", "flag", f.Name, "from", retreat.From, "to", retreat.To, "why", retreat.Why, "loses", retreat.Loses)
 		if g.cfg.Done != nil {
 			g.cfg.Done(state.Flag(f.Name), retreat)
@@ -196,28 +212,25 @@ func (g *Guard) goBack(ctx context.Context, f *registry.Standing, retreat rollou
 	}
 }
 
-// decide judges a flag's triggers in their order; the first that says so takes it back.
-func (g *Guard) decide(h *measure.History, f *registry.Standing, now time.Time, unknown map[triggerAt]time.Time) (rollout.Retreat, bool) {
+// decide judges all of a flag's triggers; the first that says so takes it back.
+func (g *Guard) decide(h *measure.History, f *registry.Standing, now time.Time, unknown map[triggerAt]time.Time) (first rollout.Retreat, back bool) {
 	for _, t := range Triggers(f) {
+		at := triggerAt{f.Name, t.Name, f.Revision}
 		r, verdict := Judge(h, f, &t, now)
+		pulls, since := verdict == rollout.Pass, time.Time{}
 		if verdict == rollout.Unknown {
-			at := triggerAt{f.Name, t.Name, f.Revision}
-			since, before := g.unknown[at]
-			if !before {
+			if since = g.unknown[at]; since.IsZero() {
 				since = now
 			}
 			unknown[at] = since
-			if t.UnknownFor == 0 || now.Sub(since) < t.UnknownFor {
-				continue
-			}
-		} else if verdict != rollout.Pass {
-			continue
+			pulls = t.UnknownFor != 0 && now.Sub(since) >= t.UnknownFor
 		}
-		if r.To != "" {
-			return r, true
+		g.judged(at, verdict, pulls, since)
+		if pulls && r.To != "" && !back {
+			first, back = r, true
 		}
 	}
-	return rollout.Retreat{}, false
+	return first, back
 }
 
 // Judge judges a trigger of a flag by what was measured up to a moment, and says where it
