@@ -57,6 +57,7 @@ func Complete(v *Verdict, rules *schemas.Rules, rows Rows) (schemas.Divergence, 
 			d.Key = c.Key
 		}
 		*part.to = evidence(c, e, part.full)
+		(*part.to).Unlogged = part.ref.Unlogged
 		if e.Sensitive() {
 			known = append(known, hidden{*part.to, c, part.ref.Offset, part.full})
 		}

@@ -341,6 +341,7 @@ func (c *Core) gap(side schemas.Side, source string, epoch uint32, offset int64,
 	for k, x := range c.entities { // any order: each is changed by itself
 		if k.side == side {
 			x.gapPos, x.unkeyedPos, x.unkeyedOrd = "", "", 0 // positions of an epoch gone by
+			x.unlogged = 0
 		}
 	}
 	out.Alarms = append(out.Alarms, Alarm{Reason: schemas.GapReason, Side: side, Offset: offset, Detail: reason})

@@ -95,6 +95,8 @@ type EntityCoverage struct {
 	Whole  bool           // every key is
 	Ranges int            // that do not join
 	Since  schemas.Micros // when the latest of them came to be; 0: there is none
+	// Unlogged are changes that show what the side's log does not have, since the latest baseline that read to the last key.
+	Unlogged int64
 }
 
 // Coverage says of each entity and side what is covered, in the order of the rules.
@@ -103,7 +105,11 @@ func (c *Core) Coverage() []EntityCoverage {
 	all := make([]EntityCoverage, 0, len(entities)*len(schemas.Sides))
 	for _, e := range entities {
 		for _, side := range schemas.Sides {
-			all = append(all, c.covered.of(coverKey{e.Name, side}, c.gen(e, side)))
+			n := c.covered.of(coverKey{e.Name, side}, c.gen(e, side))
+			if x := c.entities[coverKey{e.Name, side}]; x != nil {
+				n.Unlogged = x.unlogged
+			}
+			all = append(all, n)
 		}
 	}
 	return all

@@ -96,26 +96,14 @@ func (c *Core) recallRow(k *keyState, q *waiting) {
 	for _, s := range schemas.Sides {
 		*k.on(s) = knowledge{known: true, ever: true, gen: c.gen(k.entity, s), since: always}
 	}
-	if q.prior == nil { // the other side's value is known again with its next change
+	if !q.before.known { // the other side's value is known again with its next change
 		k.on(q.side).since = q.v.at
 		k.on(q.side.Other()).blocked = blockedUnavailable
 		return
 	}
-	k.authority = append(k.authority[:0], *q.prior)
-	k.setFollower(*q.prior)
+	k.authority = append(k.authority[:0], q.before.version())
+	k.setFollower(k.authority[0])
 	k.min, k.max = 0, 0
-}
-
-// prior is the version that a row before a change is, nil if it cannot be told.
-func prior(e *schemas.Entity, r *schemas.Change) *version {
-	if !e.DropSettled || r.Before == nil || r.Op != schemas.OpUpdate && r.Op != schemas.OpDelete {
-		return nil
-	}
-	img := e.Image(r.Side, r.Before)
-	if !img.Exact() {
-		return nil
-	}
-	return &version{digest: img.Digest, flags: present, at: always, off: noOffset}
 }
 
 // loseDropped ends the coverage of an entity whose settled keys are dropped:

@@ -18,6 +18,8 @@ type entityState struct {
 	unkeyedPos string // of the latest, in the side's epoch; "" before one
 	unkeyedOrd uint32
 
+	unlogged int64 // changes that showed what the side's log does not have, since the latest baseline or gap
+
 	// Of entities whose settled keys are dropped, on the legacy side's record for both:
 	dropped int64 // rows that are equal on both sides and of which nothing is kept
 	lost    int64 // of those that were, before a gap; they are counted as gap until both sides are covered anew
@@ -33,6 +35,7 @@ func (x *entityState) encode(e *encoder) {
 	e.int(x.unkeyed)
 	e.text(x.unkeyedPos)
 	e.uint(uint64(x.unkeyedOrd))
+	e.int(x.unlogged)
 	e.int(x.dropped)
 	e.int(x.lost)
 }
@@ -42,7 +45,7 @@ func decodeEntityState(d *decoder) *entityState {
 		return nil
 	}
 	return &entityState{gaps: uint32(d.uint()), gapPos: d.text(), unkeyed: d.int(), unkeyedPos: d.text(), unkeyedOrd: uint32(d.uint()),
-		dropped: d.int(), lost: d.int()}
+		unlogged: d.int(), dropped: d.int(), lost: d.int()}
 }
 
 // entity returns what there is to say of an entity on a side, from now on.
@@ -130,7 +133,7 @@ func (c *Core) repeated(q *waiting) bool {
 func (c *Core) applyEntityGap(q *waiting, out *Effects) error {
 	x := c.entity(q.entity.Name, q.side)
 	x.gaps++
-	x.gapPos = q.v.pos
+	x.gapPos, x.unlogged = q.v.pos, 0
 	delete(c.covered, coverKey{q.entity.Name, q.side})
 	c.loseDropped(q.entity)
 	out.Alarms = append(out.Alarms, q.alarm(schemas.GapReason))

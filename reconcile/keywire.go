@@ -226,7 +226,7 @@ func (k *keyState) hasSettled() bool {
 	return k.class == classEqual && !k.touched && k.open == nil && k.split == nil && !k.overflow &&
 		len(k.parked) == 0 && len(k.authority) == 1 && k.max == 0 && k.hasFollow && k.timer == [3]schemas.Micros{} &&
 		k.authority[0].tolerant == nil && k.follower.tolerant == nil &&
-		k.authority[0].digest == k.follower.digest && (k.authority[0].flags|k.follower.flags)&^(present|virtual) == 0
+		k.authority[0].digest == k.follower.digest && (k.authority[0].flags|k.follower.flags)&^(present|virtual|unlogged) == 0
 }
 
 // settle forgets what the small form does not hold, in memory too. When a key
@@ -245,7 +245,7 @@ func (k *keyState) settle(authority schemas.Side) {
 // settled is what the small form holds of a version: it stands for all that
 // its side has said so far.
 func (v *version) settled(side *knowledge) version {
-	w := version{digest: v.digest, flags: v.flags, at: always, off: v.off}
+	w := version{digest: v.digest, flags: v.flags &^ unlogged, at: always, off: v.off}
 	if side.seen {
 		w.pos, w.ord = side.lastPos, side.lastOrd
 	}

@@ -12,13 +12,13 @@ import (
 // errPage ends a scan early.
 var errPage = errors.New("page is full")
 
-// stateFormat is the format of everything a core keeps in State. 7 says
-// where a rollout stands, and under which epoch a queued change was written; 6 whether
+// stateFormat is the format of everything a core keeps in State. 8 counts what
+// a store's log does not have; 7 says where a rollout stands, and under which epoch a queued change was written; 6 whether
 // other rules are in force since the last progress, and how many keys were
 // dropped; 5 how far a side had fallen behind, whether its clock was set, and
-// since when a follower has what it has. What 1 to 6 wrote is made anew from
+// since when a follower has what it has. What 1 to 7 wrote is made anew from
 // the log.
-const stateFormat = 7
+const stateFormat = 8
 
 // ErrForeignState says that a state was made under other rules or by a newer
 // format; it must be rebuilt from the log.
@@ -264,9 +264,10 @@ func encodeQueued(q *waiting) []byte {
 	if q.kind == waitingGap || q.kind == waitingQuarantine {
 		e.text(q.why)
 	}
-	e.bool(q.prior != nil)
-	if q.prior != nil {
-		e.b = encodeVersion(e.b, q.prior, &knowledge{}, nil)
+	e.bool(q.before.known)
+	if q.before.known {
+		v := q.before.version()
+		e.b = encodeVersion(e.b, &v, &knowledge{}, nil)
 	}
 	e.uint(q.flagEpoch)
 	if q.flagEpoch != 0 {
@@ -301,7 +302,7 @@ func (c *Core) loadQueue() error {
 		}
 		if has := d.bool(); has {
 			v := decodeVersion(d, &knowledge{}, nil)
-			q.prior = &v
+			q.before = before{v.digest, v.tolerant, true}
 		}
 		if q.flagEpoch = d.uint(); q.flagEpoch != 0 {
 			q.earliest = d.time()

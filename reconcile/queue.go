@@ -31,7 +31,7 @@ type waiting struct {
 	late   bool             // it stands below the frontier: a duplicate, or an alarm
 	cover  *schemas.Covered // of waitingCovered
 	why    string           // of waitingGap and waitingQuarantine
-	prior  *version         // the row before, where settled keys are dropped; nil: not known
+	before before           // the row before, where that is looked at
 
 	// Where the log has named a rollout:
 	flagEpoch uint64         // that the write was tagged with; 0: with none
@@ -98,8 +98,8 @@ func (c *Core) takeChange(offset int64, r *schemas.Change, out *Effects) error {
 	if r.Op != schemas.OpTruncate {
 		q.id = c.keys.idOf(e, r.Key)
 	}
-	if e.DropSettled {
-		q.prior = prior(e, r)
+	if r.Before != nil && e.ReadsBefore(r.Side) {
+		q.before = rowBefore(e, r)
 	}
 	if r.After != nil {
 		q.block = c.image(e, r, &q.v, out)
@@ -276,6 +276,7 @@ func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) bool {
 	}
 	c.know(k)
 	c.touch(k)
+	surprising := c.unforeseen(k, q)
 	first, unread := !n.known, !n.known || n.blocked != 0
 	n.seen, n.lastPos, n.lastOrd = true, q.v.pos, q.v.ord
 	n.known, n.ever, n.gen = true, true, c.gen(k.entity, q.side)
@@ -297,6 +298,10 @@ func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) bool {
 	}
 	if n.blocked != 0 {
 		n.blocked, n.since = 0, q.v.at
+	}
+	if surprising {
+		q.v.flags |= unlogged
+		c.sayUnlogged(k, q, out)
 	}
 	if q.flagEpoch != 0 && k.split == nil && c.splitBrain(k, q.flagEpoch, s.written(q)) {
 		v := q.v
@@ -415,6 +420,9 @@ func (c *Core) applyCovered(q *waiting) error {
 	c.cover(e, q.side, n)
 	if n.from == nil && n.to == nil {
 		c.forgetUnkeyed(q)
+	}
+	if x := c.entities[coverKey{e.Name, q.side}]; n.to == nil && x != nil {
+		x.unlogged = 0 // ranges are covered in order: this is a baseline's last
 	}
 	return c.keys.eachIn(e, n.from, n.to, func(k *keyState) error {
 		c.know(k)

@@ -14,6 +14,8 @@ type Ref struct {
 	Exists bool
 	// KnownAbsent says that the row is absent as far as coverage tells, and never was there.
 	KnownAbsent bool
+	// Unlogged says that the row before the change is not the one that the log said last.
+	Unlogged bool
 }
 
 // Verdict is one event in the life of a divergence, before its evidence is
@@ -53,7 +55,7 @@ func refOf(v *version) Ref {
 	if v == nil {
 		return Ref{Offset: noOffset}
 	}
-	return Ref{Offset: v.off, Exists: !v.has(virtual), KnownAbsent: v.has(virtual)}
+	return Ref{Offset: v.off, Exists: !v.has(virtual), KnownAbsent: v.has(virtual), Unlogged: v.has(unlogged)}
 }
 
 // divergenceID is a pure function of the rules, the key, the kind and the

@@ -22,6 +22,7 @@ const (
 	unmappable                               // the mapping cannot be applied to it
 	shared                                   // its transaction has other keys in this partition
 	wasRead                                  // of the follower, until it is placed: a baseline read it
+	unlogged                                 // the row before it is not the one that the log said last
 )
 
 // version is one value of a key on one side. It carries no row: the row stands
@@ -45,6 +46,18 @@ func tolerantOf(values []byte) *tolerant {
 		return nil
 	}
 	return &tolerant{values}
+}
+
+// before is the row before a change as what is compared.
+type before struct {
+	digest   schemas.Digest
+	tolerant *tolerant
+	known    bool
+}
+
+// version is the row as one that stands nowhere in the log.
+func (b *before) version() version {
+	return version{digest: b.digest, tolerant: b.tolerant, flags: present, at: always, off: noOffset}
 }
 
 // image is the version as what is compared.

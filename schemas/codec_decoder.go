@@ -11,8 +11,8 @@ type Decoder struct {
 	// Mapping is the version of rules of which a digest stands for its row: a change that has one has a row after it
 	// without columns. Empty: every row is read.
 	Mapping string
-	// Before says that rows before changes are read all the same.
-	Before bool
+	// Before says of which sides rows before changes are read all the same.
+	Before [3]bool
 
 	record Record
 	change Change
@@ -61,13 +61,17 @@ func (d *Decoder) read(m *pb.Change) (reason string) {
 	}
 	known := d.Mapping != "" && m.Mapping == d.Mapping
 	var ok bool
-	if d.change.Before, ok = d.image(m.Before, known && !d.Before, &d.rows[0]); !ok {
+	if d.change.Before, ok = d.image(m.Before, known && !d.needsBefore(), &d.rows[0]); !ok {
 		return badBefore
 	}
 	if d.change.After, ok = d.image(m.After, known, &d.rows[1]); !ok {
 		return badAfter
 	}
 	return ""
+}
+
+func (d *Decoder) needsBefore() bool {
+	return int(d.change.Side) < len(d.Before) && d.Before[d.change.Side]
 }
 
 // image converts an image, or only looks whether it could be.

@@ -10,7 +10,7 @@ import (
 
 // "It accepts what UnmarshalRecord accepts, and refuses what that refuses."
 func checkDecoder(t interface{ Fatalf(string, ...any) }, b []byte, want *Record, wantErr error) {
-	for _, d := range []*Decoder{{}, {Mapping: "m"}, {Mapping: mappingOf(want)}, {Mapping: mappingOf(want), Before: true}} {
+	for _, d := range []*Decoder{{}, {Mapping: "m"}, {Mapping: mappingOf(want)}, {Mapping: mappingOf(want), Before: [3]bool{true, true, true}}} {
 		for range 2 { // with what is left of the first
 			got, err := d.Unmarshal(b)
 			if (err != nil) != (wantErr != nil) || err != nil && err.Error() != wantErr.Error() {
@@ -25,7 +25,7 @@ func checkDecoder(t interface{ Fatalf(string, ...any) }, b []byte, want *Record,
 				if lean.After != nil {
 					lean.After = Row{}
 				}
-				if lean.Before != nil && !d.Before {
+				if lean.Before != nil && !d.needsBefore() {
 					lean.Before = Row{}
 				}
 				want.Change = &lean

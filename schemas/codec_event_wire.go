@@ -104,6 +104,7 @@ func evidenceToWire(e *Evidence) *pb.Evidence {
 	m := &pb.Evidence{
 		Side: pb.Side(e.Side), Source: e.Source, Epoch: e.Epoch, Pos: e.Pos, Ordinal: e.Ordinal,
 		Op: pb.Op(e.Op), Txn: e.Txn, CommitTs: int64(e.CommitTS), Row: rowToWire(e.Row),
+		Unlogged: e.Unlogged,
 	}
 	if e.Tag != (Tag{}) {
 		m.Tag = new(pb.Tag)
@@ -135,6 +136,7 @@ func evidenceFromWire(m *pb.Evidence) (*Evidence, bool) {
 	e := &Evidence{
 		EventID: EventID{Source: m.Source, Epoch: m.Epoch, Pos: m.Pos, Ordinal: m.Ordinal},
 		Side:    sideFromWire(m.Side), Op: opFromWire(m.Op), Txn: m.Txn, CommitTS: Micros(m.CommitTs), Row: row,
+		Unlogged: m.Unlogged,
 	}
 	if m.Tag != nil {
 		e.Tag = tagFromWire(m.Tag)

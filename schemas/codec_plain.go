@@ -133,7 +133,7 @@ func (d *Decoder) readPlain(b []byte) bool {
 		}
 	}
 	known := d.Mapping != "" && d.change.Mapping == d.Mapping
-	return !m.bad && plainRow(before, known && !d.Before, &d.rows[0], &d.change.Before) && plainRow(after, known, &d.rows[1], &d.change.After)
+	return !m.bad && plainRow(before, known && !d.needsBefore(), &d.rows[0], &d.change.Before) && plainRow(after, known, &d.rows[1], &d.change.After)
 }
 
 // readPlain reads a field that is no message.

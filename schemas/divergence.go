@@ -36,6 +36,10 @@ const (
 // Reasons lists every reason in the order in which people list them.
 var Reasons = []Reason{Lag, NoData, GapReason, Overflow, Quarantined, UnavailableReason}
 
+// Unlogged is why an alarm is raised, and no reason for which a key could not be judged: a change shows that its row was
+// changed before by what the store's log does not have.
+const Unlogged Reason = "unlogged"
+
 // Evidence is the latest change of one side that a verdict rests on. A nil
 // *Evidence says that the side never had a version of the key.
 type Evidence struct {
@@ -46,9 +50,12 @@ type Evidence struct {
 	CommitTS Micros
 	Tag      Tag
 	// Place is where the change stands in the changes topic; nil: not said. It is said where values are masked.
-	Place  *RowPlace
-	Row    Row                // the row as the log has it, the source's columns; nil: the row is absent
-	Values map[string]*string // the canonical values by field, nil for NULL; nil map: the row is absent
+	Place *RowPlace
+	// Unlogged says that the row before the change was not the one that the log said last: it had been changed by what the
+	// log does not have, which this change may only have brought to light.
+	Unlogged bool
+	Row      Row                // the row as the log has it, the source's columns; nil: the row is absent
+	Values   map[string]*string // the canonical values by field, nil for NULL; nil map: the row is absent
 }
 
 // Stage is where a divergence is in its life.

@@ -80,6 +80,9 @@ func (o *jsonObject) evidence(name string, e *Evidence, latest bool) {
 		place.rowPlace(e.Place)
 		v.dst = place.close()
 	}
+	if e.Unlogged {
+		v.bool("unlogged", true)
+	}
 	if latest || e.Row != nil {
 		v.wholeRow("row", e.Row)
 	}
@@ -93,7 +96,7 @@ var (
 	divergenceFields = newFieldSet("kind!", "id!", "verdict!", "entity!", "key!", "opened_at!", "age!", "authority!", "follower!",
 		"fields!", "closed_by!", "rules!", "stage!", "sequence!", "since!", "at!", "closed_at!", "side!", "cause", "authority_absent",
 		"rollout_epoch", "handed_over")
-	evidenceFields = newFieldSet("pos!", "txn", "tag", "side!", "source!", "epoch!", "ordinal!", "op!", "commit_ts!", "place", "row", "values")
+	evidenceFields = newFieldSet("pos!", "txn", "tag", "side!", "source!", "epoch!", "ordinal!", "op!", "commit_ts!", "place", "unlogged", "row", "values")
 )
 
 // ParseDivergenceJSON reads what AppendDivergenceJSON writes, as strictly as
@@ -197,6 +200,8 @@ func (r *jsonReader) evidence() *Evidence {
 		case "place":
 			place := r.rowPlace()
 			e.Place = &place
+		case "unlogged":
+			e.Unlogged = r.bool()
 		case "row":
 			e.Row = r.nullableRow()
 		case "values":

@@ -77,6 +77,11 @@ func (e *Entity) Table(side Side) TableName {
 	return e.tables[side]
 }
 
+// ReadsBefore says that rows before changes of a side are compared with what the
+// log said of them last: changes can be kept out of a MySQL or MariaDB server's
+// log, and where settled keys are dropped nothing else says what they were.
+func (e *Entity) ReadsBefore(side Side) bool { return e.DropSettled || e.drivers[side].mysqlLike() }
+
 // Field is a canonical field: its type, and where it lives on each side.
 type Field struct {
 	Name   string

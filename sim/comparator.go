@@ -175,6 +175,9 @@ func (c *comparator) accounts(off int64) {
 		if a.Reason == schemas.Overflow || strings.HasPrefix(a.Detail, "came late") {
 			c.broken("I17", "partition %d at %d: %s: %s %v", c.partition, off, a.Detail, a.Entity, a.Key)
 		}
+		if a.Reason == schemas.Unlogged && !c.oracle.unkeyed { // everything is in the log
+			c.broken("I9", "partition %d at %d: %s: %s %v", c.partition, off, a.Detail, a.Entity, a.Key)
+		}
 	}
 }
 

@@ -21,6 +21,9 @@ func rulesFor(window time.Duration, mode string, authority schemas.Side) (*schem
 apiVersion: trueup/v1
 kind: Migration
 metadata: {name: sim, owner: sim}
+stores: # of which it is looked at what stands in the log
+  legacy: {driver: mysql, dsn: "env:LEGACY_DSN"}
+  target: {driver: mariadb, dsn: "env:TARGET_DSN"}
 entities:
   - name: order
     key: [id]

@@ -38,7 +38,11 @@ func openRowStore(t *testing.T, driver string) *rowStore {
 		s.dsn, s.table = servertest.PostgresDatabase(t), "public.things"
 	default:
 		var database string
-		s.dsn, database = servertest.MariaDBDatabase(t)
+		if driver == "mysql" {
+			s.dsn, database = servertest.MySQLDatabase(t)
+		} else {
+			s.dsn, database = servertest.MariaDBDatabase(t)
+		}
 		open, create, s.table = "mysql", "create table things (id bigint primary key, v varchar(50) collate utf8mb4_bin, n decimal(10,2))", database+".things"
 	}
 	var err error

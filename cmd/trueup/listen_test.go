@@ -18,6 +18,7 @@ import (
 // statusOf is a status in which everything has a value.
 func statusOf(now time.Time) *statusFile {
 	return &statusFile{Migration: "orders", PID: 1, At: now, Started: now.Add(-time.Minute), Rules: "orders-1",
+		Coverage: []coverageStatus{{Entity: "order", Side: "target", Unlogged: 1}},
 		Sides: map[string]sideStatus{
 			"legacy": {Epoch: 1, Frontier: "2026-11-24T03:36:21Z", LagMs: 1500, Compared: now.Add(-2 * time.Second).UTC().Format(time.RFC3339Nano), Changes: 7, ClockOffset: -2000,
 				ClockError: 300, Slot: &postgres.SlotStats{RetainedBytes: 56, SafeBytes: new(int64)}, QuarantinedCount: 3,

@@ -116,6 +116,12 @@ var metrics = []metric{
 		eachBaseline(func(b *baselineStatus) float64 { return truth(b.Covered) })},
 	{"trueup_side_rows_read", "Rows that a baseline has read of the entity's table.", prometheus.GaugeValue, []string{"side", "entity"},
 		eachBaseline(func(b *baselineStatus) float64 { return float64(b.Rows) })},
+	{"trueup_side_unlogged", "Changes of the entity that showed that a row had been changed by what the side's log does not have, since the latest baseline.", prometheus.GaugeValue, []string{"side", "entity"},
+		func(s *statusFile, say func(float64, ...string)) {
+			for _, c := range s.Coverage {
+				say(float64(c.Unlogged), c.Side, c.Entity)
+			}
+		}},
 	{"trueup_side_clock_offset_seconds", "The store's clock minus ours.", prometheus.GaugeValue, []string{"side"},
 		eachSide(func(side sideStatus, say func(float64)) { say(float64(side.ClockOffset) / 1e6) })},
 	{"trueup_side_clock_error_seconds", "The bound on the error of the clock offset, either way.", prometheus.GaugeValue, []string{"side"},

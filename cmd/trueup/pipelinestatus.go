@@ -70,6 +70,11 @@ func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {
 			s.Keys.Unknown[string(reason)] = n
 		}
 		s.Coverage = coverageStatusOf(r.Coverage, r.Frontier)
+		for _, c := range s.Coverage {
+			if c.Unlogged > 0 {
+				s.Problems = append(s.Problems, c.unlogged())
+			}
+		}
 		s.addWindows(p.rules, p.settling)
 		if s.LogRoom = p.room.look(ctx, p.reconciler, now); s.LogRoom != nil && s.LogRoom.Problem != "" {
 			s.Problems = append(s.Problems, s.LogRoom.Problem)

@@ -48,6 +48,9 @@ func evidenceText(e *schemas.Evidence) string {
 	if e.Tag.Traceparent != "" {
 		s += ", trace " + inert.Text(e.Tag.Traceparent)
 	}
+	if e.Unlogged {
+		s += "; its row had been changed before by what the log does not have"
+	}
 	return s
 }
 

@@ -18,12 +18,14 @@ type coverageStatus struct {
 	Ranges   int    `json:"ranges"`                // of keys that are, where it is not every one
 	Since    string `json:"since,omitempty"`       // when the latest of them came to be
 	Compared string `json:"compared_to,omitempty"` // what is covered is compared up to this time, on both sides
+	// Unlogged are changes that showed what the side's log does not have, since the latest baseline.
+	Unlogged int64 `json:"unlogged,omitempty"`
 }
 
 func coverageStatusOf(covered []reconcile.EntityCoverage, frontier [3]schemas.Micros) (all []coverageStatus) {
 	compared := min(frontier[schemas.Legacy], frontier[schemas.Target])
 	for _, c := range covered {
-		s := coverageStatus{Entity: c.Entity, Side: c.Side.String(), Whole: c.Whole, Ranges: c.Ranges}
+		s := coverageStatus{Entity: c.Entity, Side: c.Side.String(), Whole: c.Whole, Ranges: c.Ranges, Unlogged: c.Unlogged}
 		if c.Since != 0 {
 			s.Since = c.Since.String()
 		}
@@ -48,4 +50,11 @@ func printCoverage(w io.Writer, s *statusFile) {
 		}
 		fmt.Fprintf(w, "not covered: %s on %s: %s; \"trueup baseline\" reads the rest\n", inert.Text(c.Entity), c.Side, known)
 	}
+}
+
+// unlogged says what is known of changes that are in no log, and what to do.
+func (c *coverageStatus) unlogged() string {
+	return fmt.Sprintf("%s: %d changes of %s found their row changed by what the log does not have (a session with sql_log_bin=0, what a foreign key does by "+
+		"itself, an event that could not be read); the log of this process names each. Rows that were not written to since may differ unseen: end what writes "+
+		"so, then start again with --new-epoch %[1]s and run \"trueup baseline\"", c.Side, c.Unlogged, inert.Text(c.Entity))
 }

@@ -16,18 +16,21 @@ func TestStatusSaysWhatIsNotCovered(t *testing.T) {
 	frontier[schemas.Legacy], frontier[schemas.Target] = 9_000_000, 7_000_000
 	covered := []reconcile.EntityCoverage{
 		{Entity: "order", Side: schemas.Legacy, Whole: true, Ranges: 1, Since: 5_000_000},
-		{Entity: "order", Side: schemas.Target, Ranges: 3, Since: 6_000_000},
+		{Entity: "order", Side: schemas.Target, Ranges: 3, Since: 6_000_000, Unlogged: 2},
 		{Entity: "customer", Side: schemas.Legacy},
 	}
 	earlier := schemas.Micros(7_000_000).String()
 	want := []coverageStatus{
-		{"order", "legacy", true, 1, schemas.Micros(5_000_000).String(), earlier},
-		{"order", "target", false, 3, schemas.Micros(6_000_000).String(), earlier},
-		{"customer", "legacy", false, 0, "", ""},
+		{"order", "legacy", true, 1, schemas.Micros(5_000_000).String(), earlier, 0},
+		{"order", "target", false, 3, schemas.Micros(6_000_000).String(), earlier, 2},
+		{"customer", "legacy", false, 0, "", "", 0},
 	}
 	got := coverageStatusOf(covered, frontier)
 	if !slices.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+	if says := got[1].unlogged(); !strings.HasPrefix(says, "target: 2 changes of order found") || !strings.Contains(says, "--new-epoch target") {
+		t.Error(says)
 	}
 	frontier[schemas.Target] = 0
 	if early := coverageStatusOf(covered, frontier)[0]; early.Compared != "" {

@@ -21,6 +21,7 @@ func coverageOf(partitions [][]reconcile.EntityCoverage) []reconcile.EntityCover
 			}
 			o := &all[i]
 			o.Whole, o.Ranges, o.Since = o.Whole && e.Whole, max(o.Ranges, e.Ranges), max(o.Since, e.Since)
+			o.Unlogged += e.Unlogged
 			said[i]++
 		}
 	}

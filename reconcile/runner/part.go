@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/trueup-io/trueup/reconcile"
 	"github.com/trueup-io/trueup/reconcile/state"
@@ -84,7 +83,7 @@ func eventID(d *schemas.Divergence) string { return fmt.Sprintf("%s/%d", d.ID, d
 // openPart opens a partition on its state. State of other rules or of a format
 // gone by is dropped: the log has everything, and it is compared anew.
 func openPart(number int32, rules *schemas.Rules, log *stream.Log, db *state.DB) (p *part, rebuilt bool, err error) {
-	p = &part{number: number, rules: rules, log: log, state: db.Partition(number), decode: schemas.Decoder{Mapping: rules.Version, Before: slices.ContainsFunc(rules.Entities(), dropsSettled)}}
+	p = &part{number: number, rules: rules, log: log, state: db.Partition(number), decode: schemas.Decoder{Mapping: rules.Version, Before: readsBefore(rules)}}
 	err = p.reopen()
 	if errors.Is(err, reconcile.ErrForeignState) {
 		if err := p.state.Drop(); err != nil {
@@ -95,8 +94,15 @@ func openPart(number int32, rules *schemas.Rules, log *stream.Log, db *state.DB)
 	return p, false, err
 }
 
-// dropsSettled says that rows before changes tell what an entity's keys were.
-func dropsSettled(e *schemas.Entity) bool { return e.DropSettled }
+// readsBefore says of which sides rows before changes are looked at.
+func readsBefore(rules *schemas.Rules) (before [3]bool) {
+	for _, e := range rules.Entities() {
+		for _, s := range schemas.Sides {
+			before[s] = before[s] || e.ReadsBefore(s)
+		}
+	}
+	return before
+}
 
 // reopen forgets what is not committed.
 func (p *part) reopen() error {

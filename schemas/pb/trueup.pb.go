@@ -1702,6 +1702,7 @@ type Evidence struct {
 	Row           *Image                 `protobuf:"bytes,10,opt,name=row,proto3" json:"row,omitempty"`
 	Values        *Values                `protobuf:"bytes,11,opt,name=values,proto3" json:"values,omitempty"`
 	Place         *RowPlace              `protobuf:"bytes,12,opt,name=place,proto3" json:"place,omitempty"`
+	Unlogged      bool                   `protobuf:"varint,13,opt,name=unlogged,proto3" json:"unlogged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1818,6 +1819,13 @@ func (x *Evidence) GetPlace() *RowPlace {
 		return x.Place
 	}
 	return nil
+}
+
+func (x *Evidence) GetUnlogged() bool {
+	if x != nil {
+		return x.Unlogged
+	}
+	return false
 }
 
 // Divergence is one event in the life of a divergence.
@@ -2749,7 +2757,7 @@ const file_trueup_proto_rawDesc = "" +
 	"\x04text\x18\x02 \x01(\fR\x04text\x12\x12\n" +
 	"\x04null\x18\x03 \x01(\bR\x04null\"7\n" +
 	"\x06Values\x12-\n" +
-	"\x06fields\x18\x01 \x03(\v2\x15.trueup.v1.FieldValueR\x06fields\"\xf3\x02\n" +
+	"\x06fields\x18\x01 \x03(\v2\x15.trueup.v1.FieldValueR\x06fields\"\x8f\x03\n" +
 	"\bEvidence\x12#\n" +
 	"\x04side\x18\x01 \x01(\x0e2\x0f.trueup.v1.SideR\x04side\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x14\n" +
@@ -2763,7 +2771,8 @@ const file_trueup_proto_rawDesc = "" +
 	"\x03row\x18\n" +
 	" \x01(\v2\x10.trueup.v1.ImageR\x03row\x12)\n" +
 	"\x06values\x18\v \x01(\v2\x11.trueup.v1.ValuesR\x06values\x12)\n" +
-	"\x05place\x18\f \x01(\v2\x13.trueup.v1.RowPlaceR\x05place\"\xf7\x04\n" +
+	"\x05place\x18\f \x01(\v2\x13.trueup.v1.RowPlaceR\x05place\x12\x1a\n" +
+	"\bunlogged\x18\r \x01(\bR\bunlogged\"\xf7\x04\n" +
 	"\n" +
 	"Divergence\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
