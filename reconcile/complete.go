@@ -25,9 +25,6 @@ type PlacedRows interface {
 //
 // What is sensitive is hidden behind the rules' mask; then the evidence says
 // where the change stands, if the rows are placed.
-//
-// What is sensitive is hidden behind the rules' mask, and the evidence says where
-// the change stands, if that can be said.
 func Complete(v *Verdict, rules *schemas.Rules, rows Rows) (schemas.Divergence, error) {
 	d := v.Divergence
 	e, ok := rules.Entity(d.Entity)
@@ -74,11 +71,24 @@ func Complete(v *Verdict, rules *schemas.Rules, rows Rows) (schemas.Divergence, 
 	if d.Stage == schemas.Closed {
 		d.Fields = nil
 	}
+	d.FieldRules = e.FieldRules(rowOf(&d, schemas.Legacy), rowOf(&d, schemas.Target))
 	for _, h := range known {
 		h.hide(rules, e, rows)
 	}
 	d.ID, d.Key = rules.DivergenceID(d.Entity, d.ID), rules.HideKey(e, d.Key)
 	return d, nil
+}
+
+// rowOf is the row of a side as the verdict rests on it, nil where it has none.
+func rowOf(d *schemas.Divergence, side schemas.Side) schemas.Row {
+	v := d.Follower
+	if side == d.Side {
+		v = d.Authority
+	}
+	if v == nil {
+		return nil
+	}
+	return v.Row
 }
 
 // hidden is evidence of an entity with sensitive fields.

@@ -69,7 +69,7 @@ func eventFromWire(m *pb.Event) (*Event, string) {
 }
 
 func divergenceToWire(d *Divergence) *pb.Divergence {
-	return &pb.Divergence{
+	m := &pb.Divergence{
 		Id: d.ID, Stage: string(d.Stage), Verdict: string(d.Verdict), Entity: d.Entity, Key: textsToWire(d.Key),
 		Since: int64(d.Since), OpenedAt: int64(d.OpenedAt), At: int64(d.At), Side: pb.Side(d.Side),
 		Authority: evidenceToWire(d.Authority), Follower: evidenceToWire(d.Follower), Fields: d.Fields,
@@ -77,6 +77,10 @@ func divergenceToWire(d *Divergence) *pb.Divergence {
 		Cause: evidenceToWire(d.Cause), AuthorityAbsent: d.AuthorityAbsent,
 		RolloutEpoch: d.RolloutEpoch, HandedOver: d.HandedOver,
 	}
+	for _, r := range d.FieldRules {
+		m.FieldRules = append(m.FieldRules, &pb.FieldRule{Field: r.Field, Rules: r.Rules, Applied: r.Applied})
+	}
+	return m
 }
 
 func divergenceFromWire(m *pb.Divergence) (*Event, string) {
@@ -85,6 +89,9 @@ func divergenceFromWire(m *pb.Divergence) (*Event, string) {
 		Since: Micros(m.Since), OpenedAt: Micros(m.OpenedAt), At: Micros(m.At), Side: sideFromWire(m.Side),
 		Fields: m.Fields, ClosedAt: Micros(m.ClosedAt), Rules: m.Rules, Sequence: m.Sequence,
 		AuthorityAbsent: m.AuthorityAbsent, RolloutEpoch: m.RolloutEpoch, HandedOver: m.HandedOver,
+	}
+	for _, r := range m.FieldRules {
+		d.FieldRules = append(d.FieldRules, FieldRule{Field: r.Field, Rules: r.Rules, Applied: r.Applied})
 	}
 	var ok [4]bool
 	d.Authority, ok[0] = evidenceFromWire(m.Authority)

@@ -200,6 +200,9 @@ func genDivergence(t *rapid.T) *Divergence {
 		AuthorityAbsent: rapid.Bool().Draw(t, "authority absent"),
 		RolloutEpoch:    rapid.Uint64Range(0, math.MaxInt64).Draw(t, "rollout epoch"), HandedOver: rapid.Bool().Draw(t, "handed over"),
 		Fields: genTexts(t, "fields", 0), ClosedBy: genEvidence(t, "closed by"), ClosedAt: genTime.Draw(t, "closed_at"),
+		FieldRules: someOf(t, "field rules", rapid.Custom(func(t *rapid.T) FieldRule {
+			return FieldRule{genText.Draw(t, "field"), genTexts(t, "field's rules", 1), genTexts(t, "applied", 0)}
+		})),
 		Rules: genText.Draw(t, "rules"), Sequence: rapid.Uint32().Draw(t, "sequence"),
 	}
 }

@@ -93,6 +93,8 @@ type Divergence struct {
 	RolloutEpoch uint64
 	// HandedOver says that the other side had authority when the divergence was opened.
 	HandedOver bool
+	// FieldRules are the rules by which fields were compared, of those that are not compared by their type alone.
+	FieldRules []FieldRule
 	Sequence   uint32 // 0 for opened, then counting this divergence's events
 }
 

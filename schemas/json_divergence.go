@@ -41,6 +41,14 @@ func AppendDivergenceJSON(dst []byte, d *Divergence) []byte {
 	if d.HandedOver {
 		o.bool("handed_over", true)
 	}
+	o.list("field_rules", len(d.FieldRules), func(each *jsonObject, i int) {
+		r := &d.FieldRules[i]
+		each.text("field", r.Field)
+		each.texts("rules", r.Rules)
+		if len(r.Applied) > 0 {
+			each.texts("applied", r.Applied)
+		}
+	})
 	return o.close()
 }
 
@@ -95,8 +103,9 @@ func (o *jsonObject) evidence(name string, e *Evidence, latest bool) {
 var (
 	divergenceFields = newFieldSet("kind!", "id!", "verdict!", "entity!", "key!", "opened_at!", "age!", "authority!", "follower!",
 		"fields!", "closed_by!", "rules!", "stage!", "sequence!", "since!", "at!", "closed_at!", "side!", "cause", "authority_absent",
-		"rollout_epoch", "handed_over")
-	evidenceFields = newFieldSet("pos!", "txn", "tag", "side!", "source!", "epoch!", "ordinal!", "op!", "commit_ts!", "place", "unlogged", "row", "values")
+		"rollout_epoch", "handed_over", "field_rules")
+	fieldRuleFields = newFieldSet("field!", "rules!", "applied")
+	evidenceFields  = newFieldSet("pos!", "txn", "tag", "side!", "source!", "epoch!", "ordinal!", "op!", "commit_ts!", "place", "unlogged", "row", "values")
 )
 
 // ParseDivergenceJSON reads what AppendDivergenceJSON writes, as strictly as
@@ -158,6 +167,8 @@ func (r *jsonReader) divergence() *Divergence {
 			d.RolloutEpoch = uint64(r.integer(1, math.MaxInt64))
 		case "handed_over":
 			d.HandedOver = r.bool()
+		case "field_rules":
+			r.objects(func() { d.FieldRules = append(d.FieldRules, r.fieldRule()) })
 		}
 	}
 	if r.problem == nil && age != d.age() {
@@ -165,6 +176,21 @@ func (r *jsonReader) divergence() *Divergence {
 		r.within("age")
 	}
 	return d
+}
+
+func (r *jsonReader) fieldRule() (rule FieldRule) {
+	fields := fieldCursor{set: fieldRuleFields}
+	for r.field(&fields) {
+		switch fields.name {
+		case "field":
+			rule.Field = r.text()
+		case "rules":
+			rule.Rules = r.texts()
+		case "applied":
+			rule.Applied = r.texts()
+		}
+	}
+	return rule
 }
 
 func (r *jsonReader) evidence() *Evidence {

@@ -144,6 +144,7 @@ func exampleEvents() []*Event {
 	by := *target
 	by.Op, by.Txn, by.Tag = OpInsert, "0-1-12", Tag{CompensationID: "c-1"}
 	closed.ClosedBy, closed.Cause = &by, &by
+	closed.FieldRules = []FieldRule{{Field: "status", Rules: []string{"legacy.map", "collation=casefold"}, Applied: []string{"legacy.map"}}, {Field: "note", Rules: []string{"ignored"}}}
 	return []*Event{
 		{Divergence: open},
 		{Divergence: &missing},

@@ -66,6 +66,7 @@ type Entity struct {
 	part     []int          // indexes in key
 	exact    []int          // fields that stand in the digest
 	tolerant []int          // fields compared with a tolerance
+	ruled    []ruledField   // fields with rules beyond their type
 	shape    [16]byte       // what the digest begins with
 }
 
@@ -154,6 +155,9 @@ func (e *Entity) finish() {
 			e.tolerant = append(e.tolerant, i)
 		default:
 			e.exact = append(e.exact, i)
+		}
+		if rules := f.rulesOf(); len(rules) > 0 {
+			e.ruled = append(e.ruled, ruledField{i, rules})
 		}
 	}
 	for i, name := range e.KeyFields {

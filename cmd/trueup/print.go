@@ -22,7 +22,11 @@ func printDivergence(w io.Writer, d *schemas.Divergence) {
 	}
 	fmt.Fprintf(w, "%-15s %s %s  %s, since %s  [%s]\n", d.Verdict, d.Entity, keyText(d.Key), state, d.Since, short(d.ID))
 	for _, f := range d.Fields {
-		fmt.Fprintf(w, "    %-12s %s: %s   %s: %s\n", inert.Text(f), d.Side, valueOf(d.Authority, f), d.Side.Other(), valueOf(d.Follower, f))
+		by := ""
+		if rule := schemas.RuleOf(d.FieldRules, f); rule != nil {
+			by = "   by " + inert.Text(rule.String())
+		}
+		fmt.Fprintf(w, "    %-12s %s: %s   %s: %s%s\n", inert.Text(f), d.Side, valueOf(d.Authority, f), d.Side.Other(), valueOf(d.Follower, f), by)
 	}
 	if len(d.Fields) == 0 && d.Stage != schemas.Closed {
 		fmt.Fprintf(w, "    no field differs; the history does\n")

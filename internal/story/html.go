@@ -26,6 +26,8 @@ type pageData struct {
 	Facts                              [][2]string
 	LegacyHead, TargetHead             string
 	Differences                        []difference
+	Compared                           [][2]string
+	Equal                              [][4]string // field, what legacy and target hold, by what they are the same
 	Days                               []pageDay
 	Missing                            string
 	Repairs                            []pageRepair
@@ -68,6 +70,11 @@ func (s *Story) HTML(to io.Writer, made time.Time) error {
 	p := pageData{Title: "Divergence " + short(d.ID), Verdict: string(d.Verdict), Entity: inert.Text(d.Entity), Key: s.keyOf(), State: s.state(),
 		Open: d.Stage != schemas.Closed, LegacyHead: s.heading(schemas.Legacy), TargetHead: s.heading(schemas.Target),
 		Differences: s.differences(htmlLimit), Missing: s.missing(), Migration: inert.Text(s.Migration), Made: made.UTC().Format(time.RFC3339)}
+	p.Compared = s.comparedBy()
+	for i := range s.Equal {
+		q := &s.Equal[i]
+		p.Equal = append(p.Equal, [4]string{inert.Text(q.Field), held(q.Legacy, htmlLimit), held(q.Target, htmlLimit), q.by()})
+	}
 	fact := func(name, text string) {
 		if text != "" {
 			p.Facts = append(p.Facts, [2]string{name, text})

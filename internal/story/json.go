@@ -74,6 +74,24 @@ type storyLine struct {
 	Versions      int      `json:"versions"`
 	Repairs       int      `json:"repairs"`
 	EchoesMissing int      `json:"echoes_missing"` // repairs that were written, and whose echo was not read
+	// EqualBy are the fields of a closed divergence that the stores hold otherwise, and what makes them equal.
+	EqualBy []equalLine `json:"equal_by,omitempty"`
+}
+
+// equalLine is a field whose two stores hold different things that are the same.
+type equalLine struct {
+	Field  string   `json:"field"`
+	Legacy *string  `json:"legacy"` // null: NULL, or no column
+	Target *string  `json:"target"`
+	Type   string   `json:"type"`
+	Rules  []string `json:"rules"` // that applied; none: they are equal by their type
+}
+
+func textOf(c *schemas.Column) *string {
+	if c.Presence != schemas.Value {
+		return nil
+	}
+	return &c.Text
 }
 
 // JSON writes the story as JSON Lines: the events of the divergence, the
@@ -118,8 +136,13 @@ func (s *Story) JSON(to io.Writer) error {
 		}
 	}
 	d := &s.Divergence
+	var equal []equalLine
+	for i := range s.Equal {
+		q := &s.Equal[i]
+		equal = append(equal, equalLine{q.Field, textOf(&q.Legacy), textOf(&q.Target), q.Type, append([]string{}, q.By...)})
+	}
 	if err := add(storyLine{"story", d.ID, d.Entity, d.Key, s.Migration, s.Owner, s.Window.String(), append([]string{}, s.Traces()...),
-		s.Range.Partition, s.Range.From, s.Range.To, !s.Range.Cut, len(s.Versions), len(s.Repairs), missing}); err != nil {
+		s.Range.Partition, s.Range.From, s.Range.To, !s.Range.Cut, len(s.Versions), len(s.Repairs), missing, equal}); err != nil {
 		return fmt.Errorf("write story: %w", err)
 	}
 	for _, l := range lines {

@@ -62,6 +62,7 @@ func Read(ctx context.Context, cfg Config, id string) (*Story, error) {
 		return nil, err
 	}
 	s.explain(e)
+	s.Equal = s.equals(e)
 	return s, nil
 }
 

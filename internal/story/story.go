@@ -31,6 +31,7 @@ type Story struct {
 	Versions   []Version          // of both sides, in order of time
 	Repairs    []Repair           // in order
 	Marks      []Mark             // what else happened to the sides meanwhile
+	Equal      []Equal            // of one that was closed: what the stores hold otherwise, and is the same
 	Range      Range
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"hash/crc32"
@@ -56,7 +57,11 @@ func toldOf(t *testing.T, m *schemas.Migration, name string) (Config, []string) 
 			t.Error(err)
 		}
 	})
-	compare(t, log, rules, write(t, log, rules, filepath.Join("testdata", name+".jsonl")))
+	path := name
+	if !filepath.IsAbs(name) {
+		path = filepath.Join("testdata", name+".jsonl")
+	}
+	compare(t, log, rules, write(t, log, rules, path))
 	var ids []string
 	c := Config{Log: log, Rules: rules, Migration: m.Name, Owner: m.Owner}
 	err = c.each(t.Context(), log.Topics().Divergences, func(e *schemas.Event, _ time.Time) {
@@ -370,5 +375,66 @@ func TestSensitiveValuesAreDigests(t *testing.T) {
 		if !strings.Contains(text, "masked:") {
 			t.Errorf("%s has no digest", where)
 		}
+	}
+}
+
+// "Each declared and each visible in the verdict": the rules of a field that differs are
+// named with which of them applied, and of a divergence that was closed what made equal
+// what the two stores hold otherwise.
+func TestRulesAreNamed(t *testing.T) {
+	edit := func(path string, pairs ...string) string {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.NewReplacer(pairs...).Replace(string(b))
+	}
+	m, err := schemas.ParseMigration([]byte(edit("testdata/migration.yaml",
+		"status: {type: text}", "status: {type: enum, legacy: {map: {N: new, P: paid}, default: new}}")), "migration.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "ruled.jsonl")
+	var lines strings.Builder
+	for line := range strings.Lines(edit("testdata/repaired.jsonl")) {
+		if strings.Contains(line, `"side":"legacy"`) {
+			line = strings.NewReplacer(`"status":"new"`, `"status":null`, `"status":"paid"`, `"status":"P"`, `"10.50"`, `"10.5"`).Replace(line)
+		}
+		lines.WriteString(line)
+	}
+	if err := os.WriteFile(path, []byte(lines.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, ids := toldOf(t, m, path)
+	s, err := Read(t.Context(), c, ids[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule := schemas.RuleOf(s.Events[0].FieldRules, "status")
+	if len(ids) != 1 || rule == nil || rule.String() != "legacy.map (applied), legacy.default" {
+		t.Errorf("divergences %v, by %v", ids, rule)
+	}
+	var shown, said bytes.Buffer
+	if err := errors.Join(s.Text(&shown, 120), s.JSON(&said)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"\n  status                legacy.map (applied), legacy.default; differs\n  note                  ignored\n",
+		"\n  status                legacy \"P\", target \"paid\": equal by legacy.map\n  amount                legacy \"10.5\", target \"10.50\": equal by its type, decimal(2)\n",
+	} {
+		if !strings.Contains(shown.String(), want) {
+			t.Errorf("want %s in\n%s", want, shown.String())
+		}
+	}
+	for _, want := range []string{
+		`"field_rules":[{"field":"status","rules":["legacy.map","legacy.default"],"applied":["legacy.map"]},{"field":"note","rules":["ignored"]}]`,
+		`"equal_by":[{"field":"status","legacy":"P","target":"paid","type":"enum","rules":["legacy.map"]},{"field":"amount","legacy":"10.5","target":"10.50","type":"decimal(2)","rules":[]}]`,
+	} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("want %s in\n%s", want, said.String())
+		}
+	}
+	if html := page1(t, s, "ruled"); !strings.Contains(html, "legacy.map (applied), legacy.default; differs") || !strings.Contains(html, "its type, decimal(2)") {
+		t.Errorf("the page names no rules:\n%s", html)
 	}
 }

@@ -26,6 +26,7 @@ func (s *Story) Text(to io.Writer, width int) error {
 	t.column = (t.width - clockCells - 4) / 2
 	t.head(s)
 	t.differences(s)
+	t.compared(s)
 	t.histories(s)
 	t.repairs(s)
 	return t.w.Flush() // which keeps the first error of all writes
@@ -80,6 +81,28 @@ func (t *textWriter) differences(s *Story) {
 	for _, r := range rows {
 		cells(r.Field, r.Legacy, r.Target)
 	}
+}
+
+// compared says by which rules fields were compared, and which of them made equal
+// what the stores hold.
+func (t *textWriter) compared(s *Story) {
+	list := func(title string, rows [][2]string) {
+		for i, r := range rows {
+			if i == 0 {
+				t.line("\n%s", title)
+			}
+			for j, part := range wrap(r[1], t.width-24) {
+				t.line("  %s  %s", pad(only(j == 0, r[0]), 20), part)
+			}
+		}
+	}
+	list("compared by more than their type", s.comparedBy())
+	var equal [][2]string
+	for i := range s.Equal {
+		q := &s.Equal[i]
+		equal = append(equal, [2]string{inert.Text(q.Field), "legacy " + held(q.Legacy, textLimit) + ", target " + held(q.Target, textLimit) + ": equal by " + q.by()})
+	}
+	list("equal in the end, though the stores hold different things", equal)
 }
 
 func (t *textWriter) histories(s *Story) {

@@ -162,7 +162,7 @@ func Merge(was, next schemas.Divergence) schemas.Divergence {
 	d := next
 	d.Cause = was.Cause
 	if next.Stage == schemas.Closed {
-		d.Authority, d.AuthorityAbsent, d.Follower, d.Fields = was.Authority, was.AuthorityAbsent, was.Follower, was.Fields
+		d.Authority, d.AuthorityAbsent, d.Follower, d.Fields, d.FieldRules = was.Authority, was.AuthorityAbsent, was.Follower, was.Fields, was.FieldRules
 	}
 	return d
 }

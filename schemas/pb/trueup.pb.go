@@ -1851,6 +1851,7 @@ type Divergence struct {
 	AuthorityAbsent bool                   `protobuf:"varint,18,opt,name=authority_absent,json=authorityAbsent,proto3" json:"authority_absent,omitempty"`
 	RolloutEpoch    uint64                 `protobuf:"varint,19,opt,name=rollout_epoch,json=rolloutEpoch,proto3" json:"rollout_epoch,omitempty"`
 	HandedOver      bool                   `protobuf:"varint,20,opt,name=handed_over,json=handedOver,proto3" json:"handed_over,omitempty"`
+	FieldRules      []*FieldRule           `protobuf:"bytes,21,rep,name=field_rules,json=fieldRules,proto3" json:"field_rules,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -2025,6 +2026,74 @@ func (x *Divergence) GetHandedOver() bool {
 	return false
 }
 
+func (x *Divergence) GetFieldRules() []*FieldRule {
+	if x != nil {
+		return x.FieldRules
+	}
+	return nil
+}
+
+// FieldRule says by which declared rules a field was compared.
+type FieldRule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Field         string                 `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
+	Rules         []string               `protobuf:"bytes,2,rep,name=rules,proto3" json:"rules,omitempty"`
+	Applied       []string               `protobuf:"bytes,3,rep,name=applied,proto3" json:"applied,omitempty"` // those that had an effect on the two rows
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FieldRule) Reset() {
+	*x = FieldRule{}
+	mi := &file_trueup_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FieldRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FieldRule) ProtoMessage() {}
+
+func (x *FieldRule) ProtoReflect() protoreflect.Message {
+	mi := &file_trueup_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FieldRule.ProtoReflect.Descriptor instead.
+func (*FieldRule) Descriptor() ([]byte, []int) {
+	return file_trueup_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *FieldRule) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *FieldRule) GetRules() []string {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *FieldRule) GetApplied() []string {
+	if x != nil {
+		return x.Applied
+	}
+	return nil
+}
+
 // Compensation is a conditional write as data.
 type Compensation struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -2063,7 +2132,7 @@ type Compensation struct {
 
 func (x *Compensation) Reset() {
 	*x = Compensation{}
-	mi := &file_trueup_proto_msgTypes[18]
+	mi := &file_trueup_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2075,7 +2144,7 @@ func (x *Compensation) String() string {
 func (*Compensation) ProtoMessage() {}
 
 func (x *Compensation) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[18]
+	mi := &file_trueup_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2088,7 +2157,7 @@ func (x *Compensation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Compensation.ProtoReflect.Descriptor instead.
 func (*Compensation) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{18}
+	return file_trueup_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Compensation) GetId() string {
@@ -2308,7 +2377,7 @@ type FieldSource struct {
 
 func (x *FieldSource) Reset() {
 	*x = FieldSource{}
-	mi := &file_trueup_proto_msgTypes[19]
+	mi := &file_trueup_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2320,7 +2389,7 @@ func (x *FieldSource) String() string {
 func (*FieldSource) ProtoMessage() {}
 
 func (x *FieldSource) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[19]
+	mi := &file_trueup_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2333,7 +2402,7 @@ func (x *FieldSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldSource.ProtoReflect.Descriptor instead.
 func (*FieldSource) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{19}
+	return file_trueup_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *FieldSource) GetField() string {
@@ -2383,7 +2452,7 @@ type RowPlace struct {
 
 func (x *RowPlace) Reset() {
 	*x = RowPlace{}
-	mi := &file_trueup_proto_msgTypes[20]
+	mi := &file_trueup_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2395,7 +2464,7 @@ func (x *RowPlace) String() string {
 func (*RowPlace) ProtoMessage() {}
 
 func (x *RowPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[20]
+	mi := &file_trueup_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2408,7 +2477,7 @@ func (x *RowPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowPlace.ProtoReflect.Descriptor instead.
 func (*RowPlace) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{20}
+	return file_trueup_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RowPlace) GetSide() Side {
@@ -2449,7 +2518,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_trueup_proto_msgTypes[21]
+	mi := &file_trueup_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2461,7 +2530,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[21]
+	mi := &file_trueup_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2474,7 +2543,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{21}
+	return file_trueup_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Outcome) GetCompensationId() string {
@@ -2549,7 +2618,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_trueup_proto_msgTypes[22]
+	mi := &file_trueup_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2561,7 +2630,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_trueup_proto_msgTypes[22]
+	mi := &file_trueup_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2574,7 +2643,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_trueup_proto_rawDescGZIP(), []int{22}
+	return file_trueup_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Decision) GetAction() string {
@@ -2772,7 +2841,7 @@ const file_trueup_proto_rawDesc = "" +
 	" \x01(\v2\x10.trueup.v1.ImageR\x03row\x12)\n" +
 	"\x06values\x18\v \x01(\v2\x11.trueup.v1.ValuesR\x06values\x12)\n" +
 	"\x05place\x18\f \x01(\v2\x13.trueup.v1.RowPlaceR\x05place\x12\x1a\n" +
-	"\bunlogged\x18\r \x01(\bR\bunlogged\"\xf7\x04\n" +
+	"\bunlogged\x18\r \x01(\bR\bunlogged\"\xae\x05\n" +
 	"\n" +
 	"Divergence\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
@@ -2796,7 +2865,13 @@ const file_trueup_proto_rawDesc = "" +
 	"\x10authority_absent\x18\x12 \x01(\bR\x0fauthorityAbsent\x12#\n" +
 	"\rrollout_epoch\x18\x13 \x01(\x04R\frolloutEpoch\x12\x1f\n" +
 	"\vhanded_over\x18\x14 \x01(\bR\n" +
-	"handedOver\"\xc2\a\n" +
+	"handedOver\x125\n" +
+	"\vfield_rules\x18\x15 \x03(\v2\x14.trueup.v1.FieldRuleR\n" +
+	"fieldRules\"Q\n" +
+	"\tFieldRule\x12\x14\n" +
+	"\x05field\x18\x01 \x01(\tR\x05field\x12\x14\n" +
+	"\x05rules\x18\x02 \x03(\tR\x05rules\x12\x18\n" +
+	"\aapplied\x18\x03 \x03(\tR\aapplied\"\xc2\a\n" +
 	"\fCompensation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\rdivergence_id\x18\x02 \x01(\tR\fdivergenceId\x12\x1a\n" +
@@ -2888,7 +2963,7 @@ func file_trueup_proto_rawDescGZIP() []byte {
 }
 
 var file_trueup_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_trueup_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_trueup_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_trueup_proto_goTypes = []any{
 	(Side)(0),             // 0: trueup.v1.Side
 	(Op)(0),               // 1: trueup.v1.Op
@@ -2911,11 +2986,12 @@ var file_trueup_proto_goTypes = []any{
 	(*Values)(nil),        // 18: trueup.v1.Values
 	(*Evidence)(nil),      // 19: trueup.v1.Evidence
 	(*Divergence)(nil),    // 20: trueup.v1.Divergence
-	(*Compensation)(nil),  // 21: trueup.v1.Compensation
-	(*FieldSource)(nil),   // 22: trueup.v1.FieldSource
-	(*RowPlace)(nil),      // 23: trueup.v1.RowPlace
-	(*Outcome)(nil),       // 24: trueup.v1.Outcome
-	(*Decision)(nil),      // 25: trueup.v1.Decision
+	(*FieldRule)(nil),     // 21: trueup.v1.FieldRule
+	(*Compensation)(nil),  // 22: trueup.v1.Compensation
+	(*FieldSource)(nil),   // 23: trueup.v1.FieldSource
+	(*RowPlace)(nil),      // 24: trueup.v1.RowPlace
+	(*Outcome)(nil),       // 25: trueup.v1.Outcome
+	(*Decision)(nil),      // 26: trueup.v1.Decision
 }
 var file_trueup_proto_depIdxs = []int32{
 	8,  // 0: trueup.v1.Record.change:type_name -> trueup.v1.Change
@@ -2927,9 +3003,9 @@ var file_trueup_proto_depIdxs = []int32{
 	15, // 6: trueup.v1.Record.entity_gap:type_name -> trueup.v1.Gap
 	11, // 7: trueup.v1.Record.rollout_control:type_name -> trueup.v1.Control
 	20, // 8: trueup.v1.Event.divergence:type_name -> trueup.v1.Divergence
-	21, // 9: trueup.v1.Event.compensation:type_name -> trueup.v1.Compensation
-	24, // 10: trueup.v1.Event.outcome:type_name -> trueup.v1.Outcome
-	25, // 11: trueup.v1.Event.decision:type_name -> trueup.v1.Decision
+	22, // 9: trueup.v1.Event.compensation:type_name -> trueup.v1.Compensation
+	25, // 10: trueup.v1.Event.outcome:type_name -> trueup.v1.Outcome
+	26, // 11: trueup.v1.Event.decision:type_name -> trueup.v1.Decision
 	2,  // 12: trueup.v1.Column.presence:type_name -> trueup.v1.Presence
 	5,  // 13: trueup.v1.Image.columns:type_name -> trueup.v1.Column
 	0,  // 14: trueup.v1.Change.side:type_name -> trueup.v1.Side
@@ -2953,26 +3029,27 @@ var file_trueup_proto_depIdxs = []int32{
 	7,  // 32: trueup.v1.Evidence.tag:type_name -> trueup.v1.Tag
 	6,  // 33: trueup.v1.Evidence.row:type_name -> trueup.v1.Image
 	18, // 34: trueup.v1.Evidence.values:type_name -> trueup.v1.Values
-	23, // 35: trueup.v1.Evidence.place:type_name -> trueup.v1.RowPlace
+	24, // 35: trueup.v1.Evidence.place:type_name -> trueup.v1.RowPlace
 	0,  // 36: trueup.v1.Divergence.side:type_name -> trueup.v1.Side
 	19, // 37: trueup.v1.Divergence.authority:type_name -> trueup.v1.Evidence
 	19, // 38: trueup.v1.Divergence.follower:type_name -> trueup.v1.Evidence
 	19, // 39: trueup.v1.Divergence.closed_by:type_name -> trueup.v1.Evidence
 	19, // 40: trueup.v1.Divergence.cause:type_name -> trueup.v1.Evidence
-	0,  // 41: trueup.v1.Compensation.side:type_name -> trueup.v1.Side
-	6,  // 42: trueup.v1.Compensation.key_columns:type_name -> trueup.v1.Image
-	6,  // 43: trueup.v1.Compensation.expect:type_name -> trueup.v1.Image
-	6,  // 44: trueup.v1.Compensation.set:type_name -> trueup.v1.Image
-	22, // 45: trueup.v1.Compensation.sources:type_name -> trueup.v1.FieldSource
-	6,  // 46: trueup.v1.Compensation.add:type_name -> trueup.v1.Image
-	23, // 47: trueup.v1.Compensation.rows:type_name -> trueup.v1.RowPlace
-	0,  // 48: trueup.v1.Compensation.authority:type_name -> trueup.v1.Side
-	0,  // 49: trueup.v1.RowPlace.side:type_name -> trueup.v1.Side
-	50, // [50:50] is the sub-list for method output_type
-	50, // [50:50] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	21, // 41: trueup.v1.Divergence.field_rules:type_name -> trueup.v1.FieldRule
+	0,  // 42: trueup.v1.Compensation.side:type_name -> trueup.v1.Side
+	6,  // 43: trueup.v1.Compensation.key_columns:type_name -> trueup.v1.Image
+	6,  // 44: trueup.v1.Compensation.expect:type_name -> trueup.v1.Image
+	6,  // 45: trueup.v1.Compensation.set:type_name -> trueup.v1.Image
+	23, // 46: trueup.v1.Compensation.sources:type_name -> trueup.v1.FieldSource
+	6,  // 47: trueup.v1.Compensation.add:type_name -> trueup.v1.Image
+	24, // 48: trueup.v1.Compensation.rows:type_name -> trueup.v1.RowPlace
+	0,  // 49: trueup.v1.Compensation.authority:type_name -> trueup.v1.Side
+	0,  // 50: trueup.v1.RowPlace.side:type_name -> trueup.v1.Side
+	51, // [51:51] is the sub-list for method output_type
+	51, // [51:51] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_trueup_proto_init() }
@@ -3002,7 +3079,7 @@ func file_trueup_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trueup_proto_rawDesc), len(file_trueup_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   23,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
