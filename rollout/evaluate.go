@@ -1,6 +1,10 @@
 package rollout
 
-import "github.com/trueup-io/trueup/schemas"
+import (
+	"maps"
+
+	"github.com/trueup-io/trueup/schemas"
+)
 
 // Reason says why a key is where it is.
 type Reason string
@@ -46,6 +50,9 @@ func (f *Flag) Back(p Place) *Flag {
 	}
 	return moved
 }
+
+// SameSpread says whether a ramp spreads keys as another flag does.
+func (f *Flag) SameSpread(o *Flag) bool { return f.salt == o.salt && maps.Equal(f.pins, o.pins) }
 
 // Safe is the stage of a process that no longer knows the stage.
 func (f *Flag) Safe() schemas.RolloutStage { return f.safe }

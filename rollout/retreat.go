@@ -9,13 +9,15 @@ import (
 
 // Retreat is what takes a rollout back, with everything that it was taken from.
 type Retreat struct {
-	Rollout  string   `json:"rollout"`
-	From     string   `json:"from"`
-	To       string   `json:"to"`
-	Trigger  string   `json:"trigger"`
-	Measured Measured `json:"measured"`
-	Results  []Result `json:"results"` // by window
-	Why      string   `json:"why"`     // in a sentence
+	Rollout string `json:"rollout"`
+	From    string `json:"from"`
+	To      string `json:"to"`
+	// Keys are those that go back alone; none: all that To says.
+	Keys     [][]string `json:"keys,omitempty"`
+	Trigger  string     `json:"trigger"`
+	Measured Measured   `json:"measured"`
+	Results  []Result   `json:"results"` // by window
+	Why      string     `json:"why"`     // in a sentence
 	// Loses is what going back loses, in a sentence; empty: nobody was asked.
 	Loses string `json:"loses,omitempty"`
 }

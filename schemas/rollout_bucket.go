@@ -3,6 +3,7 @@ package schemas
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"maps"
 	"math/bits"
 )
 
@@ -43,6 +44,17 @@ func PinSetOf(pins []Pin) PinSet {
 		s[string(appendPinned(nil, p.Key))] = p.Side
 	}
 	return s
+}
+
+// With is the set with keys pinned to a side, whatever they were pinned to before. The set
+// stays as it is.
+func (s PinSet) With(keys [][]string, side Side) PinSet {
+	out := make(PinSet, len(s)+len(keys))
+	maps.Copy(out, s)
+	for _, key := range keys {
+		out[string(appendPinned(nil, key))] = side
+	}
+	return out
 }
 
 // Side is the side that a key is pinned to, if it is.

@@ -85,7 +85,11 @@ func printRetreat(w io.Writer, f *registry.Standing, r rollout.Retreat, asJSON b
 		_ = json.NewEncoder(w).Encode(retreatLine{"rollback", f.Revision, r})
 		return
 	}
-	fmt.Fprintf(w, "%s went back from %s to %s, revision %d: %s\n", r.Rollout, r.From, r.To, f.Revision, inert.Prose(r.Sentence()))
+	alone := ""
+	if len(r.Keys) > 0 {
+		alone = fmt.Sprintf(", %d keys alone", len(r.Keys))
+	}
+	fmt.Fprintf(w, "%s went back from %s to %s%s, revision %d: %s\n", r.Rollout, r.From, r.To, alone, f.Revision, inert.Prose(r.Sentence()))
 }
 
 // printStays says what stays where it is, though a trigger holds.

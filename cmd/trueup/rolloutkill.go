@@ -191,6 +191,7 @@ type standingLine struct {
 	Escalation string                `json:"escalation,omitempty"`
 	Approvals  []registry.Approval   `json:"approvals,omitempty"`
 	Objections []registry.Provenance `json:"objections,omitempty"`
+	Returned   [][]string            `json:"returned,omitempty"` // keys that went back to legacy alone
 	BrokeGlass *registry.Provenance  `json:"broke_glass,omitempty"`
 	// Routers are how many processes a hand-over waits for; Held is one that is under way, and Waiting for whom it waits.
 	Routers int            `json:"routers"`
@@ -204,7 +205,7 @@ func printStanding(w io.Writer, flags []*registry.Standing, asJSON bool) error {
 		line := standingLine{Kind: "flag", Flag: f.Name, Owner: f.Rollout.Owner, Lifecycle: f.Rollout.Lifecycle, Stage: place.Stage.String(),
 			Declared: f.Rollout.Stage.String(), Revision: f.Revision, Epoch: f.Epoch, Killed: f.Killed, Changed: f.Changed,
 			Stale:      f.Rollout.Lifecycle != schemas.LifecycleArchived && f.Rollout.Expired(time.Now()),
-			Escalation: f.Rollout.Governance.Escalation, Approvals: f.Approvals, Objections: f.Objections, BrokeGlass: f.BrokeGlass, Routers: len(f.Routers), Held: f.Held}
+			Escalation: f.Rollout.Governance.Escalation, Approvals: f.Approvals, Objections: f.Objections, Returned: f.Returned, BrokeGlass: f.BrokeGlass, Routers: len(f.Routers), Held: f.Held}
 		for _, r := range f.Waiting() {
 			line.Waiting = append(line.Waiting, r.ID)
 		}
@@ -225,6 +226,9 @@ func printStanding(w io.Writer, flags []*registry.Standing, asJSON bool) error {
 			more += fmt.Sprintf(", killed by %s: %s", inert.Text(f.Killed.Who), inert.Text(f.Killed.Why))
 		}
 		if f.Back != nil {
+			if len(f.Returned) > 0 {
+				more += fmt.Sprintf(", %d keys back at legacy alone", len(f.Returned))
+			}
 			more += fmt.Sprintf(", rolled back by %s: %s", inert.Text(f.RolledBack.Who), inert.Text(f.RolledBack.Why))
 		}
 		for _, a := range f.Approvals {

@@ -130,6 +130,9 @@ func printPlan(w io.Writer, s *registry.State, p *registry.Plan, ways map[string
 		if step.Forward {
 			b.WriteString(", forward: its gate has to pass")
 		}
+		if step.Returned > 0 {
+			fmt.Fprintf(&b, ", %d keys that went back alone go by the file again", step.Returned)
+		}
 		if step.Fenced {
 			b.WriteString(", fenced: keys change their authority")
 		}

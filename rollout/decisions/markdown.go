@@ -120,6 +120,9 @@ func (d *Decision) consequences(b *strings.Builder) {
 	default:
 		fmt.Fprintf(b, "- %s has authority for all keys; writes go by %s.\n", axes.Authority(), axes.Writes)
 	}
+	if len(d.Change.Keys) > 0 {
+		fmt.Fprintf(b, "- %d keys alone went back to legacy; all others stay where they were.\n", len(d.Change.Keys))
+	}
 	switch {
 	case place.Stage == schemas.StageComplete:
 		b.WriteString("- There is no way back: legacy misses every write from here on.\n")

@@ -18,10 +18,10 @@ const DefaultCostWithin = 2 * time.Second
 // costLasts is for how long an answer counts: legacy may have come nearer since.
 const costLasts = 30 * time.Second
 
-// askedOf is a way back: a flag's revision, and where it would go.
+// askedOf is a way back: a flag's revision, and where it would go, with which keys.
 type askedOf struct {
-	flag, to string
-	revision uint64
+	flag, to, keys string
+	revision       uint64
 }
 
 // asked is a question that was asked, and its answer.
@@ -77,7 +77,7 @@ func (g *Guard) allowed(ctx context.Context, f *registry.Standing, r *rollout.Re
 		r.Loses = "what going back loses is not known, as nobody can be asked; the file allows " + lost(*most)
 		return holds, -1
 	}
-	a := g.ask(ctx, f, r.To, now)
+	a := g.ask(ctx, f, r, now)
 	said, known := a.answer(), int64(-1)
 	switch {
 	case said == nil && most == nil && now.Sub(a.began) >= g.cfg.CostWithin:
@@ -98,11 +98,11 @@ func (g *Guard) allowed(ctx context.Context, f *registry.Standing, r *rollout.Re
 }
 
 // ask is the question of what a way back loses, asked once until its answer is old.
-func (g *Guard) ask(ctx context.Context, f *registry.Standing, to string, now time.Time) *asked {
-	of := askedOf{f.Name, to, f.Revision}
+func (g *Guard) ask(ctx context.Context, f *registry.Standing, r *rollout.Retreat, now time.Time) *asked {
+	of := askedOf{f.Name, r.To, fmt.Sprintf("%q", r.Keys), f.Revision}
 	a := g.costs[of]
 	if a == nil || a.answered() && now.Sub(a.began) > costLasts {
-		a = g.put(ctx, f, to, now, a)
+		a = g.put(ctx, f, r, now, a)
 		g.costs[of] = a
 	}
 	a.used = true
@@ -110,21 +110,22 @@ func (g *Guard) ask(ctx context.Context, f *registry.Standing, to string, now ti
 }
 
 // put asks, beside the looks.
-func (g *Guard) put(ctx context.Context, f *registry.Standing, to string, now time.Time, last *asked) *asked {
+func (g *Guard) put(ctx context.Context, f *registry.Standing, r *rollout.Retreat, now time.Time, last *asked) *asked {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &asked{began: now, cancel: cancel, done: make(chan struct{}), last: last}
 	if last != nil {
 		last.last = nil
 	}
-	place, err := rollout.ParsePlace(to)
+	place, err := rollout.ParsePlace(r.To)
 	if err != nil {
 		a.err = err
 		close(a.done)
 		return a
 	}
+	to := f.Flag.At(place).Return(r.Keys)
 	g.asking.Go(func() {
 		defer cancel()
-		a.report, a.err = g.cfg.Cost(ctx, f, f.Flag.At(place))
+		a.report, a.err = g.cfg.Cost(ctx, f, to)
 		close(a.done)
 		select {
 		case g.answers <- struct{}{}:

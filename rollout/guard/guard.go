@@ -10,6 +10,9 @@
 //     takes nothing back, unless the trigger says for how long it may be unknown (I34).
 //   - What was found within the file's grace after a step is not held against the place that
 //     the step led to. What takes a rollout back from there has to be found there.
+//   - It takes back no more than what diverges, where it can tell: the share that was added
+//     last, or the keys that all divergences are of, by which a rollout asks who has authority. If a
+//     trigger holds again within the cooldown, it takes back the whole.
 //   - Before it takes keys from the target back to legacy it asks what that loses, and says so
 //     in its event. Where the file has a limit (maxLost) and more would be lost, or that is
 //     not certain, it does not go back by itself: it objects, so that nothing goes forward,
@@ -30,6 +33,7 @@ package guard
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -197,7 +201,7 @@ func (g *Guard) guard(ctx context.Context, f *registry.Standing, now time.Time, 
 // goBack writes a rollback.
 func (g *Guard) goBack(ctx context.Context, f *registry.Standing, retreat rollout.Retreat, now time.Time) {
 	state, _, err := g.cfg.Registry.Submit(ctx, registry.Event{At: now.UTC(), Who: g.cfg.Who, Why: retreat.Sentence(), Changes: []registry.Change{{
-		Flag: f.Name, Op: registry.Rollback, Base: f.Revision, To: retreat.To, Trigger: retreat.Trigger, Measured: &retreat.Measured, Results: retreat.Results}}})
+		Flag: f.Name, Op: registry.Rollback, Base: f.Revision, To: retreat.To, Keys: retreat.Keys, Trigger: retreat.Trigger, Measured: &retreat.Measured, Results: retreat.Results}}})
 	switch {
 	case errors.Is(err, registry.ErrVoid):
 		g.cfg.Logger.Info("somebody was faster", "stage", "guard", "flag", f.Name, "err", err)
@@ -205,7 +209,7 @@ func (g *Guard) goBack(ctx context.Context, f *registry.Standing, retreat rollou
 		g.cfg.Logger.Error("a rollout is not taken back yet; trying again", "stage", "guard", "flag", f.Name, "err", err)
 	case err == nil:
 		g.reverted(f.Name, retreat.Trigger)
-		g.cfg.Logger.Warn("a rollout was taken back", "stage", "guard", "flag", f.Name, "from", retreat.From, "to", retreat.To, "why", retreat.Why, "loses", retreat.Loses)
+		g.cfg.Logger.Warn("a rollout was taken back", "stage", "guard", "flag", f.Name, "from", retreat.From, "to", retreat.To, "keys", len(retreat.Keys), "why", retreat.Why, "loses", retreat.Loses)
 		if g.cfg.Done != nil {
 			g.cfg.Done(state.Flag(f.Name), retreat)
 		}
@@ -244,20 +248,34 @@ func Judge(h *measure.History, f *registry.Standing, t *schemas.Trigger, now tim
 	if f.Prior != nil {
 		prior = *f.Prior
 	}
-	keys, whole := diverged(h, t, now, since)
-	if to, ok := rollout.Backward(f.Flag, t, prior, keys, whole); ok {
+	opened := opened(h, t, now, since)
+	to, ok := rollout.Backward(f.Flag, t, prior, opened.Keys, opened.Whole)
+	if ok {
 		r.To = to.String()
+	}
+	if to.Stage == schemas.StageRamp || returnedLately(f, now) { // what was added alone, or what is left
+		return r, verdict
+	}
+	if keys := rollout.Confined(f.Flag, t, opened); keys != nil {
+		r.To, r.Keys = f.Flag.Return(keys).Place().String(), keys
+		r.Why += fmt.Sprintf("; all %d divergences are of %d keys, which go back alone", opened.Count, len(keys))
 	}
 	return r, verdict
 }
 
-// diverged are the keys that a trigger is about, and whether these are all.
-func diverged(h *measure.History, t *schemas.Trigger, now, since time.Time) ([][]string, bool) {
+// returnedLately says whether keys went back alone within the cooldown: if a trigger holds
+// again, that was not all.
+func returnedLately(f *registry.Standing, now time.Time) bool {
+	return len(f.Returned) > 0 && f.RolledBack != nil && now.Before(f.RolledBack.At.Add(f.Rollout.Rollback.Cooldown))
+}
+
+// opened is what diverged of what a trigger looks at.
+func opened(h *measure.History, t *schemas.Trigger, now, since time.Time) rollout.Opened {
 	sum := h.Lately(now, measure.Windows(t.Criteria), since)
 	if sum == nil {
-		return nil, false
+		return rollout.Opened{}
 	}
-	return sum.Opened, sum.OpenedMore == 0
+	return rollout.Opened{Keys: sum.Opened, Count: sum.Diverged, Whole: sum.OpenedMore == 0}
 }
 
 // retryAfter is how long a guard waits before it follows a migration anew.

@@ -88,9 +88,7 @@ func (c *Collector) Divergence(d *schemas.Divergence, published time.Time, live 
 	defer c.mu.Unlock()
 	c.now.Diverged++
 	c.now.Detection.add(published.Sub(d.Since.Add(e.SettleWindow).Time()))
-	if len(c.now.Opened) < maxOpened && !e.SensitiveKey() { // a keyed digest has no bucket
-		c.now.Opened = append(c.now.Opened, e.RolloutKey(d.Key))
-	} else {
+	if e.SensitiveKey() || !c.now.opened(e.RolloutKey(d.Key)) { // a keyed digest has no bucket
 		c.now.OpenedMore++
 	}
 }

@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -82,9 +83,12 @@ func TestWhatIsWrongIsCounted(t *testing.T) {
 	if c.Urgent() {
 		t.Error("urgent without cause")
 	}
-	for range maxOpened + 2 {
+	for i := range maxOpened + 2 {
+		d.Key = []string{fmt.Sprint(i)}
 		c.Divergence(&d, published, true)
 	}
+	d.Key = []string{"0"} // it is named already
+	c.Divergence(&d, published, true)
 	c.Outcome(&schemas.Outcome{Result: schemas.Failed}, published, true)
 	if !c.Urgent() {
 		t.Error("not urgent")
@@ -94,11 +98,11 @@ func TestWhatIsWrongIsCounted(t *testing.T) {
 	l.Keys.Unknown = map[schemas.Reason]int64{schemas.Lag: 100, schemas.NoData: 2, schemas.GapReason: 3}
 	c.Look(day, l)
 	have := c.Take(day.Add(time.Second))
-	if have.Diverged != maxOpened+2 || len(have.Opened) != maxOpened || have.OpenedMore != 2 || have.Failed != 1 || have.Open != 3 || have.Schema != 1 ||
+	if have.Diverged != maxOpened+3 || len(have.Opened) != maxOpened || have.OpenedMore != 2 || have.Failed != 1 || have.Open != 3 || have.Schema != 1 ||
 		*have.Backlog != 2 || have.Unknown != (Share{5, 15}) || have.Uncovered != (Share{2, 15}) || !have.CoveredAt.IsZero() {
 		t.Fatalf("have %+v", have)
 	}
-	if s, _ := have.sample("detection_delay_p99_ms"); s.Value < 1000 || s.Value > 1100 || s.Of != maxOpened+2 {
+	if s, _ := have.sample("detection_delay_p99_ms"); s.Value < 1000 || s.Value > 1100 || s.Of != maxOpened+3 {
 		t.Errorf("have %+v", s)
 	}
 	if next := c.Take(day.Add(2 * time.Second)); next.Diverged != 0 || !next.From.Equal(have.To) || next.Run != have.Run {

@@ -2,6 +2,7 @@ package measure
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -173,9 +174,11 @@ func TestRecordsAddUp(t *testing.T) {
 			if n := rapid.Uint64Range(0, 2).Draw(t, "backlog"); n > 0 {
 				r.Backlog = &n
 			}
-			for range rapid.IntRange(0, 30).Draw(t, "opened") {
-				r.Opened = append(r.Opened, []string{"k"})
+			first := rapid.IntRange(0, 30).Draw(t, "first")
+			for i := range rapid.IntRange(0, 30).Draw(t, "opened") {
+				r.Opened = append(r.Opened, []string{fmt.Sprint(first + i)})
 			}
+			r.OpenedMore = rapid.Uint64Range(0, 2).Draw(t, "more")
 			records = append(records, r)
 		}
 		before, err := json.Marshal(records)

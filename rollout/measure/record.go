@@ -51,7 +51,8 @@ type Record struct {
 	Consistency Lengths `json:"consistency,omitempty"`
 	Detection   Lengths `json:"detection,omitempty"`
 
-	// Opened are the keys whose divergences were opened, as rollouts ask for them; OpenedMore is how many are not named.
+	// Opened are the keys whose divergences were opened, as rollouts ask for them, each once; OpenedMore is 0 if these are
+	// all, and otherwise the most divergences at a time whose keys are not named.
 	Opened     [][]string `json:"opened,omitempty"`
 	OpenedMore uint64     `json:"opened_more,omitempty"`
 	// Problems say why this is not all there is; none: it is.
@@ -149,6 +150,18 @@ func Decode(value []byte) (*Record, error) {
 	return &r, nil
 }
 
+// opened names a key whose divergence was opened, once; false: there is no room.
+func (r *Record) opened(key []string) bool {
+	switch {
+	case slices.ContainsFunc(r.Opened, func(named []string) bool { return slices.Equal(named, key) }):
+	case len(r.Opened) < maxOpened:
+		r.Opened = append(r.Opened, key)
+	default:
+		return false
+	}
+	return true
+}
+
 // problem notes what is wrong, once.
 func (r *Record) problem(text string) {
 	if len(r.Problems) < maxProblems && !slices.Contains(r.Problems, text) {
@@ -199,8 +212,11 @@ func (r Record) then(next *Record) Record {
 		r.Backlog = next.Backlog
 	}
 	r.Consistency, r.Detection = next.Consistency.plus(r.Consistency), next.Detection.plus(r.Detection)
-	named := min(len(next.Opened), maxOpened-len(r.Opened))
-	r.OpenedMore += next.OpenedMore + uint64(len(next.Opened)-named)
-	r.Opened = append(slices.Clip(r.Opened), next.Opened[:named]...)
+	r.Opened, r.OpenedMore = slices.Clip(r.Opened), max(r.OpenedMore, next.OpenedMore)
+	for _, key := range next.Opened {
+		if !r.opened(key) {
+			r.OpenedMore = max(r.OpenedMore, 1)
+		}
+	}
 	return r
 }

@@ -13,17 +13,20 @@ import (
 )
 
 // Version of the events that this package understands. It writes the least that has what
-// an event says: 2 has rollbacks, and what people say to what others do; 3 has holds and routers.
-const Version = 3
+// an event says: 2 has rollbacks, and what people say to what others do; 3 has holds and routers; 4 has rollbacks of
+// some keys alone.
+const Version = 4
 
 func (e *Event) version() int {
 	least := 1
 	for _, c := range e.Changes {
 		switch {
+		case len(c.Keys) > 0:
+			return 4
 		case slices.Contains([]Op{Join, Leave, Ack, Excuse, Forget, Hold, Release}, c.Op):
-			return 3
+			least = 3
 		case !slices.Contains([]Op{Define, Kill, Revive}, c.Op) || c.BreakGlass:
-			least = 2
+			least = max(least, 2)
 		}
 	}
 	return least
@@ -92,7 +95,9 @@ type Change struct {
 	// Objection is the event of the objection that a Resolve ends.
 	Objection string `json:"objection,omitempty"`
 	// To is the place that a rollback goes back to (rollout.Place), Trigger what took it there, and Results how it was judged.
-	To      string           `json:"to,omitempty"`
+	To string `json:"to,omitempty"`
+	// Keys are those that a rollback gives back to legacy alone, all others staying where they are; none: it takes back all that To says.
+	Keys    [][]string       `json:"keys,omitempty"`
 	Trigger string           `json:"trigger,omitempty"`
 	Results []rollout.Result `json:"results,omitempty"`
 	// Router is who joins, leaves or acknowledges, LeaseMs for how long at most it writes by what it has read, and Epoch
@@ -171,7 +176,7 @@ func (c *Change) misfit() bool {
 	unasked := slices.Contains([]Op{Kill, Object, Resolve, Join, Leave, Ack, Excuse, Forget, Release}, c.Op) // of whatever stands
 	switch {
 	case c.Op == Define && c.Definition == "", c.Definition != "" && c.Op != Define && c.Op != Approve && c.Op != Hold,
-		(c.Op == Rollback) != (c.To != ""), (c.Op == Resolve) != (c.Objection != ""),
+		(c.Op == Rollback) != (c.To != ""), len(c.Keys) > 0 && c.Op != Rollback, len(c.Keys) > rollout.MaxReturned, (c.Op == Resolve) != (c.Objection != ""),
 		c.BreakGlass && !going, c.WithoutEvidence && !going && c.Op != Approve, c.Measured != nil && !going && c.Op != Rollback,
 		unasked && c.Base != 0:
 		return true

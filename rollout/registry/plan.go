@@ -49,11 +49,13 @@ type Step struct {
 	Forward bool   `json:"forward,omitempty"`
 	Fenced  bool   `json:"fenced,omitempty"`
 	// WayBack is what it does to the way back to legacy.
-	WayBack     rollout.WayBack `json:"way_back,omitempty"`
-	Killed      bool            `json:"killed,omitempty"`
-	Stale       bool            `json:"stale,omitempty"` // temporary, and has outlived its last day
-	Differences []Difference    `json:"differences,omitempty"`
-	Reason      string          `json:"reason,omitempty"`
+	WayBack rollout.WayBack `json:"way_back,omitempty"`
+	Killed  bool            `json:"killed,omitempty"`
+	// Returned are how many keys a rollback gave back to legacy alone; with the step they go by the file again.
+	Returned    int          `json:"returned,omitempty"`
+	Stale       bool         `json:"stale,omitempty"` // temporary, and has outlived its last day
+	Differences []Difference `json:"differences,omitempty"`
+	Reason      string       `json:"reason,omitempty"`
 	// Waits is why it does not go forward yet, though its gate may pass: who has to agree, or when.
 	Waits string `json:"waits,omitempty"`
 
@@ -135,7 +137,7 @@ func (s *State) step(d Definition, now time.Time) Step {
 	if t, err := transition(was, r); err == nil && t != nil {
 		out.From, out.Forward, out.Fenced, out.WayBack = t.From.String(), t.Forward, t.Fenced, t.WayBack()
 		if was != nil {
-			out.Action = Move
+			out.Action, out.Returned = Move, len(was.Returned)
 		}
 	}
 	if t, err := transition(was, r); err == nil {

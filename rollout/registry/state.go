@@ -57,6 +57,8 @@ type Standing struct {
 	// RolledBack is the last rollback, and Back where it put the flag; nil: a definition was applied since.
 	RolledBack *Provenance    `json:"rolled_back,omitempty"`
 	Back       *rollout.Place `json:"back,omitempty"`
+	// Returned are the keys that rollbacks gave back to legacy alone.
+	Returned [][]string `json:"returned,omitempty"`
 	// Crossed is since when the target has authority for some keys without an end; zero: legacy has it for all.
 	Crossed time.Time `json:"crossed"`
 	// Placed is when the flag came to its place, and Prior from where, if that was forward.
@@ -306,6 +308,30 @@ func revive(was *Standing, c Change, by Provenance) (*Standing, error) {
 	return &is, nil
 }
 
+// maxReturned bounds the keys that rollbacks have given back alone at once.
+const maxReturned = 8 * rollout.MaxReturned
+
+// giveBack gives keys back to legacy, and leaves all others where they are.
+func giveBack(was *Standing, to rollout.Place, c Change, by Provenance) (*Standing, error) {
+	from := unkilled(was)
+	switch at := from.Return(c.Keys).Place(); {
+	case !from.Returnable(c.Keys):
+		return nil, refuse(Refused, "%s: at %s not all of the keys are the target's to give back", c.Flag, from.Place())
+	case at != to:
+		return nil, refuse(Refused, "%s: keys alone go back from %s to %s, not to %s", c.Flag, from.Place(), at, to)
+	case len(was.Returned)+len(c.Keys) > maxReturned:
+		return nil, refuse(Refused, "%s: %d keys have gone back alone already: take it back whole", c.Flag, len(was.Returned))
+	}
+	is := *was
+	is.Revision++
+	is.Epoch++
+	is.Changed, is.RolledBack, is.Back, is.Placed = by, &by, &to, by.At
+	is.Returned = append(slices.Clip(was.Returned), c.Keys...)
+	is.Approvals, is.Held = nil, nil
+	is.Flag = readied(&is)
+	return &is, nil
+}
+
 // rollBack goes along the graph, and never forward.
 func rollBack(was *Standing, c Change, by Provenance) (*Standing, error) {
 	if was == nil {
@@ -314,6 +340,9 @@ func rollBack(was *Standing, c Change, by Provenance) (*Standing, error) {
 	to, err := rollout.ParsePlace(c.To)
 	if err != nil {
 		return nil, fmt.Errorf("%s: no rollback: %w", c.Flag, err)
+	}
+	if len(c.Keys) > 0 {
+		return giveBack(was, to, c, by)
 	}
 	from := unkilled(was)
 	t, err := rollout.Step(from, from.At(to))
@@ -328,6 +357,9 @@ func rollBack(was *Standing, c Change, by Provenance) (*Standing, error) {
 	is.Epoch++
 	is.Changed, is.RolledBack, is.Back, is.Placed, is.Prior = by, &by, &to, by.At, nil
 	is.Approvals, is.Held = nil, nil
+	if to.Stage != schemas.StageRamp { // legacy has all keys
+		is.Returned = nil
+	}
 	is.Flag = readied(&is)
 	return &is, nil
 }
@@ -399,7 +431,7 @@ func (s *Standing) cross(was *Standing) {
 func unkilled(s *Standing) *rollout.Flag {
 	f := rollout.Ready(s.Rollout)
 	if s.Back != nil {
-		f = f.Back(*s.Back)
+		f = f.Back(*s.Back).Return(s.Returned)
 	}
 	return f
 }
@@ -425,8 +457,13 @@ func transition(was *Standing, r *schemas.Rollout) (*rollout.Transition, error) 
 			return nil, err
 		}
 	}
-	if from.Place() == is.Place() && (is.Place().Stage != schemas.StageRamp || sameSpread(was.Rollout, r)) {
-		return nil, nil
+	if from.Place() == is.Place() {
+		switch {
+		case is.Place().Stage != schemas.StageRamp:
+			return nil, nil
+		case len(was.Returned) > 0 && from.SameSpread(is) || len(was.Returned) == 0 && sameSpread(was.Rollout, r):
+			return nil, nil // a file that pins what went back alone changes nothing
+		}
 	}
 	t, err := rollout.Step(from, is)
 	switch {
@@ -484,13 +521,27 @@ func evidence(was *Standing, r *schemas.Rollout, t rollout.Transition, c Change,
 	return nil
 }
 
+// pins are those of the definition, and the keys that have gone back alone.
+func (s *Standing) pins() []schemas.Pin {
+	if len(s.Returned) == 0 {
+		return s.Rollout.Pins
+	}
+	out := slices.DeleteFunc(slices.Clone(s.Rollout.Pins), func(p schemas.Pin) bool {
+		return slices.ContainsFunc(s.Returned, func(key []string) bool { return slices.Equal(key, p.Key) })
+	})
+	for _, key := range s.Returned {
+		out = append(out, schemas.Pin{Key: key, Side: schemas.Legacy})
+	}
+	return out
+}
+
 // Control is what the log of a migration says of the flag.
 func (s *Standing) Control() *schemas.RolloutControl {
 	place := s.Flag.Place()
 	c := &schemas.RolloutControl{Name: s.Name, Revision: s.Revision, Epoch: s.Epoch, Stage: place.Stage, Ramp: place.Ramp, Salt: s.Rollout.Salt,
 		Fence: schemas.MicrosOf(s.Since)}
 	if place.Stage == schemas.StageRamp {
-		c.Pins = s.Rollout.Pins
+		c.Pins = s.pins()
 	}
 	return c
 }
