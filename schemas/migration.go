@@ -21,7 +21,9 @@ type Migration struct {
 	Subscribe SubscribeConfig
 	// Rollout is what says which side has authority for a key, once the log has it.
 	Rollout RolloutConfig
-	DataDir string // relative paths begin at the file's directory; never empty
+	// Deprecation is when what it moves away from ends; nil: nothing is announced.
+	Deprecation *Deprecation
+	DataDir     string // relative paths begin at the file's directory; never empty
 
 	stores   [3]*Store // by side; nil where the file has none
 	entities []*Entity

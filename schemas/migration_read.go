@@ -32,7 +32,7 @@ var (
 // migration reads the document.
 func (r *configReader) migration(root *configNode) *Migration {
 	m := &Migration{Path: r.file, DataDir: DefaultDataDir, Log: LogConfig{Partitions: DefaultPartitions}}
-	if !r.mapping(root, "", "apiVersion", "kind", "metadata", "stores", "stage", "log", "baseline", "subscribe", "rollout", "dataDir", "entities") {
+	if !r.mapping(root, "", "apiVersion", "kind", "metadata", "stores", "stage", "log", "baseline", "subscribe", "rollout", "deprecation", "dataDir", "entities") {
 		return m
 	}
 	r.oneOf(r.required(root, "", "apiVersion", apiVersion), "apiVersion", apiVersion)
@@ -43,6 +43,7 @@ func (r *configReader) migration(root *configNode) *Migration {
 	r.baseline(m, root.get("baseline"))
 	r.subscribe(m, root.get("subscribe"))
 	r.rolloutOf(m, root.get("rollout"))
+	m.Deprecation = r.deprecation(root.get("deprecation"))
 	if n := root.get("stage"); n != nil {
 		m.Stage, _ = r.text(n, "stage", "the name of the stage that the migration is at")
 	}

@@ -89,6 +89,10 @@ type Rollout struct {
 	Rollback Rollback
 	// Governance is who has to agree before it goes forward, and when it may.
 	Governance Governance
+	// Compatibility is what has to fit before it goes forward.
+	Compatibility Compatibility
+	// Deprecation is when what it replaces ends; nil: nothing is announced.
+	Deprecation *Deprecation
 }
 
 // Pin holds one key on a side while the ramp is under way.
@@ -127,7 +131,7 @@ func ParseRollout(src []byte, path string) (*Rollout, error) {
 func (r *configReader) rollout(root *configNode) *Rollout {
 	out := &Rollout{Path: r.file}
 	if !r.mapping(root, "", "apiVersion", "kind", "metadata", "description", "controls", "intent", "expires", "decision", "migration",
-		"lifecycle", "stage", "ramp", "safeStage", "salt", "pins", "gates", "rollback", "governance") {
+		"lifecycle", "stage", "ramp", "safeStage", "salt", "pins", "gates", "rollback", "governance", "compatibility", "deprecation") {
 		return out
 	}
 	r.oneOf(r.required(root, "", "apiVersion", apiVersion), "apiVersion", apiVersion)
@@ -150,6 +154,8 @@ func (r *configReader) rollout(root *configNode) *Rollout {
 	r.gates(out, root.get("gates"))
 	r.rollback(out, root.get("rollback"))
 	r.governance(out, root.get("governance"))
+	r.compatibility(out, root.get("compatibility"))
+	out.Deprecation = r.deprecation(root.get("deprecation"))
 	return out
 }
 

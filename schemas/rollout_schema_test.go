@@ -60,6 +60,7 @@ func TestRolloutSchemaAgreesWithTheParser(t *testing.T) {
 		{"ramp: 12.5%", "ramp: 100%"}, {"ramp: 12.5%", "ramp: 0.001%"}, {"ramp: 12.5%", "ramp: 007%"}, {"confidence: 99%", "confidence: 50.1%"},
 		{"[1h, 5m]       #", "[1h, 5m, 1m]  #"}, {`to: "15:00"`, `to: "24:00"`}, {"days: [mon, tue, wed, thu]", "days: fri"}, {"intent: temporary", "lifecycle: active\nintent: temporary"},
 		{"intent: temporary             # or permanent, which has no expires\nexpires: 2027-06-30", "intent: permanent"}, {"to: dual_write", "to: off"},
+		{"{before: shadow}", "{}"}, {"old: api/orders-v1.yaml", "old: ../api/orders-v1.yaml"}, {"unseenFor: 14d ", "unseenFor: 1h "},
 	} {
 		agree(c[0], c[1], true)
 	}
@@ -74,6 +75,10 @@ func TestRolloutSchemaAgreesWithTheParser(t *testing.T) {
 		{"to: dual_write", "to: ramp"}, {"ramp: 1, target_primary", "off: 1, target_primary"}, {"ramp: 1, target_primary", "ramp: 11, target_primary"},
 		{"days: [mon, tue, wed, thu]", "days: [monday]"}, {"days: [mon, tue, wed, thu]", "days: [mon, mon]"}, {`from: "08:00"`, `from: "8:00"`}, {`to: "15:00"`, `to: "25:00"`},
 		{", why: the holidays", ""}, {"approvalsLast: 12h", "approvalsLast: 0h"},
+		{"{before: shadow}", "{before: off}"}, {"{before: shadow}", "{after: shadow}"}, {"old: api/orders-v1.yaml", "old: /api/orders-v1.yaml"}, {"old: api/orders-v1.yaml, ", ""},
+		{`supported: ["2", "3.*"]`, "supported: []"}, {`supported: ["2", "3.*"]`, `supported: ["*"]`}, {`supported: ["2", "3.*"]`, `supported: ["2", "2"]`}, {"unseenFor: 14d ", "unseenFor: 0d "},
+		{"  deprecated: 2026-12-01 ", "  deprecated: soon "}, {"  sunset: 2027-06-01 ", "  sun: 2027-06-01 "}, {"  what: orders in PostgreSQL\n", ""}, {"link: https:", "link: ftp:"},
+		{"//docs.example", "//me:pw@docs.example"},
 	} {
 		agree(c[0], c[1], false)
 	}

@@ -37,6 +37,11 @@ func TestRolloutIsReadWhole(t *testing.T) {
 		ApprovalsLast: 12 * time.Hour,
 		Schedule:      &Schedule{[]time.Weekday{time.Monday, time.Tuesday, time.Wednesday, time.Thursday}, 8 * time.Hour, 15 * time.Hour},
 		Freezes:       []Freeze{{time.Date(2026, 12, 18, 0, 0, 0, 0, time.UTC), time.Date(2027, 1, 3, 0, 0, 0, 0, time.UTC), "the holidays"}}}
+	want.Compatibility = Compatibility{Schemas: &SchemasCheck{StageShadow},
+		Contracts: []ContractCheck{{"orders-api", "api/orders-v1.yaml", "api/orders-v2.yaml", StageRamp}},
+		Consumers: []ConsumersCheck{{"orders-api", []string{"2", "3.*"}, 14 * 24 * time.Hour, StageComplete}}}
+	want.Deprecation = &Deprecation{"orders in PostgreSQL", time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC), time.Date(2027, 6, 1, 0, 0, 0, 0, time.UTC),
+		"orders in MariaDB, by version 2 of the API", "https://docs.example.com/orders-v2"}
 	for _, c := range have.Gates[StageRamp] {
 		if c.Condition == nil {
 			t.Errorf("%s is not compiled", c.Name)
@@ -106,6 +111,24 @@ r.yaml:38:36: governance.freezes[0].to: want a day that is not before 2027-01-02
 r.yaml:38:58: governance.freezes[1].to: missing: want its last day
 r.yaml:38:58: governance.freezes[1].why: missing: want why
 r.yaml:38:64: governance.freezes[1].from: want its first day, like 2026-12-20, have "soon"
+r.yaml:40:13: compatibility.schemas: it is the migration that says which tables: name it (migration:)
+r.yaml:40:21: compatibility.schemas.before: nothing goes forward to off: want a later stage
+r.yaml:41:30: compatibility.contracts[0].old: want the path of an OpenAPI document, from this file's directory, with slashes, have "/etc/a.yaml"
+r.yaml:41:58: compatibility.contracts[1].new: missing: want the OpenAPI document that they are to get
+r.yaml:41:64: compatibility.contracts[1].name: "a" stands there twice
+r.yaml:41:72: compatibility.contracts[1].old: want the path of an OpenAPI document, from this file's directory, with slashes, have a text that is not shown, since it may hold a secret
+r.yaml:41:84: compatibility.contracts[1].neu: unknown key; did you mean new?
+r.yaml:42:22: compatibility.consumers[0].name: want 1 to 63 of the characters a-z, 0-9 and -, have "A"
+r.yaml:42:36: compatibility.consumers[0].supported: want a list of 1 to 100 versions, like ["2", "3.*"], have an empty list
+r.yaml:42:51: compatibility.consumers[0].unseenFor: want more than no time, have "0s"
+r.yaml:42:78: compatibility.consumers[1].supported[0]: every version is supported by that, and nothing would be looked at: name some, or leave consumers out
+r.yaml:42:83: compatibility.consumers[1].supported[1]: want a version in quotes, the end of which can be open: 3.*, have "2" without quotes
+r.yaml:42:91: compatibility.consumers[1].supported[3]: stands twice
+r.yaml:42:105: compatibility.consumers[1].before: want off, shadow, dual_write, shadow_read, ramp, target_primary or complete, have "later"
+r.yaml:43:15: deprecation.what: missing: want what ends, in a few words
+r.yaml:43:47: deprecation.sunset: want a day after 2027-06-01: who uses it needs time
+r.yaml:43:72: deprecation.replacement: want what to use in its place, have ""
+r.yaml:43:82: deprecation.link: want a URL without a user: it is published
 `)
 	if err == nil {
 		t.Fatal("it is read")
