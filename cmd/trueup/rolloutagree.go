@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -11,9 +12,17 @@ import (
 
 // said writes what somebody says to the flags of a registry, and prints how they stand.
 func (at *registryAt) said(cmd *cobra.Command, by *author, asJSON bool, changes ...registry.Change) error {
+	return at.saidOf(cmd, by, asJSON, func(*registry.State) error { return nil }, changes...)
+}
+
+// saidOf is said for words that need to know what stands; ready completes the changes.
+func (at *registryAt) saidOf(cmd *cobra.Command, by *author, asJSON bool, ready func(*registry.State) error, changes ...registry.Change) error {
 	return at.write(cmd.Context(), func(store *registry.Store) error {
 		state, err := store.Load(cmd.Context())
 		if err != nil {
+			return err
+		}
+		if err := ready(state); err != nil {
 			return err
 		}
 		for i := range changes {
@@ -45,10 +54,14 @@ func newRolloutApprove() *cobra.Command {
 		Long: `Approve gives a word for files as they are, on what stands now, or for the revival
 of a killed flag. It counts for whoever else applies them: not when the files or
 what stands have changed, when a gate did not pass since, or when it has grown old
-(governance in the flag's file).`,
+(governance in the flag's file).
+
+Where a step forward does not fit what is there, it is looked at as by plan, printed,
+and kept with the approval: what is found later is not approved by it.`,
 		Args: cobra.NoArgs,
 	}
 	at, by := registryFlags(cmd), authorFlags(cmd)
+	look := consumersFlag(cmd, migrationsFlag(cmd, at))
 	cmd.Flags().StringArrayVarP(&files, "file", "f", nil, "a file of kind Rollout; may be given more than once")
 	cmd.Flags().StringArrayVar(&revivals, "revive", nil, "a killed flag that may be revived")
 	cmd.Flags().StringArrayVar(&without, "without-evidence", nil, "a flag that may go forward though nothing was measured")
@@ -69,7 +82,17 @@ what stands have changed, when a gate did not pass since, or when it has grown o
 		for i := range changes {
 			changes[i].WithoutEvidence = slices.Contains(without, changes[i].Flag)
 		}
-		return at.said(cmd, by, asJSON, changes...)
+		return at.saidOf(cmd, by, asJSON, func(state *registry.State) error {
+			plan, err := registry.NewPlan(state, definitions, time.Now())
+			if err != nil {
+				return err
+			}
+			reports, err := look.attach(cmd.Context(), plan, definitions, changes)
+			if err != nil {
+				return err
+			}
+			return printReports(cmd.OutOrStdout(), reports, asJSON)
+		}, changes...)
 	}
 	return cmd
 }

@@ -30,16 +30,20 @@ files. It writes nothing. The plan's id is what apply wants: it is that of these
 files on what stands now.
 
 What goes forward has its gate judged by what its migration has measured up to
-now (--migration FILE, or on --brokers).
+now (--migration FILE, or on --brokers), and is looked at whether it fits, as its
+file says (compatibility): by the tables of the migration's stores (--migration),
+the documents beside the file, and what was seen of consumers (--consumers).
 
 Of a step that brings the point of no return nearer, passes it, or goes back, it
 says what going back loses now (--migration FILE), as "trueup rollout undo-cost".
 
-It exits 0, or 1 if something is not allowed.`,
+It exits 0, or 1 if something is not allowed: also what does not fit, as long as
+nobody has approved it, and what could not be looked at.`,
 		Args: cobra.NoArgs,
 	}
 	at := registryFlags(cmd)
 	migrations := migrationsFlag(cmd, at)
+	look := consumersFlag(cmd, migrations)
 	filesFlag(cmd, &files)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -56,6 +60,13 @@ It exits 0, or 1 if something is not allowed.`,
 			if err != nil {
 				return err
 			}
+			reports, err := look.reports(cmd.Context(), plan, definitions)
+			if err != nil {
+				return err
+			}
+			if err := plan.Look(state, reports, time.Now()); err != nil {
+				return err
+			}
 			if err := printEvaluations(cmd.OutOrStdout(), evaluations, asJSON); err != nil {
 				return err
 			}
@@ -66,7 +77,7 @@ It exits 0, or 1 if something is not allowed.`,
 			if err := printPlan(cmd.OutOrStdout(), state, plan, ways, asJSON); err != nil {
 				return err
 			}
-			if _, err := plan.Changes(); err != nil {
+			if _, err := plan.Changes(); err != nil || plan.Blocked() {
 				return exitStatus(exitDiverged)
 			}
 			return nil
@@ -92,7 +103,7 @@ func loadDefinitions(paths []string) (out []registry.Definition, err error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, registry.Definition{Source: string(src), Rollout: r})
+		out = append(out, registry.Definition{Source: string(src), Rollout: r, Documents: loadDocuments(r)})
 	}
 	return out, nil
 }
@@ -151,6 +162,12 @@ func printPlan(w io.Writer, s *registry.State, p *registry.Plan, ways map[string
 			if ways[step.Flag] != "" {
 				fmt.Fprintf(&b, "    %s\n", inert.Prose(ways[step.Flag]))
 			}
+		}
+		if step.Looked != nil {
+			writeFindings(&b, step.Looked)
+		}
+		if step.Blocked != "" {
+			fmt.Fprintf(&b, "    blocked: %s\n", inert.Prose(step.Blocked))
 		}
 		if step.Waits != "" {
 			fmt.Fprintf(&b, "    waits: %s\n", inert.Prose(step.Waits))
@@ -233,6 +250,10 @@ NAME=JSON, measured within ten minutes before); or the word that it goes without
 evidence (--without-evidence NAME). All of it is kept with the event, what a gate
 has refused by, too.
 
+What goes forward is looked at anew whether it fits, as by plan. What does not fit
+needs an approval of somebody else who has seen it; one that was given before more
+was found falls.
+
 What gives keys to the other side waits for the processes that have joined as its
 routers: they hold writes of those keys back, and acknowledge. If one does not
 within --fence-timeout nothing is changed, and it is named; one that is gone for
@@ -243,6 +264,7 @@ until what was written before was compared.`,
 	at, by := registryFlags(cmd), authorFlags(cmd)
 	fence := fenceFlag(cmd)
 	migrations := migrationsFlag(cmd, at)
+	look := consumersFlag(cmd, migrations)
 	filesFlag(cmd, &files)
 	cmd.Flags().StringVar(&id, "plan", "", "the id that plan has printed")
 	cmd.Flags().StringArrayVar(&measured, "measured", nil, "NAME=FILE: what was measured for a flag, or an evaluation of its gate")
@@ -287,13 +309,17 @@ until what was written before was compared.`,
 			if err != nil {
 				return err
 			}
+			reports, err := look.attach(cmd.Context(), plan, definitions, changes)
+			if err != nil {
+				return err
+			}
 			event := by.event(changes...)
-			if _, err := state.Decide(&event); err != nil && len(evaluations) == 0 && len(state.Fenced(&event)) == 0 { // what was judged is kept, whatever came of it
+			if _, err := state.Decide(&event); err != nil && len(evaluations) == 0 && len(reports) == 0 && len(state.Fenced(&event)) == 0 { // what was judged is kept, whatever came of it
 				return fmt.Errorf("%w; nothing was changed", err)
 			}
 			state, _, err = fence.over(store, migrations, cmd.ErrOrStderr()).Submit(cmd.Context(), event)
 			if err != nil {
-				return errors.Join(explained(err), printEvaluations(cmd.OutOrStdout(), evaluations, asJSON))
+				return errors.Join(explained(err), printEvaluations(cmd.OutOrStdout(), evaluations, asJSON), printReports(cmd.OutOrStdout(), reports, asJSON))
 			}
 			var changed []*registry.Standing
 			for _, c := range changes {

@@ -47,6 +47,7 @@ gate judged by what its migration has measured (--migration, or on --brokers).`,
 	at := registryFlags(cmd)
 	o.fence = fenceFlag(cmd)
 	o.at, o.migrations = at, migrationsFlag(cmd, at)
+	o.look = consumersFlag(cmd, o.migrations)
 	cmd.Flags().StringVar(&o.listen, "listen", "127.0.0.1:8017", "the address, host:port")
 	cmd.Flags().StringVar(&o.tokens, "tokens", "", "a file of the tokens that are let in")
 	cmd.Flags().StringVar(&o.access, "access", "", "a file of kind Access: who may change what")
@@ -66,6 +67,7 @@ gate judged by what its migration has measured (--migration, or on --brokers).`,
 type serveOptions struct {
 	at                               *registryAt
 	migrations                       *migrationsAt
+	look                             *lookout
 	fence                            *fenceOptions
 	listen, tokens, access, auditDir string
 	metrics                          string // the address of the metrics; empty: none are served
@@ -83,7 +85,7 @@ func (o *serveOptions) handler(ctx context.Context, follower *follow.Follower, s
 	if o.access == "" {
 		return mux, nil
 	}
-	changes := &api.Server{Store: o.fence.over(store, o.migrations, io.Discard), Access: known, Evidence: o.migrations.evidence, Lease: o.lease}
+	changes := &api.Server{Store: o.fence.over(store, o.migrations, io.Discard), Access: known, Evidence: o.migrations.evidence, Look: o.look.reports, Lease: o.lease}
 	if o.auditDir != "" {
 		journal, err := audit.OpenJournal(o.auditDir, o.at.name)
 		if err != nil {

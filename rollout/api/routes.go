@@ -8,6 +8,7 @@ import (
 
 	"github.com/trueup-io/trueup/rollout/access"
 	"github.com/trueup-io/trueup/rollout/audit"
+	"github.com/trueup-io/trueup/rollout/compat"
 	"github.com/trueup-io/trueup/rollout/registry"
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -69,7 +70,13 @@ func (s *Server) planned(q *request) (*registry.State, *registry.Plan, []registr
 		if err := q.may(q.action, target(state, r.Name, r.Owner)); err != nil {
 			return nil, nil, nil, err
 		}
-		files = append(files, registry.Definition{Source: text, Rollout: r})
+		documents := map[string][]byte{}
+		for _, path := range r.Compatibility.Documents() {
+			if text, ok := q.said.Documents[path]; ok {
+				documents[path] = []byte(text)
+			}
+		}
+		files = append(files, registry.Definition{Source: text, Rollout: r, Documents: documents})
 	}
 	if len(files) == 0 {
 		return nil, nil, nil, fail(http.StatusBadRequest, "there are no definitions")
@@ -83,8 +90,15 @@ func (s *Server) planned(q *request) (*registry.State, *registry.Plan, []registr
 }
 
 func (s *Server) plan(q *request) (any, error) {
-	_, plan, _, err := s.planned(q)
-	return plan, err
+	state, plan, files, err := s.planned(q)
+	if err != nil {
+		return nil, err
+	}
+	reports, err := s.look(q, plan, files, nil)
+	if err != nil {
+		return nil, err
+	}
+	return plan, plan.Look(state, reports, time.Now())
 }
 
 func (s *Server) apply(q *request) (any, error) {
@@ -113,7 +127,24 @@ func (s *Server) apply(q *request) (any, error) {
 	if err := s.Evidence(q.Context(), state, plan, files, changes); err != nil {
 		return nil, err
 	}
+	if _, err := s.look(q, plan, files, changes); err != nil {
+		return nil, err
+	}
 	return s.submit(q, q.event(changes...))
+}
+
+// look says whether the steps of a plan fit, and gives that to changes with a definition.
+func (s *Server) look(q *request, plan *registry.Plan, files []registry.Definition, changes []registry.Change) (map[string]*compat.Report, error) {
+	if s.Look == nil {
+		return nil, nil
+	}
+	reports, err := s.Look(q.Context(), plan, files)
+	for i := range changes {
+		if report := reports[changes[i].Flag]; report != nil {
+			changes[i].Compatibility = report
+		}
+	}
+	return reports, err
 }
 
 // overrides refuses a change that passes over evidence or agreement, for who may not.
@@ -200,6 +231,9 @@ func (s *Server) approve(q *request) (any, error) {
 	for _, d := range files {
 		changes = append(changes, registry.Change{Flag: d.Rollout.Name, Op: registry.Approve, Base: plan.Step(d.Rollout.Name).Base, Definition: d.Source,
 			WithoutEvidence: slices.Contains(q.said.WithoutEvidence, d.Rollout.Name)})
+	}
+	if _, err := s.look(q, plan, files, changes); err != nil {
+		return nil, err
 	}
 	return s.submit(q, q.event(changes...))
 }

@@ -37,6 +37,7 @@ import (
 
 	"github.com/trueup-io/trueup/rollout/access"
 	"github.com/trueup-io/trueup/rollout/audit"
+	"github.com/trueup-io/trueup/rollout/compat"
 	"github.com/trueup-io/trueup/rollout/registry"
 )
 
@@ -55,7 +56,9 @@ type Server struct {
 	Access *access.Authority
 	// Evidence gives changes that go forward what their migrations have measured.
 	Evidence func(ctx context.Context, s *registry.State, p *registry.Plan, files []registry.Definition, changes []registry.Change) error
-	Journal  *audit.Journal // nil: no checkpoints are signed
+	// Look says of the steps forward of a plan whether they fit what is there, by flag; nil: nobody looks.
+	Look    func(ctx context.Context, p *registry.Plan, files []registry.Definition) (map[string]*compat.Report, error)
+	Journal *audit.Journal // nil: no checkpoints are signed
 	// Lease is how old what is evaluated here may be, which a router's lease begins with.
 	Lease time.Duration
 }
@@ -108,12 +111,14 @@ type request struct {
 // body is what a request can say.
 type body struct {
 	Definitions []string `json:"definitions"`
-	Plan        string   `json:"plan"`
-	Flag        string   `json:"flag"`
-	Flags       []string `json:"flags"`
-	All         bool     `json:"all"`
-	Objection   string   `json:"objection"`
-	Why         string   `json:"why"`
+	// Documents are the texts of the contracts that definitions name, by their paths.
+	Documents map[string]string `json:"documents"`
+	Plan      string            `json:"plan"`
+	Flag      string            `json:"flag"`
+	Flags     []string          `json:"flags"`
+	All       bool              `json:"all"`
+	Objection string            `json:"objection"`
+	Why       string            `json:"why"`
 	// Name, UsesFor, Epoch and Hold are a router's.
 	Name    string `json:"name"`
 	UsesFor string `json:"uses_for"`

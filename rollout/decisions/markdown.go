@@ -61,12 +61,29 @@ func (d *Decision) drivers(b *strings.Builder) {
 	} else {
 		b.WriteString("- Nothing that was measured stands with the event.\n")
 	}
+	d.looked(b)
 	if d.Change.Measured == nil {
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Change.Measured.Samples)) {
 		s := d.Change.Measured.Samples[name]
 		fmt.Fprintf(b, "- Measured: %s is %s\n", plain(name), sampleText(s))
+	}
+}
+
+// looked is what was found of whether it fits.
+func (d *Decision) looked(b *strings.Builder) {
+	if d.Change.Compatibility == nil {
+		return
+	}
+	for _, c := range d.Change.Compatibility.Checks {
+		fmt.Fprintf(b, "- Whether %s fits, looked at %s: **%s**\n", plain(c.CompatibilityCheck.String()), d.Change.Compatibility.At.UTC().Format(time.RFC3339), plain(string(c.Verdict())))
+		for _, in := range c.Inputs {
+			fmt.Fprintf(b, "  - By %s, SHA-256 `%s`\n", plain(in.Name), plain(in.SHA256))
+		}
+		for i := range c.Findings {
+			fmt.Fprintf(b, "  - %s: %s\n", plain(string(c.Findings[i].Level)), plain(c.Findings[i].String()))
+		}
 	}
 }
 

@@ -18,6 +18,8 @@ type Approval struct {
 	Definition string `json:"definition,omitempty"`
 	// WithoutEvidence says that it was approved to go forward though nothing was measured.
 	WithoutEvidence bool `json:"without_evidence,omitempty"`
+	// Accepted are the findings of what does not fit that whoever approved has seen, by their ids.
+	Accepted []string `json:"accepted,omitempty"`
 }
 
 // approve keeps a word for one definition on one revision. Whoever approves again approves anew.
@@ -37,7 +39,11 @@ func approve(was *Standing, c Change, by Provenance) (*Standing, error) {
 	if len(is.Approvals) >= maxSaid {
 		return nil, refuse(Refused, "%s: it has %d approvals already", c.Flag, maxSaid)
 	}
-	is.Approvals = append(is.Approvals, Approval{by, c.Definition, c.WithoutEvidence})
+	var accepted []string
+	if c.Compatibility != nil {
+		accepted = c.Compatibility.Incompatible()
+	}
+	is.Approvals = append(is.Approvals, Approval{by, c.Definition, c.WithoutEvidence, accepted})
 	return &is, nil
 }
 
@@ -73,7 +79,8 @@ func consent(was *Standing, r *schemas.Rollout, t *rollout.Transition, c Change,
 	}
 	forward := t != nil && t.Forward
 	loosened := len(rules) == 2 && looser(rules[1], rules[0])
-	if c.BreakGlass || !forward && !loosened {
+	lessLooked := len(rules) == 2 && looksAtLess(was.Rollout, r)
+	if c.BreakGlass || !forward && !loosened && !lessLooked {
 		return nil
 	}
 	if was != nil && len(was.Objections) > 0 {
@@ -95,21 +102,39 @@ func consent(was *Standing, r *schemas.Rollout, t *rollout.Transition, c Change,
 			need = max(need, n)
 		}
 	}
-	if have := len(approvers(was, c, by, last)); have < need {
+	var misfits []string
+	if forward {
+		var unfit bool
+		if misfits, unfit = unfits(r, *t, c); unfit {
+			need = max(need, 1)
+		}
+	}
+	if lessLooked {
+		need = max(need, 1)
+	}
+	all := approvers(was, c, by, last)
+	seen := slices.DeleteFunc(slices.Clone(all), func(a Approval) bool { return !a.accepts(misfits) })
+	switch have := len(seen); {
+	case have >= need:
+		return nil
+	case len(all) > have:
+		return worsened(r, need, have, misfits, all)
+	case len(misfits) > 0:
+		return refuse(Refused, "%s: %d findings say that it does not fit, so it needs %d approvals of others who have seen them, and has %d", r.Name, len(misfits), need, have)
+	default:
 		return refuse(Refused, "%s: it needs %d approvals of others for exactly this, and has %d", r.Name, need, have)
 	}
-	return nil
 }
 
-// approvers are those whose word for a change counts when somebody makes it: not his own,
+// approvers are the approvals of a change that count when somebody makes it: not his own,
 // none that has grown old, and none that was given for a change with better evidence.
-func approvers(was *Standing, c Change, by Provenance, last time.Duration) (out []string) {
+func approvers(was *Standing, c Change, by Provenance, last time.Duration) (out []Approval) {
 	if was == nil {
 		return nil
 	}
 	for _, a := range was.Approvals {
 		if a.Definition == c.Definition && a.Who != by.Who && (a.WithoutEvidence || !c.WithoutEvidence) && !a.At.After(by.At) && by.At.Sub(a.At) <= last {
-			out = append(out, a.Who)
+			out = append(out, a)
 		}
 	}
 	return out

@@ -10,21 +10,24 @@ import (
 	"time"
 
 	"github.com/trueup-io/trueup/rollout"
+	"github.com/trueup-io/trueup/rollout/compat"
 )
 
 // Version of the events that this package understands. It writes the least that has what
 // an event says: 2 has rollbacks, and what people say to what others do; 3 has holds and routers; 4 has rollbacks of
-// some keys alone.
-const Version = 4
+// some keys alone; 5 says what does not fit.
+const Version = 5
 
 func (e *Event) version() int {
 	least := 1
 	for _, c := range e.Changes {
 		switch {
+		case c.Compatibility != nil:
+			return 5
 		case len(c.Keys) > 0:
-			return 4
+			least = 4
 		case slices.Contains([]Op{Join, Leave, Ack, Excuse, Forget, Hold, Release}, c.Op):
-			least = 3
+			least = max(least, 3)
 		case !slices.Contains([]Op{Define, Kill, Revive}, c.Op) || c.BreakGlass:
 			least = max(least, 2)
 		}
@@ -88,6 +91,8 @@ type Change struct {
 	Definition string `json:"definition,omitempty"`
 	// Measured is what the gate has to pass, where the flag goes forward.
 	Measured *rollout.Measured `json:"measured,omitempty"`
+	// Compatibility is what was found before the step; of an Approve, what is agreed to.
+	Compatibility *compat.Report `json:"compatibility,omitempty"`
 	// WithoutEvidence says that somebody takes it upon himself to go forward without.
 	WithoutEvidence bool `json:"without_evidence,omitempty"`
 	// BreakGlass goes forward without the agreement that is needed, and is kept with who did it.
@@ -177,7 +182,7 @@ func (c *Change) misfit() bool {
 	switch {
 	case c.Op == Define && c.Definition == "", c.Definition != "" && c.Op != Define && c.Op != Approve && c.Op != Hold,
 		(c.Op == Rollback) != (c.To != ""), len(c.Keys) > 0 && c.Op != Rollback, len(c.Keys) > rollout.MaxReturned, (c.Op == Resolve) != (c.Objection != ""),
-		c.BreakGlass && !going, c.WithoutEvidence && !going && c.Op != Approve, c.Measured != nil && !going && c.Op != Rollback,
+		c.Compatibility != nil && c.Definition == "", c.BreakGlass && !going, c.WithoutEvidence && !going && c.Op != Approve, c.Measured != nil && !going && c.Op != Rollback,
 		unasked && c.Base != 0:
 		return true
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/trueup-io/trueup/rollout"
+	"github.com/trueup-io/trueup/rollout/compat"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -17,6 +18,8 @@ import (
 type Definition struct {
 	Source  string // the file's text
 	Rollout *schemas.Rollout
+	// Documents are the texts of the contracts that it names, by their paths; one that is not in it could not be read.
+	Documents map[string][]byte
 }
 
 // Action is what a plan does to a flag.
@@ -58,6 +61,9 @@ type Step struct {
 	Reason      string       `json:"reason,omitempty"`
 	// Waits is why it does not go forward yet, though its gate may pass: who has to agree, or when.
 	Waits string `json:"waits,omitempty"`
+	// Looked is what was found before it goes forward, and Blocked why it cannot go forward by that.
+	Looked  *compat.Report `json:"compatibility,omitempty"`
+	Blocked string         `json:"blocked,omitempty"`
 
 	definition string
 }
@@ -148,6 +154,45 @@ func (s *State) step(d Definition, now time.Time) Step {
 	return out
 }
 
+// Look gives the steps forward of a plan what was found before them, by flag, and says what of it they
+// wait for. A flag that is not in it was not looked at.
+func (p *Plan) Look(s *State, reports map[string]*compat.Report, now time.Time) error {
+	for i := range p.Steps {
+		step := &p.Steps[i]
+		if !step.Forward || step.Action == Forbidden {
+			continue
+		}
+		c := Change{Flag: step.Flag, Op: Define, Base: step.Base, Definition: step.definition, Compatibility: reports[step.Flag]}
+		r, err := parsed(c)
+		if err != nil {
+			return err
+		}
+		was := s.flags[step.Flag]
+		t, err := transition(was, r)
+		if err != nil || t == nil || len(r.Due(t.To.Stage)) == 0 {
+			continue
+		}
+		step.Looked, step.Waits, step.Blocked = c.Compatibility, "", ""
+		if err := looked(r, *t, c, now); err != nil {
+			step.Blocked = err.Error()
+		} else if misfits, _ := unfits(r, *t, c); len(misfits) > 0 {
+			if err := consent(was, r, t, c, Provenance{At: now}); err != nil {
+				step.Blocked = err.Error()
+			}
+			continue
+		}
+		if err := consent(was, r, t, Change{Definition: step.definition}, Provenance{At: now}); err != nil {
+			step.Waits = err.Error()
+		}
+	}
+	return nil
+}
+
+// Blocked says whether a step does not fit what is there, and nobody has agreed to that.
+func (p *Plan) Blocked() bool {
+	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Blocked != "" })
+}
+
 // Changes are what applies the plan, without evidence; or why it cannot be applied.
 func (p *Plan) Changes() (out []Change, err error) {
 	for _, step := range p.Steps {
@@ -199,6 +244,7 @@ func said(r *schemas.Rollout) []Difference {
 		out = append(out, Difference{Key: "pins." + side.String(), Is: strings.Join(pins[side], ", ")})
 	}
 	out = append(out, governed(&r.Governance)...)
+	out = append(out, fitting(r)...)
 	for _, stage := range schemas.RolloutStages {
 		var lines []string
 		for _, c := range r.Gates[stage] {
@@ -252,4 +298,27 @@ func governed(g *schemas.Governance) []Difference {
 	return []Difference{{Key: "governance.escalation", Is: g.Escalation}, {Key: "governance.approvals", Is: strings.Join(approvals, ", ")},
 		{Key: "governance.approvalsLast", Is: g.ApprovalsLast.String()}, {Key: "governance.schedule", Is: schedule},
 		{Key: "governance.freezes", Is: strings.Join(freezes, "; ")}}
+}
+
+// fitting is what a definition looks at before it goes forward, and the window that it announces.
+func fitting(r *schemas.Rollout) []Difference {
+	var tables, window string
+	var contracts, consumers []string
+	if c := r.Compatibility.Schemas; c != nil {
+		tables = "before " + c.Before.String()
+	}
+	for _, c := range r.Compatibility.Contracts {
+		contracts = append(contracts, fmt.Sprintf("%s: %s to %s before %s", c.Name, c.Old, c.New, c.Before))
+	}
+	for _, c := range r.Compatibility.Consumers {
+		consumers = append(consumers, fmt.Sprintf("%s: %s alone for %s before %s", c.Name, strings.Join(c.Supported, " "), c.UnseenFor, c.Before))
+	}
+	if d := r.Deprecation; d != nil {
+		window = fmt.Sprintf("%s, deprecated %s, sunset %s, replaced by %s", d.What, d.Deprecated.Format(time.DateOnly), d.Sunset.Format(time.DateOnly), d.Replacement)
+		if d.Link != "" {
+			window += ", " + d.Link
+		}
+	}
+	return []Difference{{Key: "compatibility.schemas", Is: tables}, {Key: "compatibility.contracts", Is: strings.Join(contracts, "; ")},
+		{Key: "compatibility.consumers", Is: strings.Join(consumers, "; ")}, {Key: "deprecation", Is: window}}
 }

@@ -14,7 +14,7 @@ func read(t *testing.T, source string) Definition {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Definition{source, r}
+	return Definition{Source: source, Rollout: r}
 }
 
 func planned(t *testing.T, s *State, sources ...string) *Plan {

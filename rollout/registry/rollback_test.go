@@ -38,7 +38,7 @@ func TestI33_ARollbackHasOneEffect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := NewPlan(s, []Definition{{ramp, r}}, day)
+	plan, err := NewPlan(s, []Definition{{Source: ramp, Rollout: r}}, day)
 	if step := plan.Step("a"); err != nil || step.Action != Move || step.From != "shadow_read" || step.To != "ramp 100%" || !step.Forward {
 		t.Fatalf("the same file again: %+v, %v", step, err)
 	}

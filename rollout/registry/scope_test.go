@@ -108,7 +108,7 @@ func TestWhatWentBackAloneGoesForwardByAGate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := NewPlan(s, []Definition{{text, r}}, day)
+		p, err := NewPlan(s, []Definition{{Source: text, Rollout: r}}, day)
 		if err != nil {
 			t.Fatal(err)
 		}

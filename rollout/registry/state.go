@@ -379,6 +379,9 @@ func define(was *Standing, c Change, by Provenance) (*Standing, error) {
 		if err := evidence(was, r, *t, c, by.At); err != nil {
 			return nil, err
 		}
+		if err := looked(r, *t, c, by.At); err != nil {
+			return nil, err
+		}
 	}
 	if err := consent(was, r, t, c, by); err != nil {
 		return nil, err

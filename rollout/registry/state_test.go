@@ -238,7 +238,7 @@ func TestDamageIsSaidAndSkipped(t *testing.T) {
 		"nobody":            {with(`"who":"ann"`, `"who":""`), Damaged},
 		"a bad definition":  {with(`stage: off`, `stage: on`), Damaged},
 		"another's":         {with(`"flag":"b"`, `"flag":"c"`), Damaged},
-		"a newer one":       {with(`"v":1`, `"v":5,"force":true`), Newer},
+		"a newer one":       {with(`"v":1`, `"v":6,"force":true`), Newer},
 	} {
 		s := NewState()
 		apply(t, s, event("1", defined("a", 0, file("a", "off", "off"))))
