@@ -23,12 +23,12 @@ func TestHeadroomIsGarbageThatMayLieAbout(t *testing.T) {
 	}
 	tuned := &tuner{}
 	defer Tune()()
-	for _, mb := range []int{0, 4, 12, 24, 96} {
+	for _, mb := range []int{0, 4, 12, 24, 96, 200} {
 		used := make([]byte, mb<<20)
 		runtime.GC()
 		tuned.tune()
 		goal, live := goal()
-		want := uint64(max(headroom, int(live)-headroom))
+		want := uint64(min(max(headroom, int(live)-headroom), most+int(live)/4))
 		if garbage := goal - live; garbage < want*3/4 || garbage > want*5/4+1<<20 {
 			t.Errorf("a heap of %d bytes may grow to %d: garbage of %d, want %d", live, goal, garbage, want)
 		}

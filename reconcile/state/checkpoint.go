@@ -63,7 +63,7 @@ func OpenCheckpoint(dir string) (*DB, Identity, error) {
 		cache.Unref()
 		return nil, id, fmt.Errorf("open checkpoint %s: %w", dir, damaged(err))
 	}
-	return &DB{db: db, cache: cache, readOnly: true}, id, nil
+	return &DB{db: db, cache: cache, filters: newFilters(0), readOnly: true}, id, nil
 }
 
 // ReadIdentity says whose state a directory holds. The error wraps fs.ErrNotExist

@@ -62,7 +62,7 @@ type DB struct {
 	cache *pebble.Cache
 
 	readOnly bool
-	passing  bool
+	filters  *filters
 
 	ballast *ballast              // nil: none
 	corrupt atomic.Pointer[error] // what Pebble found, by a read or by itself
@@ -127,12 +127,13 @@ func Open(cfg Config) (*DB, error) {
 		cfg.FS = room.guard(cfg.Logger)
 	}
 	cache := pebble.NewCache(cfg.CacheSize)
-	o := Options(cache)
+	o, filters := Options(cache), newFilters(filterBytes)
 	if cfg.Passing {
 		writeFast(o)
+		filters = newFilters(filterBytesPassing)
 	}
 	o.FS, o.Logger = cfg.FS, logger{cfg.Logger}
-	d := &DB{cache: cache, passing: cfg.Passing, every: cfg.SyncEvery, ballast: room}
+	d := &DB{cache: cache, filters: filters, every: cfg.SyncEvery, ballast: room}
 	// As shipped, Pebble ends the process at what it cannot read, and at every start again.
 	o.EventListener = &pebble.EventListener{DataCorruption: func(i pebble.DataCorruptionInfo) {
 		d.corrupt.CompareAndSwap(nil, &i.Details)

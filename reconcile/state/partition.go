@@ -32,8 +32,9 @@ const (
 func (d *DB) Partition(n int32) *Partition {
 	p := &Partition{db: d, pending: bytemap.New()}
 	binary.BigEndian.PutUint16(p.prefix[:], uint16(n))
-	if d.passing && p.empty() {
-		p.written = newWritten()
+	share := d.filters.of(n)
+	if p.empty() {
+		p.written = newWritten(share)
 	}
 	return p
 }
@@ -177,6 +178,7 @@ func (p *Partition) Commit() error {
 		switch {
 		case e[0] == wasSet:
 			if p.written != nil && !p.written.add(k) {
+				p.written.room.giveBack()
 				p.written = nil
 			}
 			err = b.Set(p.full(k), e[1:], nil)
@@ -207,9 +209,7 @@ func (p *Partition) Drop() error {
 	if err := p.db.db.DeleteRange(p.prefix[:], upper, pebble.Sync); err != nil {
 		return fmt.Errorf("drop state: %w", damaged(err))
 	}
-	if p.db.passing {
-		p.written = newWritten()
-	}
+	p.written = newWritten(p.db.filters.of(int32(binary.BigEndian.Uint16(p.prefix[:]))))
 	return nil
 }
 

@@ -1,13 +1,56 @@
 package state
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"sync"
+)
 
 // written knows of each key whether it can have been written: what was is never
 // missing, and of what was not some two in a hundred seem to be. It saves looking
 // for keys that come for the first time.
 type written struct {
 	seed  maphash.Seed
-	parts []writtenPart // each has room for four times as many keys as the one before
+	parts []writtenPart
+	room  *share
+}
+
+// share is what a partition's filter may take of the memory that a DB has for them.
+type share struct {
+	all       *filters
+	partition int32
+}
+
+// filters are how many bytes the partitions' filters have of those that all may take.
+type filters struct {
+	mu   sync.Mutex
+	left int           // under mu, as is what follows
+	held map[int32]int // by partition
+}
+
+func newFilters(bytes int) *filters { return &filters{left: bytes, held: map[int32]int{}} }
+
+// of begins a partition's share anew.
+func (f *filters) of(partition int32) *share {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.left += f.held[partition]
+	delete(f.held, partition)
+	return &share{f, partition}
+}
+
+// giveBack has the others have it.
+func (s *share) giveBack() { s.all.of(s.partition) }
+
+// take is false where there is not so much left.
+func (s *share) take(bytes int) bool {
+	s.all.mu.Lock()
+	defer s.all.mu.Unlock()
+	if s.all.left < bytes {
+		return false
+	}
+	s.all.left -= bytes
+	s.all.held[s.partition] += bytes
+	return true
 }
 
 // writtenPart is a Bloom filter of which a key's bits lie in one line of memory.
@@ -20,23 +63,31 @@ const (
 	lineWords    = 8
 	lineKeys     = 40 // at 12.8 bits each
 	keyBits      = 6
-	firstWritten = 1 << 14 // keys
-	mostWritten  = 4       // parts: 1.4 million keys, 2 MB
+	lineBytes    = lineWords * 8
+	firstWritten = 1 << 14 // keys; each part has room for four times as many as the one before, up to
+	mostWritten  = 1 << 20
+
+	// What the filters of all partitions take together: for 14 million keys, or 4.
+	filterBytes        = 24 << 20
+	filterBytesPassing = 8 << 20
 )
 
-func newWritten() *written {
-	w := &written{seed: maphash.MakeSeed()}
-	w.grow()
+func newWritten(room *share) *written {
+	w := &written{seed: maphash.MakeSeed(), room: room}
+	if !w.grow() {
+		return nil
+	}
 	return w
 }
 
 // grow makes room for more keys, unless there is as much as there may be.
 func (w *written) grow() bool {
-	if len(w.parts) == mostWritten {
+	keys := min(firstWritten<<min(2*len(w.parts), 16), mostWritten)
+	lines := keys/lineKeys + 1
+	if !w.room.take(lines * lineBytes) {
 		return false
 	}
-	keys := firstWritten << (2 * len(w.parts))
-	w.parts = append(w.parts, writtenPart{lines: make([][lineWords]uint64, keys/lineKeys+1), room: keys})
+	w.parts = append(w.parts, writtenPart{lines: make([][lineWords]uint64, lines), room: keys})
 	return true
 }
 

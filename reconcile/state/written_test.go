@@ -10,12 +10,12 @@ import (
 // "What was is never missing, and of what was not some two in a hundred seem to
 // be": up to where there is no more room.
 func TestWrittenNeverMissesAKey(t *testing.T) {
-	w := newWritten()
+	w := newWritten(newFilters(filterBytesPassing).of(0))
 	key := func(n int) []byte { return fmt.Appendf(nil, "korder\x00%d", n) }
 	n := 0
 	for ; w.add(key(n)); n++ {
 	}
-	if n < 1_300_000 {
+	if n < 4_000_000 {
 		t.Errorf("there was room for %d keys", n)
 	}
 	for i := range n {
@@ -35,10 +35,37 @@ func TestWrittenNeverMissesAKey(t *testing.T) {
 	}
 }
 
+// Partitions share what filters may take, and who has no use for his part any more
+// leaves it to the others.
+func TestFiltersShareTheirMemory(t *testing.T) {
+	all := newFilters(3 * firstWritten / lineKeys * lineBytes)
+	grown := func(n int32) *written {
+		w := newWritten(all.of(n))
+		if w == nil {
+			t.Fatalf("nothing is left for partition %d", n)
+		}
+		return w
+	}
+	w := grown(0)
+	grown(1)
+	if newWritten(all.of(2)) != nil {
+		t.Error("a third filter, of two that there is room for")
+	}
+	if w.grow() {
+		t.Error("a filter takes more than there is")
+	}
+	w.room.giveBack()
+	grown(2)
+	grown(2) // anew, in place of what it had
+	if all.left < 0 {
+		t.Errorf("%d bytes are left", all.left)
+	}
+}
+
 // What was written is found whether or not it is known that there was nothing
 // before, in one transaction and after it, and so is what was deleted not.
 func TestFreshPartitionFindsWhatWasWritten(t *testing.T) {
-	db, err := Open(Config{Dir: "s", FS: vfs.NewMem(), Passing: true, Identity: Identity{Migration: "orders", Partitions: 2}})
+	db, err := Open(Config{Dir: "s", FS: vfs.NewMem(), Identity: Identity{Migration: "orders", Partitions: 2}})
 	if err != nil {
 		t.Fatal(err)
 	}
