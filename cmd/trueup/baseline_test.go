@@ -244,6 +244,10 @@ func baselineFindsWhatIsPlanted(t *testing.T, legacyDriver, targetDriver string)
 	if s.Keys.Compared < rows {
 		t.Errorf("%d keys are compared", s.Keys.Compared)
 	}
+	untilStatus(t, path, "all keys are one range, read on both sides", func(s *statusFile) bool {
+		return len(s.Ranges) == 1 && len(s.Ranges[0].Gaps) == 0 && len(s.Ranges[0].Covered) == 1 && s.Ranges[0].Covered[0].text() == "all keys" &&
+			len(s.Ranges[0].Covered[0].AsOf) == 2 && s.Ranges[0].Compared != ""
+	})
 	found := openVerdicts(t, path)
 	want := map[string]string{"100": "missing", "200": "stale", fmt.Sprint(rows + 5): "rogue"}
 	for key, verdict := range want {

@@ -69,7 +69,7 @@ func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {
 		for reason, n := range r.Keys.Unknown {
 			s.Keys.Unknown[string(reason)] = n
 		}
-		s.Coverage = coverageStatusOf(r.Coverage, r.Frontier)
+		s.Coverage, s.Ranges = coverageStatusOf(r.Coverage, r.Frontier), rangesStatusOf(p.rules, r.Ranges, r.Frontier)
 		for _, c := range s.Coverage {
 			if c.Unlogged > 0 {
 				s.Problems = append(s.Problems, c.unlogged())

@@ -50,6 +50,11 @@ func printCoverage(w io.Writer, s *statusFile) {
 		}
 		fmt.Fprintf(w, "not covered: %s on %s: %s; \"trueup baseline\" reads the rest\n", inert.Text(c.Entity), c.Side, known)
 	}
+	for i := range s.Ranges {
+		if r := &s.Ranges[i]; len(r.Gaps) > 0 && len(r.Covered)+len(r.Gaps) > 1 {
+			printRanges(w, r)
+		}
+	}
 }
 
 // unlogged says what is known of changes that are in no log, and what to do.

@@ -29,6 +29,7 @@ type statusFile struct {
 	Open          *openStatus           `json:"open,omitempty"` // nil: this process does not compare
 	Records       recordCounts          `json:"records"`
 	Coverage      []coverageStatus      `json:"coverage,omitempty"` // of the partitions that this process compares
+	Ranges        []rangesStatus        `json:"ranges,omitempty"`   // of keys, in the same partitions
 	State         *stateStatus          `json:"state,omitempty"`
 	Windows       []windowStatus        `json:"windows,omitempty"`
 	Rollout       *rolloutStatus        `json:"rollout,omitempty"`  // nil: the migration moves by none, or it is not known yet

@@ -74,8 +74,10 @@ type Status struct {
 	Covered bool
 	// Coverage says the same by entity and side, and what there is where it is not every row.
 	Coverage []reconcile.EntityCoverage
-	Stopped  map[int32]string // partitions that cannot be read on, and why
-	Rebuilt  []int32          // partitions whose state was made anew since the start
+	// Ranges are the ranges of keys that are covered in all of these partitions, by entity, as of a second ago at most.
+	Ranges  []reconcile.EntityRanges
+	Stopped map[int32]string // partitions that cannot be read on, and why
+	Rebuilt []int32          // partitions whose state was made anew since the start
 	// Damaged are the directories of states that could not be trusted, set aside since the start. What they held is made
 	// anew from the log, and its keys are unknown until then.
 	Damaged []string
@@ -88,7 +90,10 @@ type Runner struct {
 	db    *state.DB // changed between runs of the group, under mu; nil while there is none
 	group *stream.Group
 
-	parts map[int32]*part // touched by the group's calls, of which there is one at a time
+	parts map[int32]*part // touched by the group's calls, of which there is one at a time; so are the next two
+	// ranges are what Status last said of them, and when.
+	ranges   []reconcile.EntityRanges
+	rangesAt time.Time
 
 	mu     sync.Mutex
 	status Status // guarded by mu
@@ -307,11 +312,27 @@ func (r *Runner) publishStatus() {
 		s.Records = s.Records.Plus(p.core.Counters())
 		s.Next[p.number], s.Needed[p.number] = p.core.Next(), p.needs.oldest()
 	}
-	s.Coverage = coverageOf(said)
+	s.Coverage, s.Ranges = coverageOf(said), r.rangesNow(s.At)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.Stopped, s.Rebuilt, s.Damaged = r.status.Stopped, r.status.Rebuilt, r.status.Damaged
 	r.status = s
+}
+
+// rangesEvery bounds how often it is worked out which ranges are covered: a picture is
+// taken after each batch.
+const rangesEvery = time.Second
+
+func (r *Runner) rangesNow(now time.Time) []reconcile.EntityRanges {
+	if now.Sub(r.rangesAt) < rangesEvery {
+		return r.ranges
+	}
+	said := make([][]reconcile.EntityRanges, 0, len(r.parts))
+	for _, p := range r.parts {
+		said = append(said, p.core.Ranges())
+	}
+	r.ranges, r.rangesAt = reconcile.JoinRanges(said), now
+	return r.ranges
 }
 
 // frontier is the least of the partitions' frontiers of a side, 0 while one has none.
