@@ -77,7 +77,7 @@ func (m *migrationsAt) evaluate(ctx context.Context, r *schemas.Rollout, to sche
 	if err != nil {
 		return rollout.Evaluation{}, err
 	}
-	return rollout.Judge(r, to, history.Measured(criteria, at, since)), nil
+	return rollout.Judge(r, to, history.Measured(r.Name, criteria, at, since)), nil
 }
 
 // evaluations are those of the steps forward of a plan whose rollouts name a migration,
@@ -103,6 +103,25 @@ func (m *migrationsAt) evaluations(ctx context.Context, state *registry.State, p
 		}
 	}
 	return out, nil
+}
+
+// revival gives a revival that goes forward what the rollout's migration has measured since the
+// kill, where it has no other evidence and is to have some, and returns how its gate is
+// judged by it; none: it needs none, or nobody said where the migration is.
+func (m *migrationsAt) revival(ctx context.Context, f *registry.Standing, c *registry.Change) (map[string]rollout.Evaluation, error) {
+	t, ok := f.Revival()
+	if !ok || !t.Forward || c.Measured != nil || c.WithoutEvidence || f.Rollout.Migration == "" {
+		return nil, nil
+	}
+	e, err := m.evaluate(ctx, f.Rollout, t.To.Stage, time.Now(), f.Placed)
+	switch {
+	case errors.Is(err, errNowhere):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", f.Name, err)
+	}
+	c.Measured = &e.Measured
+	return map[string]rollout.Evaluation{f.Name: e}, nil
 }
 
 // attach gives changes that go forward what their migrations measured, where they have

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trueup-io/trueup/internal/inert"
+	"github.com/trueup-io/trueup/rollout"
 	"github.com/trueup-io/trueup/rollout/follow"
 	"github.com/trueup-io/trueup/rollout/registry"
 	"github.com/trueup-io/trueup/schemas"
@@ -111,11 +113,14 @@ func newRolloutRevive() *cobra.Command {
 		Short: "Put a killed flag where its definition says again",
 		Long: `Revive ends a kill. From the safe stage to the definition's it has to be a step of
 the graph: apply a file with an earlier stage first where it is further. A step
-forward needs evidence, as with apply.`,
+forward needs its gate to pass, as with apply: by what its migration has measured since
+the kill (--migration FILE, or on --brokers), or by what is given (--measured); or the
+word that it goes without evidence.`,
 		Args: cobra.ExactArgs(1),
 	}
 	at, by := registryFlags(cmd), authorFlags(cmd)
 	fence := fenceFlag(cmd)
+	migrations := migrationsFlag(cmd, at)
 	cmd.Flags().StringVar(&measured, "measured", "", "a file of what was measured, or of an evaluation; - is standard input")
 	cmd.Flags().BoolVar(&without, "without-evidence", false, "it goes forward though nothing was measured")
 	cmd.Flags().BoolVar(&glass, "break-glass", false, "it goes forward without the agreement that it needs; it is kept, and listed")
@@ -134,15 +139,19 @@ forward needs evidence, as with apply.`,
 			if err != nil {
 				return err
 			}
+			var judged map[string]rollout.Evaluation
 			if f := state.Flag(change.Flag); f != nil {
 				change.Base = f.Revision
+				if judged, err = migrations.revival(cmd.Context(), f, &change); err != nil {
+					return err
+				}
 			}
 			event := by.event(change)
-			if _, err := state.Decide(&event); err != nil && len(state.Fenced(&event)) == 0 {
+			if _, err := state.Decide(&event); err != nil && len(judged) == 0 && len(state.Fenced(&event)) == 0 { // what was judged is kept, whatever came of it
 				return fmt.Errorf("%w; nothing was changed", err)
 			}
-			if state, _, err = fence.over(store, nil, cmd.ErrOrStderr()).Submit(cmd.Context(), event); err != nil {
-				return explained(err)
+			if state, _, err = fence.over(store, migrations, cmd.ErrOrStderr()).Submit(cmd.Context(), event); err != nil {
+				return errors.Join(explained(err), printEvaluations(cmd.OutOrStdout(), judged, asJSON))
 			}
 			return printStanding(cmd.OutOrStdout(), []*registry.Standing{state.Flag(change.Flag)}, asJSON)
 		})

@@ -63,22 +63,7 @@ func writeOneSided(t *testing.T, m *schemas.Migration, rules *schemas.Rules) {
 func TestThePlanSaysWhatBecomesOfTheWayBack(t *testing.T) {
 	dir := t.TempDir()
 	migration := filepath.Join(dir, "migration.yaml")
-	text := `apiVersion: trueup/v1
-kind: Migration
-metadata: {name: items, owner: team}
-stores:
-  legacy: {driver: postgres, dsn: "env:X"}
-  target: {driver: mariadb, dsn: "env:Y"}
-log: {partitions: 1}
-dataDir: ` + filepath.Join(dir, "data") + `
-entities:
-  - name: item
-    key: [id]
-    legacy: {table: public.item}
-    target: {table: shop.item}
-    fields: {id: {type: integer}, name: {type: text}}
-    settleWindow: 1s
-`
+	text := strings.Replace(oneItem, "DATA", filepath.Join(dir, "data"), 1)
 	if err := os.WriteFile(migration, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -70,6 +70,7 @@ type serveOptions struct {
 	look                             *lookout
 	fence                            *fenceOptions
 	listen, tokens, access, auditDir string
+	reports                          *reportsTo
 	metrics                          string // the address of the metrics; empty: none are served
 	lease                            time.Duration
 }
@@ -85,7 +86,11 @@ func (o *serveOptions) handler(ctx context.Context, follower *follow.Follower, s
 	if o.access == "" {
 		return mux, nil
 	}
-	changes := &api.Server{Store: o.fence.over(store, o.migrations, io.Discard), Access: known, Evidence: o.migrations.evidence, Look: o.look.reports, Lease: o.lease}
+	changes := &api.Server{Store: o.fence.over(store, o.migrations, io.Discard), Access: known, Evidence: o.migrations.evidence, Look: o.look.reports, Report: o.reports.write,
+		Lease: o.lease, Revival: func(ctx context.Context, f *registry.Standing, c *registry.Change) error {
+			_, err := o.migrations.revival(ctx, f, c)
+			return err
+		}}
 	if o.auditDir != "" {
 		journal, err := audit.OpenJournal(o.auditDir, o.at.name)
 		if err != nil {
@@ -127,6 +132,9 @@ func serveRollouts(cmd *cobra.Command, o *serveOptions) (err error) {
 		return errors.Join(err, listener.Close())
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+
+	o.reports = newReportsTo(o.migrations)
+	defer func() { err = errors.Join(err, o.reports.close()) }()
 
 	g, ctx := errgroup.WithContext(cmd.Context())
 	follower := follow.New(follow.Config{Source: store, Lease: o.lease, Logger: logger})

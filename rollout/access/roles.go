@@ -45,18 +45,19 @@ const (
 	Approve  Action = "approve"  // what somebody else applies
 	Object   Action = "object"   // and take one's own objection back
 	Route    Action = "route"    // join as who writes, and acknowledge
+	Report   Action = "report"   // say what an application has seen
 	Override Action = "override" // go forward without evidence or agreement, and end somebody else's objection
 )
 
 // Actions are all of them.
-var Actions = []Action{View, Move, Kill, Approve, Object, Route, Override}
+var Actions = []Action{View, Move, Kill, Approve, Object, Route, Report, Override}
 
 var allowed = map[Role][]Action{
 	Viewer:   {View},
 	Operator: {View, Move, Kill, Object},
 	Approver: {View, Kill, Approve, Object},
 	Admin:    Actions,
-	Router:   {Route},
+	Router:   {Route, Report},
 }
 
 // Grant gives a role over some rollouts.

@@ -211,6 +211,11 @@ func (s *Server) revive(q *request) (any, error) {
 	if err := q.overrides(state, c); err != nil {
 		return nil, err
 	}
+	if s.Revival != nil {
+		if err := s.Revival(q.Context(), f, &c); err != nil {
+			return nil, err
+		}
+	}
 	return s.submit(q, q.event(c))
 }
 

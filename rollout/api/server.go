@@ -11,6 +11,7 @@
 //	POST /v1/resolve           end an objection
 //	GET  /v1/routers           who writes by them, and by which epoch
 //	POST /v1/routers           be one that hand-overs wait for; …/{id}/ack and …/{id}/leave
+//	POST /v1/reports           what an application saw of its reads and writes, for gates and guards
 //	GET  /v1/audit/checkpoint  a signed checkpoint over the registry
 //
 // # What it promises
@@ -38,6 +39,7 @@ import (
 	"github.com/trueup-io/trueup/rollout/access"
 	"github.com/trueup-io/trueup/rollout/audit"
 	"github.com/trueup-io/trueup/rollout/compat"
+	"github.com/trueup-io/trueup/rollout/measure"
 	"github.com/trueup-io/trueup/rollout/registry"
 )
 
@@ -57,7 +59,11 @@ type Server struct {
 	// Evidence gives changes that go forward what their migrations have measured.
 	Evidence func(ctx context.Context, s *registry.State, p *registry.Plan, files []registry.Definition, changes []registry.Change) error
 	// Look says of the steps forward of a plan whether they fit what is there, by flag; nil: nobody looks.
-	Look    func(ctx context.Context, p *registry.Plan, files []registry.Definition) (map[string]*compat.Report, error)
+	Look func(ctx context.Context, p *registry.Plan, files []registry.Definition) (map[string]*compat.Report, error)
+	// Revival gives a revival that goes forward what its migration has measured; nil: nothing is known of any.
+	Revival func(ctx context.Context, f *registry.Standing, c *registry.Change) error
+	// Report writes what an application saw to the log of a migration; nil: none is taken.
+	Report  func(ctx context.Context, migration string, r *measure.Report) error
 	Journal *audit.Journal // nil: no checkpoints are signed
 	// Lease is how old what is evaluated here may be, which a router's lease begins with.
 	Lease time.Duration
@@ -86,6 +92,7 @@ func Routes() []Route {
 		{"POST /v1/routers", access.Route, (*Server).join},
 		{"POST /v1/routers/{id}/ack", access.Route, (*Server).acknowledge},
 		{"POST /v1/routers/{id}/leave", access.Route, (*Server).leave},
+		{"POST /v1/reports", access.Report, (*Server).report},
 		{"GET /v1/audit/checkpoint", access.View, (*Server).checkpoint},
 	}
 }
@@ -124,6 +131,13 @@ type body struct {
 	UsesFor string `json:"uses_for"`
 	Epoch   uint64 `json:"epoch"`
 	Hold    string `json:"hold"`
+	// Reporter, From, To, Reads, Writes and Leaves are what an application saw.
+	Reporter string    `json:"reporter"`
+	From     time.Time `json:"from"`
+	To       time.Time `json:"to"`
+	Reads    reads     `json:"reads"`
+	Writes   writes    `json:"writes"`
+	Leaves   bool      `json:"leaves"`
 	// WithoutEvidence and BreakGlass are flags.
 	WithoutEvidence []string `json:"without_evidence"`
 	BreakGlass      []string `json:"break_glass"`

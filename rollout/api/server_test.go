@@ -17,6 +17,7 @@ import (
 
 	"github.com/trueup-io/trueup/rollout/access"
 	"github.com/trueup-io/trueup/rollout/audit"
+	"github.com/trueup-io/trueup/rollout/measure"
 	"github.com/trueup-io/trueup/rollout/registry"
 )
 
@@ -76,13 +77,14 @@ func (m *memory) Each(_ context.Context, fn func([]byte, registry.Outcome) error
 
 func definition(name, owner, stage, safe string) string {
 	return fmt.Sprintf(`{apiVersion: trueup/v1, kind: Rollout, metadata: {name: %s, owner: %s}, description: Orders move., controls: routing,
-intent: permanent, stage: "%s", safeStage: "%s"}`, name, owner, stage, safe)
+intent: permanent, migration: orders, stage: "%s", safeStage: "%s"}`, name, owner, stage, safe)
 }
 
 type world struct {
 	t       *testing.T
 	topic   *memory
 	handler http.Handler
+	reports []*measure.Report // that were taken
 }
 
 // people are one of each role over everything, one of each over orders-* alone, and one
@@ -106,7 +108,7 @@ func begin(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, topic: &memory{}}
-	w.handler = (&Server{Store: w.topic, Access: known, Journal: journal,
+	w.handler = (&Server{Store: w.topic, Report: w.reported, Access: known, Journal: journal,
 		Evidence: func(context.Context, *registry.State, *registry.Plan, []registry.Definition, []registry.Change) error {
 			return nil
 		}}).Handler()
@@ -114,6 +116,17 @@ func begin(t *testing.T) *world {
 		w.direct(registry.Change{Flag: name, Op: registry.Define, Definition: definition(name, "team-"+name, "off", "off")})
 	}
 	return w
+}
+
+// reported takes what an application saw, as long as the disk is not full.
+func (w *world) reported(_ context.Context, migration string, r *measure.Report) error {
+	w.topic.mu.Lock()
+	defer w.topic.mu.Unlock()
+	if w.topic.full || migration != "orders" {
+		return syscall.ENOSPC
+	}
+	w.reports = append(w.reports, r)
+	return nil
 }
 
 // direct writes to the topic.
@@ -161,6 +174,8 @@ var matrix = map[string][]access.Role{
 	"POST /v1/routers/{id}/ack":   {access.Router, access.Admin},
 	"POST /v1/routers/{id}/leave": {access.Router, access.Admin},
 
+	"POST /v1/reports": {access.Router, access.Admin},
+
 	"GET /v1/audit/checkpoint": {access.Viewer, access.Operator, access.Approver, access.Admin},
 }
 
@@ -198,6 +213,9 @@ func (w *world) requestFor(pattern, flag string) map[string]any {
 		return map[string]any{"flag": flag, "flags": []string{flag}, "epoch": state.Flag(flag).Epoch}
 	case "POST /v1/routers":
 		return map[string]any{"flags": []string{flag}, "name": "checkout", "uses_for": "5s"}
+	case "POST /v1/reports":
+		now := time.Now()
+		return map[string]any{"flag": flag, "reporter": "checkout-1", "from": now.Add(-time.Second), "to": now}
 	case "POST /v1/resolve":
 		if len(state.Flag(flag).Objections) == 0 {
 			w.direct(registry.Change{Flag: flag, Op: registry.Object})

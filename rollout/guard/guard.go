@@ -241,7 +241,7 @@ func (g *Guard) decide(h *measure.History, f *registry.Standing, now time.Time, 
 // would take the flag; nowhere, if there is no way back.
 func Judge(h *measure.History, f *registry.Standing, t *schemas.Trigger, now time.Time) (rollout.Retreat, rollout.Verdict) {
 	since := f.Placed.Add(f.Rollout.Rollback.Grace)
-	m := h.MeasuredLately(t.Criteria, now, since)
+	m := h.MeasuredLately(f.Name, t.Criteria, now, since)
 	verdict, results := rollout.Pull(t, m)
 	r := rollout.Retreat{Rollout: f.Name, From: f.Flag.Place().String(), Trigger: t.Name, Measured: m, Results: results, Why: rollout.Explain(t, results)}
 	var prior rollout.Place
@@ -315,7 +315,9 @@ func (g *Guard) follow(ctx context.Context, migration string, since time.Time, m
 				return // read again
 			}
 			m.history.Add(r)
-			since = r.To
+			if r.Reporter == "" { // an application's clock may be ahead
+				since = r.To
+			}
 		})
 		if err != nil && !failing && ctx.Err() == nil {
 			g.cfg.Logger.Error("what a migration measures cannot be followed; trying again", "stage", "guard", "migration", migration, "err", err)

@@ -79,7 +79,7 @@ func TestI34_OnlyAWholeFleetPasses(t *testing.T) {
     - {name: few, condition: divergence < 0.5 && time_to_consistency_p99_ms < 1000, window: 4m, minSamples: 20}`)
 	end := day.Add(10 * time.Minute)
 	judged := func(h *History) rollout.Evaluation {
-		return rollout.Judge(r, schemas.StageShadow, h.Measured(r.Gates[schemas.StageShadow], end, time.Time{}))
+		return rollout.Judge(r, schemas.StageShadow, h.Measured(r.Name, r.Gates[schemas.StageShadow], end, time.Time{}))
 	}
 	whole := func(t interface{ Fatal(...any) }) [][]Record {
 		return fleet(t, 60, []int32{0, 1, 2, 3}, []int32{4, 5, 6, 7})

@@ -13,6 +13,8 @@
 //   - Memory is bounded: the last hour is kept as it was written, the last day by the
 //     minute, what was before by the hour, and nothing longer than the longest window. A
 //     sample may so begin earlier than was asked for, and never later.
+//   - What an application reports counts once for each reporter and time, whatever is told
+//     again; what a reporter did not say is a problem of every sample that would have had it.
 //
 // # What it assumes
 //
@@ -24,5 +26,6 @@
 //
 // # The order of its steps
 //
-//	records, events, looks ─► Collector ─► Record ─► topic ─► History ─► rollout.Measured
+//	records, events, looks ─► Collector ─► Record ─┬► topic ─► History ─► rollout.Measured
+//	an application's reads and writes ─► Report ───┘
 package measure

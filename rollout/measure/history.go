@@ -24,6 +24,8 @@ type History struct {
 	// chains are by run, of processes that share the partitions; one without a name is of those that compare all, one
 	// after the other.
 	chains map[string]*chain
+	// reports are by rollout, of applications.
+	reports map[string]*reports
 }
 
 // maxBeside is how much older the newest record of a process may be than that of another, for both to be there.
@@ -39,6 +41,16 @@ func chainOf(r *Record) string {
 
 // Add takes the next record.
 func (h *History) Add(r *Record) {
+	if r.reported() {
+		if h.reports == nil {
+			h.reports = map[string]*reports{}
+		}
+		if h.reports[r.Flag] == nil {
+			h.reports[r.Flag] = &reports{of: map[string]*chain{}}
+		}
+		h.reports[r.Flag].add(r)
+		return
+	}
 	c := h.chains[chainOf(r)]
 	if c == nil {
 		if h.chains == nil {
@@ -51,8 +63,11 @@ func (h *History) Add(r *Record) {
 	c.add(r)
 }
 
-// Has says whether the record, or a later one of its process, was added.
+// Has says whether the record, or a later one of its process, was added. Reports say so themselves.
 func (h *History) Has(r *Record) bool {
+	if r.reported() {
+		return false
+	}
 	c := h.chains[chainOf(r)]
 	return c != nil && !r.To.After(c.newest().To)
 }
@@ -226,18 +241,18 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// Measured is what criteria judge by at a moment: a sample of each of their values for
+// Measured is what criteria of a rollout judge by at a moment: a sample of each of their values for
 // each of their windows, and of the longest window also by the value's name alone.
-func (h *History) Measured(criteria []schemas.Criterion, at, since time.Time) rollout.Measured {
-	return measuredBy(h.Over, criteria, at, since)
+func (h *History) Measured(flag string, criteria []schemas.Criterion, at, since time.Time) rollout.Measured {
+	return h.measuredBy(h.Over, flag, criteria, at, since, false)
 }
 
 // MeasuredLately is Measured from the last hole on.
-func (h *History) MeasuredLately(criteria []schemas.Criterion, at, since time.Time) rollout.Measured {
-	return measuredBy(h.Lately, criteria, at, since)
+func (h *History) MeasuredLately(flag string, criteria []schemas.Criterion, at, since time.Time) rollout.Measured {
+	return h.measuredBy(h.Lately, flag, criteria, at, since, true)
 }
 
-func measuredBy(over func(time.Time, time.Duration, time.Time) *Record, criteria []schemas.Criterion, at, since time.Time) rollout.Measured {
+func (h *History) measuredBy(over func(time.Time, time.Duration, time.Time) *Record, flag string, criteria []schemas.Criterion, at, since time.Time, lately bool) rollout.Measured {
 	m := rollout.Measured{At: at.UTC(), Samples: map[string]rollout.Sample{}}
 	longest := map[string]time.Duration{}
 	for _, c := range criteria {
@@ -246,8 +261,15 @@ func measuredBy(over func(time.Time, time.Duration, time.Time) *Record, criteria
 			continue
 		}
 		m.Frontier, m.CoveredAt = sum.Frontier, sum.CoveredAt
+		var said *Record
+		if p := h.reports[flag]; p != nil {
+			said = p.over(at, c.Window, since, lately)
+		}
 		for _, name := range c.Condition.Names() {
 			s, ok := sum.sample(name)
+			if !ok && said != nil {
+				s, ok = said.reportSample(name)
+			}
 			if !ok {
 				continue
 			}

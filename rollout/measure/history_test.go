@@ -94,7 +94,7 @@ func TestI34_OnlyAWholeWindowPasses(t *testing.T) {
     - {name: few, condition: divergence < 0.01 && time_to_consistency_p99_ms < 1000, window: 5m, minSamples: 20}
     - {name: short, condition: open_divergences < 1, window: 1m, minSamples: 20}`)
 	judged := func(records []Record, at time.Time) rollout.Evaluation {
-		return rollout.Judge(r, schemas.StageShadow, historyOf(records).Measured(r.Gates[schemas.StageShadow], at, time.Time{}))
+		return rollout.Judge(r, schemas.StageShadow, historyOf(records).Measured(r.Name, r.Gates[schemas.StageShadow], at, time.Time{}))
 	}
 	end := day.Add(10 * time.Minute)
 	e := judged(steady(60), end)

@@ -12,8 +12,8 @@ import (
 )
 
 // Version of the records that this package understands. It writes the least that has what a record
-// says: 2 has records of some partitions alone.
-const Version = 2
+// says: 2 has records of some partitions alone; 3 is what an application reports.
+const Version = 3
 
 const (
 	// maxOpened is how many keys a record names: a spread over more is no matter of a few keys.
@@ -62,6 +62,14 @@ type Record struct {
 	// compares all.
 	Of         int     `json:"of,omitempty"`
 	Partitions []int32 `json:"partitions,omitempty"`
+
+	// Reporter is the process of an application that wrote it, Flag the rollout that it is of, and Leaves that it
+	// reports no more; empty: a pipeline did. Reads and Writes are what it saw, and nothing else is.
+	Reporter string `json:"reporter,omitempty"`
+	Flag     string `json:"flag,omitempty"`
+	Reads    *Share `json:"reads,omitempty"`
+	Writes   *Share `json:"writes,omitempty"`
+	Leaves   bool   `json:"leaves,omitempty"`
 
 	first string // the run that began it, where records of several were put together; empty: Run
 }
@@ -146,6 +154,8 @@ func Decode(value []byte) (*Record, error) {
 		return nil, fmt.Errorf("version %d: %w", r.Version, ErrNewer)
 	case r.Version < 1 || r.Run == "" || r.From.IsZero() || r.To.Before(r.From):
 		return nil, errors.New("no record of what was measured: it needs a version, a run and a time")
+	case r.reported() && (r.Version < 3 || r.Flag == "" || r.Reads == nil || r.Writes == nil || r.Run != r.Reporter):
+		return nil, errors.New("no report: it needs a rollout, reads and writes")
 	}
 	return &r, nil
 }
@@ -174,6 +184,8 @@ func (r *Record) hole(next *Record) string {
 	switch {
 	case next.From.Before(r.To):
 		return fmt.Sprintf("two processes measured at %s", next.From.Format(time.RFC3339))
+	case next.From.After(r.To) && r.Leaves: // and has come back
+		return ""
 	case next.From.After(r.To):
 		return fmt.Sprintf("not measured from %s to %s", r.To.Format(time.RFC3339), next.From.Format(time.RFC3339))
 	case next.began() != r.Run:
@@ -211,6 +223,7 @@ func (r Record) then(next *Record) Record {
 	} else if *next.Backlog > *r.Backlog {
 		r.Backlog = next.Backlog
 	}
+	r.Reads, r.Writes, r.Leaves = r.Reads.plus(next.Reads), r.Writes.plus(next.Writes), next.Leaves
 	r.Consistency, r.Detection = next.Consistency.plus(r.Consistency), next.Detection.plus(r.Detection)
 	r.Opened, r.OpenedMore = slices.Clip(r.Opened), max(r.OpenedMore, next.OpenedMore)
 	for _, key := range next.Opened {

@@ -281,6 +281,20 @@ func kill(was *Standing, name string, by Provenance) (*Standing, error) {
 	return &is, nil
 }
 
+// Revival is the step that ending the kill takes; false: it is not killed, it takes none, or the
+// graph has none.
+func (s *Standing) Revival() (t rollout.Transition, ok bool) {
+	if s.Killed == nil {
+		return t, false
+	}
+	alive, safe := unkilled(s), s.Flag.Place()
+	if safe == alive.Place() {
+		return t, false
+	}
+	t, err := rollout.Step(alive.At(safe), alive)
+	return t, err == nil
+}
+
 func revive(was *Standing, c Change, by Provenance) (*Standing, error) {
 	if was == nil || was.Killed == nil {
 		return nil, refuse(Refused, "%s: it was not killed", c.Flag)
