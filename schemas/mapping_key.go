@@ -37,6 +37,26 @@ func (e *Entity) Key(side Side, row Row) ([]string, error) {
 	return key, nil
 }
 
+// CanonicalKey returns the canonical key of what a store's columns of the key hold, in
+// the order of the key's fields. It is an error if a text is not of its field's type.
+func (e *Entity) CanonicalKey(texts []string) ([]string, error) {
+	if len(texts) != len(e.key) {
+		return nil, fmt.Errorf("key of %s: %d texts, want %d", e.Name, len(texts), len(e.key))
+	}
+	key := make([]string, len(texts))
+	for i, index := range e.key {
+		f := &e.Fields[index]
+		b, _, err := f.canonical.canon(nil, texts[i])
+		if err != nil {
+			return nil, fmt.Errorf("key of %s: field %s: %w", e.Name, f.Name, err)
+		}
+		if key[i] = string(b); f.fold != nil {
+			key[i] = f.fold.fold(key[i])
+		}
+	}
+	return key, nil
+}
+
 // MessageKey returns the key of the key's records on the topic: the entity's
 // name and the canonical key as a JSON array of strings, ["order","42"].
 func (e *Entity) MessageKey(key []string) []byte {

@@ -43,11 +43,12 @@ func (r *Runner) entity(ctx context.Context, e *schemas.Entity) error {
 		ledger: &ledger{table: t, side: r.cfg.Side, done: saved.After, rows: saved.Rows}}
 	r.tell(e, func(p *progress) {
 		p.reading, p.rows, p.rowsBegan, p.total, p.after, p.began = true, saved.Rows, saved.Rows, t.Rows, saved.After, time.Now()
+		p.unordered = t.Unordered
 	})
 	defer r.tell(e, func(p *progress) { p.reading = false })
-	r.cfg.Log.Info("baseline started", "entity", e.Name, "table", t.Name, "after", saved.After, "rows", saved.Rows)
+	r.cfg.Log.Info("baseline started", "entity", e.Name, "table", t.Name, "after", saved.After, "rows", saved.Rows, "unordered", t.Unordered)
 
-	if t.Integers {
+	if t.Unordered == "" {
 		defer r.cfg.Pace.leave(e.Name, r.cfg.Side)
 	}
 	g, inner := errgroup.WithContext(ctx)
@@ -102,8 +103,8 @@ func (x *reading) next(ctx context.Context) (*piece, error) {
 	if ended { // what was cut off has come back meanwhile
 		return x.ledger.left(), nil
 	}
-	if x.table.Integers {
-		if err := r.cfg.Pace.await(ctx, x.table.Entity, r.cfg.Side, after); err != nil {
+	if x.table.Unordered == "" {
+		if err := r.cfg.Pace.await(ctx, x.table, r.cfg.Side, after); err != nil {
 			return nil, err
 		}
 	}

@@ -1,7 +1,6 @@
 package baseline
 
 import (
-	"math/big"
 	"slices"
 	"sync"
 
@@ -83,8 +82,8 @@ func (l *ledger) hand(p *piece, to []string, rows int) (covered []*schemas.Cover
 		l.chunks, moved = l.chunks[1:], true
 	}
 	switch {
-	case l.table.Integers && moved: // it begins with the last key of the range before, so that the two join
-		covered = append(covered, &schemas.Covered{Side: l.side, Entity: l.table.Entity.Name, From: canonical(from), To: canonical(l.done)})
+	case l.table.Unordered == "" && moved: // it begins with the last key of the range before, so that the two join
+		covered = append(covered, &schemas.Covered{Side: l.side, Entity: l.table.Entity.Name, From: l.table.key(from), To: l.table.key(l.done)})
 	case l.all:
 		covered = append(covered, &schemas.Covered{Side: l.side, Entity: l.table.Entity.Name})
 	}
@@ -96,17 +95,4 @@ func (l *ledger) idle() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.ended && len(l.again) == 0
-}
-
-// canonical returns the canonical texts of whole numbers.
-func canonical(key []string) []string {
-	var texts []string
-	for _, text := range key {
-		n, ok := new(big.Int).SetString(text, 10)
-		if !ok {
-			return key
-		}
-		texts = append(texts, n.String())
-	}
-	return texts
 }

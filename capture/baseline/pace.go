@@ -10,7 +10,8 @@ import (
 
 // Pace keeps the two sides of a migration close together, so that little is
 // known of one side only: the one that is ahead waits. It does so where both
-// order their rows canonically.
+// order their rows as canonical keys are ordered: elsewhere no place of one side's
+// order is one of the other's.
 type Pace struct {
 	mu    sync.Mutex
 	at    map[string]*[3][]byte // by entity and side: where its next chunk begins; nil: it does not read the entity
@@ -38,8 +39,9 @@ func (p *Pace) leave(entity string, side schemas.Side) {
 
 // await waits until the other side is as far, or does not read the entity. Who
 // is behind never waits, so the two cannot wait for one another.
-func (p *Pace) await(ctx context.Context, e *schemas.Entity, side schemas.Side, after []string) error {
-	at := e.OrderKey(canonical(after))
+func (p *Pace) await(ctx context.Context, t *Table, side schemas.Side, after []string) error {
+	e := t.Entity
+	at := e.OrderKey(t.key(after))
 	if after == nil {
 		at = []byte{} // before all keys
 	}

@@ -16,6 +16,9 @@ type EntityStatus struct {
 	Rate    float64       // rows/s
 	Left    time.Duration // an estimate; 0: not known
 	Problem string        // why it does not go on; empty: nothing is wrong
+	// Unordered says why it is not read in step with the other side, nor covered range by range, once that is known;
+	// empty: it is.
+	Unordered string
 }
 
 // progress is what a Runner knows of an entity; under its mu.
@@ -26,6 +29,8 @@ type progress struct {
 	total   int64
 	after   []string
 	problem string
+
+	unordered string
 
 	began     time.Time
 	rowsBegan int64
@@ -39,7 +44,7 @@ func (r *Runner) Status() []EntityStatus {
 	var all []EntityStatus
 	for _, e := range r.entities() {
 		p := r.status[e.Name]
-		s := EntityStatus{Entity: e.Name, Covered: p.covered, Reading: p.reading, Rows: p.rows, Total: p.total, After: p.after, Problem: p.problem}
+		s := EntityStatus{Entity: e.Name, Covered: p.covered, Reading: p.reading, Rows: p.rows, Total: p.total, After: p.after, Problem: p.problem, Unordered: p.unordered}
 		if p.covered || s.Total < s.Rows {
 			s.Total = s.Rows
 		}

@@ -2,6 +2,9 @@ package baseline
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -27,32 +30,72 @@ type Table struct {
 	Name     string   // for people
 	Identity string   // which table it is, and how its rows are ordered
 	Order    []string // the columns of the unique index that orders the rows
-	// Integers says that these are the columns of the canonical key, in its order, and whole numbers: the store orders
-	// the rows canonically, so that ranges of keys can be said to be covered.
-	Integers bool
-	Rows     int64 // an estimate; 0: none
-	Bytes    int64 // that the table takes, about; 0: not known
+	// Unordered says why the store does not order the rows as canonical keys are ordered; empty: it does. Then ranges of keys
+	// can be said to be covered, and the two sides are read in step.
+	Unordered string
+	Rows      int64 // an estimate; 0: none
+	Bytes     int64 // that the table takes, about; 0: not known
 }
 
-// Canonical says whether columns are the entity's key, and the key is of whole
-// numbers. That the columns are of an integer type as well is the adapter's to
-// know.
-func Canonical(e *schemas.Entity, side schemas.Side, columns []string) bool {
-	if len(columns) != len(e.KeyFields) {
-		return false
+// Ordering is what is known of how a store orders a column's values.
+type Ordering struct {
+	// Follows are the canonical types whose texts are in the same order as the column's values: by their bytes, and whole
+	// numbers by value.
+	Follows []string
+	// Otherwise says how the values are ordered where they follow no type.
+	Otherwise string
+}
+
+// Unordered says why columns do not order rows as the entity's canonical keys are
+// ordered; empty: they do. How their values are ordered is the adapter's to know.
+func Unordered(e *schemas.Entity, side schemas.Side, columns []string, of func(column string) Ordering) string {
+	key := make([]string, 0, len(e.KeyFields))
+	for _, name := range e.KeyFields {
+		i := slices.IndexFunc(e.Fields, func(f schemas.Field) bool { return f.Name == name })
+		column, ok := e.Fields[i].Column(side)
+		if !ok {
+			return "field " + name + " of the key is an expression"
+		}
+		key = append(key, column)
+	}
+	if !slices.Equal(key, columns) {
+		return fmt.Sprintf("its rows are ordered by (%s), the key is (%s)", strings.Join(columns, ", "), strings.Join(key, ", "))
 	}
 	for i, name := range e.KeyFields {
-		for j := range e.Fields {
-			f := &e.Fields[j]
-			if f.Name != name {
-				continue
-			}
-			if column, ok := f.Column(side); !ok || column != columns[i] || f.Type != "integer" {
-				return false
-			}
+		f := slices.IndexFunc(e.Fields, func(f schemas.Field) bool { return f.Name == name })
+		typ := e.Fields[f].Type
+		switch o := of(columns[i]); {
+		case slices.Contains(o.Follows, typ):
+		case o.Otherwise != "":
+			return fmt.Sprintf("column %s is ordered %s", columns[i], o.Otherwise)
+		default:
+			return fmt.Sprintf("column %s is ordered as %s, field %s is %s", columns[i], strings.Join(o.Follows, " or "), name, typ)
 		}
 	}
-	return true
+	return ""
+}
+
+// SayOrder makes it part of what identifies the table that its rows are in the order of
+// canonical keys which are not whole numbers: what was read before that was known has
+// no ranges that are covered.
+func (t *Table) SayOrder() {
+	whole := func(name string) bool {
+		return slices.ContainsFunc(t.Entity.Fields, func(f schemas.Field) bool { return f.Name == name && f.Type == "integer" })
+	}
+	if t.Unordered == "" && slices.ContainsFunc(t.Entity.KeyFields, func(name string) bool { return !whole(name) }) {
+		t.Identity += ", canonical"
+	}
+}
+
+// key is the canonical key of what the store has in the columns that order it.
+func (t *Table) key(texts []string) []string {
+	if texts == nil {
+		return nil
+	}
+	if key, err := t.Entity.CanonicalKey(texts); err == nil {
+		return key
+	}
+	return texts
 }
 
 // Chunk is a range of keys in the order of the store.

@@ -103,7 +103,27 @@ type rowsTable struct {
 
 type rowColumn struct {
 	name, dataType, charset string
+	columnType, collation   string
 	nullable                bool
+}
+
+// ordering is how the column's values are ordered. A collation that pads has a tab before
+// nothing at all, which is no order of bytes.
+func (c rowColumn) ordering() baseline.Ordering {
+	switch kind := kindOf(c.dataType, c.charset); {
+	case strings.HasSuffix(c.dataType, "int"):
+		return baseline.Ordering{Follows: []string{"integer"}}
+	case c.columnType == "binary(16)":
+		return baseline.Ordering{Follows: []string{"uuid", "bytes"}}
+	case c.dataType == "binary", c.dataType == "varbinary":
+		return baseline.Ordering{Follows: []string{"bytes"}}
+	case kind == kindText && c.dataType == "varchar" && (c.charset == "utf8mb4" || c.charset == "utf8mb3" || c.charset == "utf8" || c.charset == "ascii") &&
+		(strings.HasSuffix(c.collation, "_nopad_bin") || strings.HasSuffix(c.collation, "_0900_bin")):
+		return baseline.Ordering{Follows: []string{"text"}}
+	case kind == kindText && c.dataType == "varchar":
+		return baseline.Ordering{Otherwise: fmt.Sprintf("by collation %s, not by its bytes as with utf8mb4_nopad_bin or utf8mb4_0900_bin", c.collation)}
+	}
+	return baseline.Ordering{Otherwise: "as " + c.columnType}
 }
 
 // readOrder finds out how the rows of an entity's table are read.
@@ -112,11 +132,11 @@ func (s *Source) readOrder(ctx context.Context, r *rowReader, e *schemas.Entity)
 	args := []any{name.Schema, name.Name}
 	t := &rowsTable{quoted: quoted(name), Table: baseline.Table{Entity: e, Name: name.String()}}
 	columns := map[string]rowColumn{}
-	err := each(ctx, r.db, `select column_name, data_type, coalesce(character_set_name, ''), is_nullable from information_schema.columns
+	err := each(ctx, r.db, `select column_name, data_type, coalesce(character_set_name, ''), is_nullable, column_type, coalesce(collation_name, '') from information_schema.columns
 		where table_schema = ? and table_name = ? order by ordinal_position`, args, func(scan func(...any) error) error {
 		var c rowColumn
 		var nullable string
-		err := scan(&c.name, &c.dataType, &c.charset, &nullable)
+		err := scan(&c.name, &c.dataType, &c.charset, &nullable, &c.columnType, &c.collation)
 		c.nullable = nullable == "YES"
 		columns[c.name] = c
 		t.all = append(t.all, len(t.columns))
@@ -172,23 +192,19 @@ func (s *Source) readOrder(ctx context.Context, r *rowReader, e *schemas.Entity)
 		return nil, fmt.Errorf("table %s %w: no unique index orders its rows whose columns are whole, NOT NULL, and not FLOAT, DOUBLE, ENUM, SET or BIT; ADD one",
 			name, baseline.ErrTable)
 	}
-	canonical := func(index string) bool {
-		for _, c := range indexes[index] {
-			if !strings.HasSuffix(columns[c].dataType, "int") {
-				return false
-			}
-		}
-		return baseline.Canonical(e, s.cfg.Side, indexes[index])
+	unordered := func(index string) string {
+		return baseline.Unordered(e, s.cfg.Side, indexes[index], func(column string) baseline.Ordering { return columns[column].ordering() })
 	}
 	t.index = order[0]
-	if i := slices.IndexFunc(order, canonical); i >= 0 {
+	if i := slices.IndexFunc(order, func(index string) bool { return unordered(index) == "" }); i >= 0 {
 		t.index = order[i]
 	}
-	t.Order, t.Integers = indexes[t.index], canonical(t.index)
+	t.Order, t.Unordered = indexes[t.index], unordered(t.index)
 	for _, c := range t.Order {
 		t.keys = append(t.keys, slices.Index(t.columns, c))
 	}
 	t.Identity = fmt.Sprintf("%s by %s", t.index, strings.Join(t.Order, ","))
+	t.SayOrder()
 	return t, nil
 }
 

@@ -16,7 +16,10 @@ import (
 // columns without NULLs. The primary key comes first.
 const orderSQL = `select i.indexrelid::bigint as oid, i.indisprimary as primary,
 	json_agg(a.attname order by k.at) as columns, bool_and(a.attnotnull) as complete,
-	bool_and(a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)) as integers,
+	json_agg(json_build_object('column', a.attname, 'type', a.atttypid::regtype::text, 'collation', coalesce(c.collname, ''),
+		'provider', coalesce(case c.collprovider when 'd' then coalesce(to_jsonb(d)->>'datlocprovider', 'c') else c.collprovider::text end, ''),
+		'locale', coalesce(case c.collprovider when 'd' then d.datcollate else c.collcollate end, ''),
+		'utf8', pg_encoding_to_char(d.encoding) = 'UTF8') order by k.at) as orderings,
 	(select greatest(sum(c.reltuples), 0)::bigint from pg_partition_tree(i.indrelid) t join pg_class c on c.oid = t.relid
 		where t.isleaf) as tree_rows,
 	(select greatest(c.reltuples, 0)::bigint from pg_class c where c.oid = i.indrelid) as rows,
@@ -24,21 +27,63 @@ const orderSQL = `select i.indexrelid::bigint as oid, i.indisprimary as primary,
 	pg_table_size(i.indrelid) as bytes
 from pg_index i, unnest(i.indkey) with ordinality k (attnum, at)
 join pg_attribute a on a.attnum = k.attnum
+join pg_database d on d.datname = current_database()
+left join pg_collation c on c.oid = a.attcollation
 where i.indrelid = %d and a.attrelid = i.indrelid and k.at <= i.indnkeyatts
 	and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
 group by i.indexrelid, i.indisprimary, i.indrelid
 order by i.indisprimary desc, i.indexrelid`
 
 type orderIndex struct {
-	OID       uint32   `json:"oid"`
-	Primary   bool     `json:"primary"`
-	Columns   []string `json:"columns"`
-	Complete  bool     `json:"complete"` // no column holds NULL
-	Integers  bool     `json:"integers"`
-	Rows      int64    `json:"rows"`
-	TreeRows  int64    `json:"tree_rows"`
-	Bytes     int64    `json:"bytes"`
-	TreeBytes int64    `json:"tree_bytes"`
+	OID       uint32        `json:"oid"`
+	Primary   bool          `json:"primary"`
+	Columns   []string      `json:"columns"`
+	Complete  bool          `json:"complete"` // no column holds NULL
+	Orderings []columnOrder `json:"orderings"`
+	Rows      int64         `json:"rows"`
+	TreeRows  int64         `json:"tree_rows"`
+	Bytes     int64         `json:"bytes"`
+	TreeBytes int64         `json:"tree_bytes"`
+}
+
+// columnOrder is what decides how a column's values are ordered.
+type columnOrder struct {
+	Column    string `json:"column"`
+	Type      string `json:"type"`
+	Collation string `json:"collation"` // its name; empty: the type has none
+	Provider  string `json:"provider"`  // c: the C library, i: ICU, b: the server itself
+	Locale    string `json:"locale"`
+	UTF8      bool   `json:"utf8"` // the database's encoding
+}
+
+func (i *orderIndex) ordering(column string) baseline.Ordering {
+	for _, o := range i.Orderings {
+		if o.Column == column {
+			return o.ordering()
+		}
+	}
+	return baseline.Ordering{Otherwise: "in a way that is not known"}
+}
+
+func (o *columnOrder) ordering() baseline.Ordering {
+	switch o.Type {
+	case "smallint", "integer", "bigint":
+		return baseline.Ordering{Follows: []string{"integer"}}
+	case "uuid":
+		return baseline.Ordering{Follows: []string{"uuid"}}
+	case "bytea":
+		return baseline.Ordering{Follows: []string{"bytes"}}
+	case "text", "character varying":
+		// The server's own provider has collations by code points alone.
+		if o.UTF8 && (o.Provider == "b" || o.Provider == "c" && (o.Locale == "C" || o.Locale == "POSIX")) {
+			return baseline.Ordering{Follows: []string{"text"}}
+		}
+		if !o.UTF8 {
+			return baseline.Ordering{Otherwise: "in an encoding that is not UTF-8"}
+		}
+		return baseline.Ordering{Otherwise: fmt.Sprintf("by collation %s %s, not by its bytes as with COLLATE \"C\"", o.Collation, o.Locale)}
+	}
+	return baseline.Ordering{Otherwise: "as " + o.Type}
 }
 
 // rowsTable is how a table's rows are read.
@@ -71,13 +116,14 @@ func (s *Source) readOrder(ctx context.Context, conn *pgconn.PgConn, e *schemas.
 	if err != nil {
 		return nil, fmt.Errorf("read indexes of %s: %w", name, err)
 	}
-	canonical := func(i orderIndex) bool { return i.Integers && baseline.Canonical(e, s.cfg.Side, i.Columns) }
-	by, bad := t.orderedBy(p, indexes, canonical)
+	unordered := func(i orderIndex) string { return baseline.Unordered(e, s.cfg.Side, i.Columns, i.ordering) }
+	by, bad := t.orderedBy(p, indexes, func(i orderIndex) bool { return unordered(i) == "" })
 	if bad != nil {
 		return nil, fmt.Errorf("table %s %w: %s; %s", name, baseline.ErrTable, bad.detail, bad.remedy)
 	}
 	r := &rowsTable{Table: baseline.Table{Entity: e, Name: name.String(), Identity: fmt.Sprintf("%d by %s", t.OID, strings.Join(by.Columns, ",")),
-		Order: by.Columns, Integers: canonical(by), Rows: by.Rows, Bytes: by.Bytes}, from: "only " + t.quoted()}
+		Order: by.Columns, Unordered: unordered(by), Rows: by.Rows, Bytes: by.Bytes}, from: "only " + t.quoted()}
+	r.SayOrder()
 	if t.Kind == "p" {
 		r.from, r.Rows, r.Bytes = t.quoted(), by.TreeRows, by.TreeBytes
 	}

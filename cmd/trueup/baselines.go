@@ -170,12 +170,14 @@ type baselineStatus struct {
 	LeftS   int64    `json:"left_s"`          // 0: not known
 	After   []string `json:"after,omitempty"` // read up to this key, in the store's order
 	Problem string   `json:"problem,omitempty"`
+	// Unordered says why it is not read in step with the other side, nor covered range by range; empty: it is, or that is not known.
+	Unordered string `json:"unordered,omitempty"`
 }
 
 func baselinesOf(r *baseline.Runner) (all []baselineStatus) {
 	for _, s := range r.Status() {
 		all = append(all, baselineStatus{Entity: s.Entity, Covered: s.Covered, Reading: s.Reading, Rows: s.Rows, Total: s.Total,
-			Rate: int64(s.Rate), LeftS: int64(s.Left.Seconds()), After: s.After, Problem: s.Problem})
+			Rate: int64(s.Rate), LeftS: int64(s.Left.Seconds()), After: s.After, Problem: s.Problem, Unordered: s.Unordered})
 	}
 	return all
 }

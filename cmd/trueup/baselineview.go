@@ -128,6 +128,9 @@ func (b *baselineStatus) text(side string) string {
 		if b.LeftS > 0 {
 			text += fmt.Sprintf(", %s left", time.Duration(b.LeftS)*time.Second)
 		}
+		if b.Unordered != "" {
+			text += "; not in step with the other side: " + inert.Text(b.Unordered)
+		}
 		return text
 	case b.Rows > 0:
 		return fmt.Sprintf("%s: not covered, %d rows read; \"trueup baseline\" goes on", head, b.Rows)
