@@ -144,7 +144,11 @@ func (d *Decision) consequences(b *strings.Builder) {
 	case place.Stage == schemas.StageComplete:
 		b.WriteString("- There is no way back: legacy misses every write from here on.\n")
 	case place.Stage == schemas.StageRamp || axes.Sync == rollout.SyncTargetToLegacy:
-		b.WriteString("- Going back loses those of the target's writes that have not reached legacy then: `trueup rollout undo-cost` counts them. Events do not say how many.\n")
+		b.WriteString("- Going back loses those of the target's writes that have not reached legacy then: `trueup rollout undo-cost` counts them.")
+		if d.Change.Op != registry.Rollback { // whose reason says so
+			b.WriteString(" Events do not say how many.")
+		}
+		b.WriteString("\n")
 	default:
 		b.WriteString("- Going back loses nothing that legacy has.\n")
 	}
