@@ -74,6 +74,9 @@ type Standing struct {
 	Routers []Router `json:"routers,omitempty"`
 	Held    *Held    `json:"held,omitempty"`
 
+	// Announced is the window that was announced last for what ends; nil: none ever was.
+	Announced *Announcement `json:"announced,omitempty"`
+
 	Rollout *schemas.Rollout `json:"-"` // the definition, read
 	Flag    *rollout.Flag    `json:"-"` // it, made ready; a killed flag stands at its safe stage
 }
@@ -417,6 +420,7 @@ func define(was *Standing, c Change, by Provenance) (*Standing, error) {
 	if c.BreakGlass {
 		is.BrokeGlass = &by
 	}
+	is.Announced = announced(was, r, by)
 	is.Flag = readied(is)
 	return is, nil
 }
