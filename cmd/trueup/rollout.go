@@ -24,7 +24,7 @@ flag, why and when. It is on Kafka (--brokers), or in a directory of its own.`,
 	}
 	cmd.AddCommand(newRolloutCheck(), newRolloutEval(), newRolloutGate(), newRolloutPlan(), newRolloutApply(), newRolloutKill(),
 		newRolloutRevive(), newRolloutList(), newRolloutRouters(), newRolloutHistory(), newRolloutGuard(), newRolloutRehearse(), newRolloutUndoCost(), newRolloutAudit(),
-		newRolloutApprove(), newRolloutObject(), newRolloutResolve(), newRolloutDecision())
+		newRolloutApprove(), newRolloutObject(), newRolloutResolve(), newRolloutDecision(), newRolloutTimeline())
 	return cmd
 }
 

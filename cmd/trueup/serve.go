@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/trueup-io/trueup/rollout/handover"
 	"github.com/trueup-io/trueup/rollout/ofrep"
 	"github.com/trueup-io/trueup/rollout/registry"
+	"github.com/trueup-io/trueup/rollout/timeline"
 )
 
 func newServe() *cobra.Command {
@@ -39,6 +41,10 @@ Without --tokens and --access it answers this machine alone. A file of tokens ha
 each line a name, the SHA-256 of its token in hexadecimal digits, and what bounds it:
 until=DAY, roles=ROLE,... and rollouts=NAME,....
 
+What rollouts, and migrations that are named (--migration), announce to end is a page
+at /deprecations and an Atom feed at /deprecations.atom: for those who may see the
+rollouts, or for everybody (--publish).
+
 With --access it changes rollouts as well, at /v1: the file says who may do what, by
 the names of tokens and by the groups of OpenID Connect. What goes forward has its
 gate judged by what its migration has measured (--migration, or on --brokers).`,
@@ -53,6 +59,7 @@ gate judged by what its migration has measured (--migration, or on --brokers).`,
 	cmd.Flags().StringVar(&o.access, "access", "", "a file of kind Access: who may change what")
 	cmd.Flags().StringVar(&o.metrics, "metrics-listen", "", "an address, host:port, for /metrics; there is no login")
 	cmd.Flags().StringVar(&o.auditDir, "audit-dir", "", "where the key and the checkpoints are that are signed; without, none are")
+	cmd.Flags().BoolVar(&o.publish, "publish", false, "what ends, and when (/deprecations), is for everybody who reaches the address, without a token")
 	cmd.Flags().DurationVar(&o.lease, "lease", follow.DefaultLease, "how long what was read counts")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if o.lease < time.Second || o.lease > time.Hour {
@@ -73,6 +80,8 @@ type serveOptions struct {
 	reports                          *reportsTo
 	metrics                          string // the address of the metrics; empty: none are served
 	lease                            time.Duration
+	publish                          bool // what ends is for everybody
+	logger                           *slog.Logger
 }
 
 // handler has the routes: evaluation, and with a file of access changes.
@@ -83,14 +92,25 @@ func (o *serveOptions) handler(ctx context.Context, follower *follow.Follower, s
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", evaluation.Handler())
-	if o.access == "" {
-		return mux, nil
-	}
-	changes := &api.Server{Store: o.fence.over(store, o.migrations, io.Discard), Access: known, Evidence: o.migrations.evidence, Look: o.look.reports, Report: o.reports.write,
-		Lease: o.lease, Revival: func(ctx context.Context, f *registry.Standing, c *registry.Change) error {
+	windows := &migrationWindows{files: o.migrations.files, logger: o.logger}
+	changes := &api.Server{Store: o.fence.over(store, o.migrations, io.Discard), Access: known, Evidence: o.migrations.evidence, Look: o.look.reports, Report: o.reports.write, Lease: o.lease,
+		Registry: o.at.name, Stands: func() []*registry.Standing { return follower.View().Flags }, Windows: windows.all,
+		Revival: func(ctx context.Context, f *registry.Standing, c *registry.Change) error {
 			_, err := o.migrations.revival(ctx, f, c)
 			return err
 		}}
+	ends := evaluation.Admitted(changes.Published(false))
+	switch {
+	case o.publish:
+		ends = changes.Published(true)
+	case o.access != "":
+		ends = changes.Handler()
+	}
+	mux.Handle(timeline.PagePath, ends)
+	mux.Handle(timeline.FeedPath, ends)
+	if o.access == "" {
+		return mux, nil
+	}
 	if o.auditDir != "" {
 		journal, err := audit.OpenJournal(o.auditDir, o.at.name)
 		if err != nil {
@@ -122,6 +142,7 @@ func serveRollouts(cmd *cobra.Command, o *serveOptions) (err error) {
 		return fmt.Errorf("--listen %s: %w; name another address, such as 127.0.0.1:0 for a free port", listen, err)
 	}
 	logger := newLogger(cmd.ErrOrStderr())
+	o.logger = logger
 	log, err := at.open(cmd.Context(), logger)
 	if err != nil {
 		return errors.Join(err, listener.Close())

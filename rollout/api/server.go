@@ -13,6 +13,7 @@
 //	POST /v1/routers           be one that hand-overs wait for; …/{id}/ack and …/{id}/leave
 //	POST /v1/reports           what an application saw of its reads and writes, for gates and guards
 //	GET  /v1/audit/checkpoint  a signed checkpoint over the registry
+//	GET  /deprecations         what ends, and when, as a page; …/deprecations.atom as a feed
 //
 // # What it promises
 //
@@ -41,6 +42,7 @@ import (
 	"github.com/trueup-io/trueup/rollout/compat"
 	"github.com/trueup-io/trueup/rollout/measure"
 	"github.com/trueup-io/trueup/rollout/registry"
+	"github.com/trueup-io/trueup/rollout/timeline"
 )
 
 const maxBody = 4 << 20
@@ -65,6 +67,12 @@ type Server struct {
 	// Report writes what an application saw to the log of a migration; nil: none is taken.
 	Report  func(ctx context.Context, migration string, r *measure.Report) error
 	Journal *audit.Journal // nil: no checkpoints are signed
+	// Registry is the registry's name, for people.
+	Registry string
+	// Stands is what is published of: what stands, as far as somebody follows it; nil: it is read for each request.
+	Stands func() []*registry.Standing
+	// Windows are those of migrations that are published beside the rollouts'; nil: there are none.
+	Windows func() []timeline.Window
 	// Lease is how old what is evaluated here may be, which a router's lease begins with.
 	Lease time.Duration
 }
@@ -94,6 +102,8 @@ func Routes() []Route {
 		{"POST /v1/routers/{id}/leave", access.Route, (*Server).leave},
 		{"POST /v1/reports", access.Report, (*Server).report},
 		{"GET /v1/audit/checkpoint", access.View, (*Server).checkpoint},
+		{"GET " + timeline.PagePath, access.View, (*Server).page},
+		{"GET " + timeline.FeedPath, access.View, (*Server).feed},
 	}
 }
 
@@ -158,17 +168,32 @@ func fail(status int, format string, args ...any) error {
 // text is an answer that is no JSON.
 type text []byte
 
+// document is one that is kept by whoever asked, until it is another.
+type document struct {
+	kind, policy string
+	body         []byte
+}
+
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, route Route) {
+	s.finish(w, r, "no-store", func() (any, error) { return s.serve(w, r, route) })
+}
+
+// finish answers with what something returns, or with its error.
+func (s *Server) finish(w http.ResponseWriter, r *http.Request, kept string, serve func() (any, error)) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
-	out, err := s.serve(w, r, route)
+	out, err := serve()
 	if err == nil {
-		if plain, ok := out.(text); ok {
+		w.Header().Set("Cache-Control", kept)
+		switch out := out.(type) {
+		case text:
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			_, _ = w.Write(plain) // the client may have gone
-			return
+			_, _ = w.Write(out) // the client may have gone
+		case document:
+			out.write(w, r)
+		default:
+			write(w, http.StatusOK, out)
 		}
-		write(w, http.StatusOK, out)
 		return
 	}
 	status, f := http.StatusServiceUnavailable, (*failure)(nil)

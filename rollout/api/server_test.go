@@ -80,6 +80,12 @@ func definition(name, owner, stage, safe string) string {
 intent: permanent, migration: orders, stage: "%s", safeStage: "%s"}`, name, owner, stage, safe)
 }
 
+// ending is a definition that announces a window.
+func ending(name string) string {
+	text := definition(name, "team-"+name, "off", "off")
+	return strings.TrimSuffix(text, "}") + `, deprecation: {what: the old one, deprecated: 2026-12-01, sunset: 2027-06-01, replacement: the new one}}`
+}
+
 type world struct {
 	t       *testing.T
 	topic   *memory
@@ -177,6 +183,9 @@ var matrix = map[string][]access.Role{
 	"POST /v1/reports": {access.Router, access.Admin},
 
 	"GET /v1/audit/checkpoint": {access.Viewer, access.Operator, access.Approver, access.Admin},
+
+	"GET /deprecations":      {access.Viewer, access.Operator, access.Approver, access.Admin},
+	"GET /deprecations.atom": {access.Viewer, access.Operator, access.Approver, access.Admin},
 }
 
 // requestFor is one that succeeds for who may, on a flag.
@@ -211,6 +220,10 @@ func (w *world) requestFor(pattern, flag string) map[string]any {
 			w.direct(registry.Change{Flag: flag, Op: registry.Join, Router: "billing", LeaseMs: 1000})
 		}
 		return map[string]any{"flag": flag, "flags": []string{flag}, "epoch": state.Flag(flag).Epoch}
+	case "GET /deprecations", "GET /deprecations.atom":
+		if f := state.Flag(flag); f.Announced == nil {
+			w.direct(registry.Change{Flag: flag, Op: registry.Define, Base: f.Revision, Definition: ending(flag)})
+		}
 	case "POST /v1/routers":
 		return map[string]any{"flags": []string{flag}, "name": "checkout", "uses_for": "5s"}
 	case "POST /v1/reports":
@@ -252,7 +265,7 @@ func TestI37_TheMatrix(t *testing.T) {
 					code, said := w.ask(who, route.Pattern, request)
 					may := slices.Contains(roles, role) && reaches(flag)
 					switch route.Pattern {
-					case "GET /v1/rollouts", "GET /v1/history": // everybody has his own
+					case "GET /v1/rollouts", "GET /v1/history", "GET /deprecations", "GET /deprecations.atom": // everybody has his own
 						if code != http.StatusOK || strings.Contains(said, `team-`+flag) != may {
 							t.Errorf("%s %s on %s: have %d %s", who, route.Pattern, flag, code, said)
 						}

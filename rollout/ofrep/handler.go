@@ -8,7 +8,8 @@
 //	GET  /readyz                          200 while its lease holds; else 503, with the reason
 //
 // It promises the answers of package follow: what stands, or the safe stage, with
-// metadata that says so (stale). A flag's value is the stage that the key is at, as text.
+// metadata that says so (stale). A flag's value is the stage that the key is at, as text. Of a flag that
+// announces when something ends, one answer has the headers Deprecation, Sunset and Link.
 //
 // It assumes that who is let in may evaluate every flag. Somebody to ask is asked where there
 // is one; without, only what comes under a name of this machine, and from no other web
@@ -32,6 +33,7 @@ import (
 	"github.com/trueup-io/trueup/rollout"
 	"github.com/trueup-io/trueup/rollout/follow"
 	"github.com/trueup-io/trueup/rollout/registry"
+	"github.com/trueup-io/trueup/rollout/timeline"
 )
 
 const (
@@ -76,6 +78,9 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	}
 	fmt.Fprintln(w, "nothing is known yet")
 }
+
+// Admitted is a handler for those alone who may evaluate.
+func (s *Server) Admitted(next http.Handler) http.Handler { return s.admitted(next.ServeHTTP) }
 
 // admitted lets in who may.
 func (s *Server) admitted(next http.HandlerFunc) http.HandlerFunc {
@@ -128,6 +133,9 @@ func (s *Server) one(w http.ResponseWriter, r *http.Request) {
 	if flag == nil {
 		answer(w, http.StatusNotFound, failure{name, "FLAG_NOT_FOUND", "no flag of this name stands"})
 		return
+	}
+	if d := flag.Rollout.Deprecation; d != nil {
+		timeline.SetHeaders(w.Header(), d, timeline.PagePath)
 	}
 	answer(w, http.StatusOK, evaluated(flag, d, key))
 }

@@ -70,6 +70,7 @@ type table struct {
 // answers are everything that a flag can say, made ready.
 type answers struct {
 	flag    *rollout.Flag
+	ends    *schemas.Deprecation
 	details [4][2]openfeature.StringResolutionDetail // by reason, and by the side that has authority
 }
 
@@ -103,6 +104,19 @@ func (p *Provider) Begin(flag string, key []string) (*router.Write, error) {
 	return p.router.Begin(flag, key)
 }
 
+// Deprecation is the window that a flag announces, as far as is known; nil: none. A service that still answers
+// what ends says so with it (timeline.Middleware).
+func (p *Provider) Deprecation(flag string) *schemas.Deprecation {
+	a := p.answered(flag)
+	if a == nil {
+		a = p.known[flag]
+	}
+	if a == nil {
+		return nil
+	}
+	return a.ends
+}
+
 // place is a side's in answers.
 func place(side schemas.Side) int {
 	if side == schemas.Target {
@@ -112,7 +126,7 @@ func place(side schemas.Side) int {
 }
 
 func answersOf(s *registry.Standing) *answers {
-	a := &answers{flag: s.Flag}
+	a := &answers{flag: s.Flag, ends: s.Rollout.Deprecation}
 	for i, reason := range reasons {
 		for _, side := range schemas.Sides {
 			stage := s.Flag.Place().Stage

@@ -200,3 +200,31 @@ func TestEvaluationAllocatesNothing(t *testing.T) {
 		t.Errorf("a boolean: %+v", d)
 	}
 }
+
+// What a flag announces is known in the process, and what was built in before anything was read.
+func TestProviderKnowsWhatEnds(t *testing.T) {
+	const window = ", deprecation: {what: x, deprecated: 2026-12-01, sunset: %s, replacement: y}"
+	r, err := schemas.ParseRollout([]byte(definition("a", "off", fmt.Sprintf(window, "2027-01-01"))), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := followtest.NewLog()
+	p := provider.New(provider.Config{Config: follow.Config{Source: log, Lease: time.Minute}, Known: []*schemas.Rollout{r}})
+	if d := p.Deprecation("a"); d == nil || d.Sunset.Month() != time.January {
+		t.Errorf("have %+v", d)
+	}
+	write(t, log, defined("a", 0, "off", fmt.Sprintf(window, "2027-06-01")), defined("b", 0, "off", ""))
+	if err := p.Init(openfeature.EvaluationContext{}); err != nil {
+		t.Fatal(err)
+	}
+	defer p.Shutdown()
+	if d := p.Deprecation("a"); d == nil || d.Sunset.Month() != time.June {
+		t.Errorf("have %+v", d)
+	}
+	if d := p.Deprecation("b"); d != nil {
+		t.Errorf("have %+v", d)
+	}
+	if d := p.Deprecation("c"); d != nil {
+		t.Errorf("have %+v", d)
+	}
+}
