@@ -257,9 +257,7 @@ func FuzzRules(f *testing.F) {
 		}
 	}
 	for which := range entities {
-		for _, text := range []string{" ", "N", "0"} {
-			f.Add(text, "new", uint16(which))
-		}
+		f.Add([]string{"", "N", "0", " "}[which%4], "new", uint16(which))
 	}
 	f.Fuzz(func(t *testing.T, text, other string, which uint16) {
 		e := entities[int(which)%len(entities)]
