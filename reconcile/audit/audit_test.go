@@ -36,7 +36,7 @@ entities:
     target: {table: shop.orders}
     fields:
       id: {type: integer}
-      v:  {type: text}
+      v:  {type: text, collation: trimend}
     settleWindow: 1s
 `), "test.yaml")
 	if err != nil {
