@@ -181,6 +181,8 @@ func (c *rowCounter) Progress(_ context.Context, _ schemas.Progress, resume capt
 
 func (c *rowCounter) Covered(context.Context, *schemas.Covered) error { return nil }
 
+func (c *rowCounter) Void(context.Context, *schemas.Gap) error { return nil }
+
 func (c *rowCounter) Durable(fn func()) { c.waiting = append(c.waiting, fn) }
 
 func (c *rowCounter) acked() (capture.Resume, bool) {

@@ -509,6 +509,12 @@ func (r *Runner) Covered(ctx context.Context, c *schemas.Covered) error {
 	return r.everywhere(ctx, &schemas.Record{Covered: c})
 }
 
+// Void writes a gap of one entity, in every partition.
+func (r *Runner) Void(ctx context.Context, g *schemas.Gap) error {
+	r.cfg.Log.Warn("what was known of rows is void", "stage", "capture", "side", r.cfg.Side.String(), "entity", g.Entity, "pos", g.Pos, "reason", g.Reason)
+	return r.everywhere(ctx, &schemas.Record{Gap: g})
+}
+
 // Durable has fn called once everything written so far is durable and completed
 // by a progress, from the goroutine that saves; never if Run ends before.
 func (r *Runner) Durable(fn func()) { r.awaited.add(fn) }

@@ -25,8 +25,9 @@ type reading struct {
 	news chan struct{} // of capacity 1: durable is another
 
 	mu      sync.Mutex
-	durable savedEntity // under mu, as is what follows
-	bytes   int64       // of the rows read by this process
+	anew    bool // the gap is not said yet; under mu, as is what follows
+	durable savedEntity
+	bytes   int64 // of the rows read by this process
 	rows    int64
 	perRow  float64 // bytes, of the latest chunks
 }
@@ -39,7 +40,7 @@ func (r *Runner) entity(ctx context.Context, e *schemas.Entity) error {
 		return err
 	}
 	saved := r.state.entity(e.Name, e.Fingerprint(), t.Identity)
-	x := &reading{runner: r, table: t, saved: saved, durable: saved, news: make(chan struct{}, 1),
+	x := &reading{runner: r, table: t, saved: saved, durable: saved, anew: saved.Anew, news: make(chan struct{}, 1),
 		ledger: &ledger{table: t, side: r.cfg.Side, done: saved.After, rows: saved.Rows}}
 	r.tell(e, func(p *progress) {
 		p.reading, p.rows, p.rowsBegan, p.total, p.after, p.began = true, saved.Rows, saved.Rows, t.Rows, saved.After, time.Now()
@@ -183,7 +184,7 @@ func (x *reading) chunk(ctx context.Context, p *piece) error {
 	r := x.runner
 	return r.insist(ctx, "chunk after "+keyText(p.after), func() error {
 		rows := 0
-		c := &Chunk{Table: x.table, After: p.after, To: p.to, MaxBytes: maxOver * r.cfg.ChunkBytes, state: r.state,
+		c := &Chunk{Table: x.table, After: p.after, To: p.to, MaxBytes: maxOver * r.cfg.ChunkBytes, state: r.state, void: x.void,
 			handed: func(to []string, n int) ([]*schemas.Covered, func()) { rows = n; return x.handed(p, to, n) }}
 		bytes, err := r.cfg.Store.Read(ctx, c)
 		if err == nil {
@@ -191,6 +192,18 @@ func (x *reading) chunk(ctx context.Context, p *piece) error {
 		}
 		return err
 	})
+}
+
+// void is called by the delivering goroutine: before the first rows that are read
+// anew, whatever chunk they are of.
+func (x *reading) void() *schemas.Gap {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.anew {
+		return nil
+	}
+	x.anew = false
+	return &schemas.Gap{Side: x.runner.cfg.Side, Entity: x.table.Entity.Name, Reason: "its rows are read anew"}
 }
 
 // maxOver is how much larger than planned a chunk may be before the rest of it
@@ -208,6 +221,7 @@ func (x *reading) handed(p *piece, to []string, rows int) ([]*schemas.Covered, f
 	return covered, func() {
 		x.mu.Lock()
 		x.durable.After, x.durable.Rows, x.durable.Done = done, total, all
+		x.durable.Anew = false // the gap stands before these rows
 		x.mu.Unlock()
 		signal(x.news)
 	}

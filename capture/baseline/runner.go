@@ -20,6 +20,7 @@ type Runner struct {
 
 	mu     sync.Mutex
 	want   []string             // entities that are asked for; under mu
+	anew   []anew               // under mu
 	status map[string]*progress // by entity; under mu
 }
 
@@ -75,6 +76,49 @@ func (r *Runner) Forget(entity string) error {
 	return nil
 }
 
+// anew asks for entities to be read anew.
+type anew struct {
+	entities []string
+	noted    chan error // of capacity 1
+}
+
+// Again has entities be read anew, from the beginning, when they are wanted: what
+// was known of their rows on this side is void as soon as the first one is read. It
+// returns when that is remembered. Run has to run.
+func (r *Runner) Again(ctx context.Context, entities []string) error {
+	a := anew{slices.Clone(entities), make(chan error, 1)}
+	r.mu.Lock()
+	r.anew = append(r.anew, a)
+	r.mu.Unlock()
+	signal(r.changed)
+	select {
+	case err := <-a.noted:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// begin notes what is to be read anew; nothing is being read.
+func (r *Runner) begin() {
+	r.mu.Lock()
+	asked := r.anew
+	r.anew = nil
+	r.mu.Unlock()
+	for _, a := range asked {
+		var err error
+		for _, e := range r.entities() {
+			if err != nil || !slices.Contains(a.entities, e.Name) {
+				continue
+			}
+			if err = r.state.set(e.Name, savedEntity{Mapping: e.Fingerprint(), Anew: true}); err == nil {
+				r.tell(e, func(p *progress) { *p = progress{} })
+			}
+		}
+		a.noted <- err
+	}
+}
+
 // Want says which entities are to be read from now on; what is being read and
 // is not among them stops. An entity that could not be read is tried again.
 func (r *Runner) Want(entities []string) {
@@ -103,6 +147,7 @@ func signal(c chan struct{}) {
 func (r *Runner) Run(ctx context.Context) error {
 	defer r.cfg.Store.Close()
 	for {
+		r.begin()
 		inner, cancel := context.WithCancel(ctx)
 		var reading sync.WaitGroup
 		reading.Go(func() { r.read(inner) })

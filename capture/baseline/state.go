@@ -41,6 +41,8 @@ type savedEntity struct {
 	After   []string `json:"after,omitempty"` // up to here, in the order of the store
 	Rows    int64    `json:"rows"`
 	Done    bool     `json:"done"` // every row is read: the entity is covered
+	// Anew says that what was known of the rows is to be void before the first one is handed over.
+	Anew bool `json:"anew,omitempty"`
 }
 
 // OpenState reads the state file of a side in an epoch.
@@ -88,7 +90,7 @@ func (s *State) entity(name, mapping, table string) savedEntity {
 	defer s.mu.Unlock()
 	e := s.now.Entities[name]
 	if e.Mapping != mapping || e.Table != table && e.Table != "" {
-		e = savedEntity{Mapping: mapping}
+		e = savedEntity{Mapping: mapping, Anew: e.Anew}
 	}
 	e.Table = table
 	return e

@@ -108,6 +108,7 @@ type Chunk struct {
 	state *State
 	// handed is told how far the chunk went, by the delivering goroutine.
 	handed func(to []string, rows int) ([]*schemas.Covered, func())
+	void   func() *schemas.Gap
 }
 
 // Rows makes what a window takes: changes without epoch and position, in the
@@ -122,7 +123,7 @@ func (c *Chunk) Rows(changes []schemas.Change, refused []Refused, to []string) (
 		to = c.To
 	}
 	n := len(changes) + len(refused)
-	return &Rows{Changes: changes, Refused: refused, First: first,
+	return &Rows{Changes: changes, Refused: refused, First: first, Void: c.void,
 		Handed: func() ([]*schemas.Covered, func()) { return c.handed(to, n) }}, nil
 }
 

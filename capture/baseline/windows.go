@@ -26,6 +26,8 @@ type Sink interface {
 	capture.Sink
 	// Covered takes a range whose rows were all handed over.
 	Covered(ctx context.Context, c *schemas.Covered) error
+	// Void takes a gap of one entity: what was said of its rows before does not count.
+	Void(ctx context.Context, g *schemas.Gap) error
 	// Durable has fn called once everything handed over so far is durable; from any goroutine, and never if the run ends
 	// before.
 	Durable(fn func())
@@ -116,6 +118,9 @@ type Rows struct {
 	Changes []schemas.Change // complete but for epoch and position; dropped ones have no key
 	Refused []Refused
 	First   uint32 // ordinal of the first
+	// Void is called by the delivering goroutine before the rows are handed over. The gap that it returns, nil for none, is
+	// said before them.
+	Void func() *schemas.Gap
 	// Handed is called by the delivering goroutine when the rows were handed over. What it returns is said next: the
 	// ranges that are covered by now, and what to do once all that is durable.
 	Handed func() (covered []*schemas.Covered, durable func())
@@ -361,6 +366,14 @@ func (w *Window) hand(ctx context.Context, at Place, to Sink) error {
 		id := schemas.EventID{Source: at.Source, Epoch: at.Epoch, Pos: pos, Ordinal: ordinal}
 		ordinal++
 		return id
+	}
+	if w.chunk.Void != nil {
+		if g := w.chunk.Void(); g != nil {
+			g.Source, g.Epoch, g.Pos = at.Source, at.Epoch, pos
+			if err := to.Void(ctx, g); err != nil {
+				return fmt.Errorf("void what was read before, at %s: %w", pos, err)
+			}
+		}
 	}
 	for _, refused := range w.chunk.Refused {
 		if err := refused(ctx, id()); err != nil {

@@ -123,6 +123,11 @@ func (s *copyOf) Covered(_ context.Context, c *schemas.Covered) error {
 	return nil
 }
 
+func (s *copyOf) Void(_ context.Context, g *schemas.Gap) error {
+	s.breaks("void: %s at %s", g.Entity, g.Pos)
+	return nil
+}
+
 func (s *copyOf) Durable(fn func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

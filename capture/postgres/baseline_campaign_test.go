@@ -93,6 +93,8 @@ func (s *hashes) Progress(_ context.Context, p schemas.Progress, resume capture.
 
 func (s *hashes) Covered(context.Context, *schemas.Covered) error { return nil }
 
+func (s *hashes) Void(context.Context, *schemas.Gap) error { return nil }
+
 func (s *hashes) Durable(fn func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -278,6 +278,7 @@ func (m *model) Change(_ context.Context, c *schemas.Change) error {
 }
 
 func (m *model) Covered(context.Context, *schemas.Covered) error { m.covered = true; return nil }
+func (m *model) Void(context.Context, *schemas.Gap) error        { return nil }
 func (m *model) Durable(func())                                  {}
 func (m *model) Progress(context.Context, schemas.Progress, capture.Resume) error {
 	return nil

@@ -208,6 +208,63 @@ func TestATableThatCannotBeReadStopsAlone(t *testing.T) {
 	b.read()
 }
 
+// What is read again is read from the beginning, beside writers, and once what was
+// known of it is void; it goes on where it was stopped.
+func TestRowsAreReadAgainFromTheBeginning(t *testing.T) {
+	d := newDB(t, `create table things (id bigint primary key, v text, n numeric); alter table things replica identity full;
+		insert into things select n, 'old', n from generate_series(1, 600) n`)
+	cfg := d.config(thingEntity)
+	_, start := openFirst(t, cfg)
+	sink, state := newCopyOf(cfg.Rules), filepath.Join(t.TempDir(), "state.json")
+	again := func(c *baseline.Config) { c.ChunkRows = 50 }
+	b := startBased(t, cfg, start, state, sink, again)
+	b.read()
+	if len(sink.voids) != 0 || sink.reads != 600 {
+		t.Fatalf("%d rows, void %v", sink.reads, sink.voids)
+	}
+	if err := b.rows.Again(t.Context(), []string{"thing"}); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.rows.Status()[0]; s.Covered || s.Rows != 0 || s.After != nil {
+		t.Errorf("what is to be read anew is %+v", s)
+	}
+	d.exec("update things set v = 'new' where id % 3 = 0; delete from things where id > 590")
+	b.read()
+	if len(sink.voids) != 1 || sink.voids[0].Entity != "thing" || sink.voids[0].Side != schemas.Legacy || sink.voids[0].Pos == "" || sink.reads < 1100 {
+		t.Errorf("%d rows, void %v", sink.reads, sink.voids)
+	}
+	if n := b.same(d, "thing"); n != 590 {
+		t.Errorf("%d rows", n)
+	}
+	b.stop()
+
+	from := func() capture.Start {
+		if sink.resume != "" {
+			start.Resume = sink.resume
+		}
+		sink.waiting = nil
+		return start
+	}
+	// Asked for, and stopped before anything was read: it is not forgotten.
+	b = startBased(t, cfg, from(), state, sink, again)
+	if err := b.rows.Again(t.Context(), []string{"thing"}); err != nil {
+		t.Fatal(err)
+	}
+	b.stop()
+	reads := sink.reads
+	b = startBased(t, cfg, from(), state, sink, again)
+	b.read()
+	if len(sink.voids) != 2 || sink.reads != reads+590 {
+		t.Errorf("%d rows more, void %v", sink.reads-reads, sink.voids)
+	}
+	b.stop()
+	b = startBased(t, cfg, from(), state, sink, again)
+	b.read()
+	if len(sink.voids) != 2 || sink.reads != reads+590 {
+		t.Errorf("read once more: %d rows, void %v", sink.reads-reads, sink.voids)
+	}
+}
+
 // A state of another epoch, table or mapping is void; one that is whole is not
 // read again.
 func TestI7_BaselineStateIsBoundToItsEpochAndTable(t *testing.T) {

@@ -25,6 +25,7 @@ type copyOf struct {
 	rows      map[string]map[string]version // by entity and order key
 	covered   []schemas.Covered
 	reads     int
+	voids     []schemas.Gap
 	pos       string // of the latest progress
 	resume    capture.Resume
 	broken    []string
@@ -125,6 +126,14 @@ func (s *copyOf) Covered(_ context.Context, c *schemas.Covered) error {
 		s.onCovered(c)
 	}
 	s.covered = append(s.covered, *c)
+	return nil
+}
+
+func (s *copyOf) Void(_ context.Context, g *schemas.Gap) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.rows[g.Entity])
+	s.voids = append(s.voids, *g)
 	return nil
 }
 

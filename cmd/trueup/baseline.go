@@ -18,13 +18,18 @@ import (
 func newBaseline() *cobra.Command {
 	var file string
 	var entities []string
-	var asJSON bool
+	var asJSON, again bool
 	cmd := &cobra.Command{
 		Use:   "baseline -f migration.yaml",
 		Short: "Read the rows that the tables have already, so that they are compared",
 		Long: `Baseline reads the rows of both stores into the log while their changes go on,
 and writes nothing to the stores. Without it a key is compared once both sides
 have changed it.
+
+What was read once is not read again, since its changes are followed. --again
+reads it from the beginning all the same, after changes that are in no log, or to
+be sure: what was known of these entities is void, and their keys are unknown
+until they are read.
 
 Where "trueup run" runs on the data directory, that process reads; otherwise this
 one captures both sides and reads until it is done. Ctrl-C stops it, and the next
@@ -44,12 +49,13 @@ table cannot be read.`,
 			if entities, err = chosen(m, entities); err != nil {
 				return err
 			}
-			b := &baselineRun{migration: m, entities: entities, show: newBaselineView(cmd.OutOrStdout(), asJSON)}
+			b := &baselineRun{migration: m, entities: entities, again: again, show: newBaselineView(cmd.OutOrStdout(), asJSON)}
 			return b.run(cmd.Context(), cmd.ErrOrStderr())
 		},
 	}
 	fileFlag(cmd, &file)
 	cmd.Flags().StringSliceVar(&entities, "entity", nil, "only these entities")
+	cmd.Flags().BoolVar(&again, "again", false, "read what was read before, too, from the beginning")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON Lines")
 	return cmd
 }
@@ -80,6 +86,7 @@ func chosen(m *schemas.Migration, names []string) ([]string, error) {
 type baselineRun struct {
 	migration *schemas.Migration
 	entities  []string
+	again     bool
 	show      *baselineView
 }
 
@@ -108,7 +115,7 @@ func (b *baselineRun) alone(ctx context.Context, errs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := (baselineRequest{b.entities}).write(b.request()); err != nil {
+	if err := (baselineRequest{b.entities, b.again}).write(b.request()); err != nil {
 		return errors.Join(err, p.close())
 	}
 	running, stop := context.WithCancel(ctx)
@@ -122,9 +129,10 @@ func (b *baselineRun) alone(ctx context.Context, errs io.Writer) error {
 			done = true
 			ended <- err
 		case <-tick.C:
-			s := p.status(running, time.Now())
-			b.show.draw(s)
 			r, rerr := readRequest(b.request())
+			if r == nil || !r.Again { // what it says before is of the reading before
+				b.show.draw(p.status(running, time.Now()))
+			}
 			done = r == nil && rerr == nil
 		}
 	}
@@ -142,7 +150,7 @@ func (b *baselineRun) alone(ctx context.Context, errs io.Writer) error {
 
 // follow asks the process that runs, and shows how far it is.
 func (b *baselineRun) follow(ctx context.Context) error {
-	if err := (baselineRequest{b.entities}).write(b.request()); err != nil {
+	if err := (baselineRequest{b.entities, b.again}).write(b.request()); err != nil {
 		return err
 	}
 	for {
@@ -160,7 +168,9 @@ func (b *baselineRun) follow(ctx context.Context) error {
 		if s == nil {
 			continue
 		}
-		b.show.draw(s)
+		if r == nil || !r.Again { // what it says before is of the reading before
+			b.show.draw(s)
+		}
 		switch {
 		case r == nil:
 			return b.verdict(s)

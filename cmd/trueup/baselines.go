@@ -69,6 +69,7 @@ const requestFile = "baseline-request.json"
 // baselineRequest is what it says.
 type baselineRequest struct {
 	Entities []string `json:"entities"`
+	Again    bool     `json:"again,omitempty"` // what was read before does not count
 }
 
 func (r baselineRequest) write(path string) error {
@@ -121,6 +122,16 @@ func (p *pipeline) serveBaselines(ctx context.Context) error {
 		case err != nil:
 		case r == nil:
 			p.wantRows(nil)
+		case r.Again:
+			if err := p.readAgain(ctx, r.Entities); err != nil {
+				return err
+			}
+			p.saveStatus(ctx) // nothing is covered by what is to be read
+			r.Again = false   // a process that is started again goes on
+			if err := r.write(path); err != nil {
+				return err
+			}
+			continue
 		default:
 			p.wantRows(r.Entities)
 			// Who asked looks at the status once the request is gone.
@@ -135,6 +146,19 @@ func (p *pipeline) serveBaselines(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// readAgain has entities be read from the beginning.
+func (p *pipeline) readAgain(ctx context.Context, entities []string) error {
+	for _, c := range p.captures {
+		if c.rows == nil || c.runner.Status().Gap != "" {
+			continue
+		}
+		if err := c.rows.Again(ctx, entities); err != nil {
+			return fmt.Errorf("read rows of %s again: %w", c.side, err)
+		}
+	}
+	return nil
 }
 
 func (p *pipeline) wantRows(entities []string) {

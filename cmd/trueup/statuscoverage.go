@@ -61,5 +61,5 @@ func printCoverage(w io.Writer, s *statusFile) {
 func (c *coverageStatus) unlogged() string {
 	return fmt.Sprintf("%s: %d changes of %s found their row changed by what the log does not have (a session with sql_log_bin=0, what a foreign key does by "+
 		"itself, an event that could not be read); the log of this process names each. Rows that were not written to since may differ unseen: end what writes "+
-		"so, then start again with --new-epoch %[1]s and run \"trueup baseline\"", c.Side, c.Unlogged, inert.Text(c.Entity))
+		"so, then run \"trueup baseline --again --entity %[3]s\"", c.Side, c.Unlogged, inert.Text(c.Entity))
 }

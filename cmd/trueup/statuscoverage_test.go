@@ -29,7 +29,7 @@ func TestStatusSaysWhatIsNotCovered(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	if says := got[1].unlogged(); !strings.HasPrefix(says, "target: 2 changes of order found") || !strings.Contains(says, "--new-epoch target") {
+	if says := got[1].unlogged(); !strings.HasPrefix(says, "target: 2 changes of order found") || !strings.Contains(says, "trueup baseline --again --entity order") {
 		t.Error(says)
 	}
 	frontier[schemas.Target] = 0

@@ -182,6 +182,9 @@ func (s slowRows) Covered(ctx context.Context, c *schemas.Covered) error {
 	return s.rows.Covered(ctx, c)
 }
 
+// Void implements baseline.Sink.
+func (s slowRows) Void(ctx context.Context, g *schemas.Gap) error { return s.rows.Void(ctx, g) }
+
 // Durable implements baseline.Sink.
 func (s slowRows) Durable(fn func()) { s.rows.Durable(fn) }
 
