@@ -152,9 +152,14 @@ func (s *Stores) transactTarget(ctx context.Context, tag Tag, abort bool, steps 
 		return errors.Join(err, tx.Rollback())
 	}
 	if abort {
-		return tx.Rollback()
+		err = tx.Rollback()
+	} else {
+		err = tx.Commit()
 	}
-	return tx.Commit()
+	if errors.Is(err, sql.ErrTxDone) { // it was rolled back when ctx ended
+		err = errors.Join(err, ctx.Err())
+	}
+	return err
 }
 
 type execer interface {
