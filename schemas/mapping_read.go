@@ -33,6 +33,8 @@ func (c *rowCursor) find(name string) (*Column, bool) {
 func (f *Field) read(side Side, c *rowCursor) reading {
 	s := &f.sources[side]
 	switch {
+	case s.nulls.none() && s.expr == nil && s.values == nil: // as most are
+		return s.readColumn(c)
 	case s.nulls.absent:
 		return reading{text: *s.nulls.fallback}
 	case s.nulls.none():
@@ -47,6 +49,10 @@ func (s *source) read(c *rowCursor) reading {
 	if s.expr != nil {
 		return s.expr.read(c)
 	}
+	return s.readColumn(c)
+}
+
+func (s *source) readColumn(c *rowCursor) reading {
 	column, ok := c.find(s.column)
 	switch {
 	case !ok:
