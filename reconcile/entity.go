@@ -17,6 +17,11 @@ type entityState struct {
 	unkeyed    int64  // quarantined events of which nobody can say which key they are of
 	unkeyedPos string // of the latest, in the side's epoch; "" before one
 	unkeyedOrd uint32
+	unkeyedGen uint32 // of the side when it came
+
+	// Rows that a baseline read and that have no canonical key. They are there whatever it covers.
+	keyless    int64
+	keylessGen uint32
 
 	unlogged int64 // changes that showed what the side's log does not have, since the latest baseline or gap
 
@@ -35,6 +40,9 @@ func (x *entityState) encode(e *encoder) {
 	e.int(x.unkeyed)
 	e.text(x.unkeyedPos)
 	e.uint(uint64(x.unkeyedOrd))
+	e.uint(uint64(x.unkeyedGen))
+	e.int(x.keyless)
+	e.uint(uint64(x.keylessGen))
 	e.int(x.unlogged)
 	e.int(x.dropped)
 	e.int(x.lost)
@@ -45,6 +53,7 @@ func decodeEntityState(d *decoder) *entityState {
 		return nil
 	}
 	return &entityState{gaps: uint32(d.uint()), gapPos: d.text(), unkeyed: d.int(), unkeyedPos: d.text(), unkeyedOrd: uint32(d.uint()),
+		unkeyedGen: uint32(d.uint()), keyless: d.int(), keylessGen: uint32(d.uint()),
 		unlogged: d.int(), dropped: d.int(), lost: d.int()}
 }
 
@@ -107,7 +116,10 @@ func (c *Core) takeQuarantine(offset int64, r *schemas.Quarantine, out *Effects)
 	q := c.enqueue(r.Side)
 	q.kind, q.entity, q.id, q.block = waitingQuarantine, e, id, schemas.Quarantined
 	q.v.at, q.v.pos, q.v.ord, q.v.off = r.CommitTS, strings.Clone(r.Pos), r.Ordinal, offset
-	q.late = s.frontier != beforeAll && r.Pos <= s.pos
+	q.late = !r.Read && s.frontier != beforeAll && r.Pos <= s.pos
+	if r.Read {
+		q.op = schemas.OpRead
+	}
 	q.why = fmt.Sprintf("%s; at %s, ordinal %d, digest %s", r.Reason, r.Pos, r.Ordinal, hex.EncodeToString(r.Digest[:]))
 	return nil
 }
@@ -149,22 +161,42 @@ func (c *Core) applyUnkeyed(q *waiting, out *Effects) outcome {
 	if x.unkeyedPos != "" && !after(q.v.pos, q.v.ord, x.unkeyedPos, x.unkeyedOrd) {
 		return duplicate
 	}
-	x.unkeyed++
+	gen := c.gen(q.entity, q.side)
 	x.unkeyedPos, x.unkeyedOrd = q.v.pos, q.v.ord
+	if q.op == schemas.OpRead {
+		if x.keylessGen != gen {
+			c.forgetKeyless(x) // an earlier baseline's, which is void
+		}
+		x.keyless, x.keylessGen = x.keyless+1, gen
+	} else {
+		x.unkeyed, x.unkeyedGen = x.unkeyed+1, gen
+	}
 	c.keys.count(classQuarantined, +1)
 	out.Alarms = append(out.Alarms, q.alarm(schemas.Quarantined))
 	return quarantined
 }
 
-// forgetUnkeyed meets a record that says where every row of the entity stands:
-// those that nobody could read are among them.
-func (c *Core) forgetUnkeyed(q *waiting) {
+// forgetUnkeyed meets a record that says where every row of the entity stands,
+// or the last of several that do: those that nobody could read are among them, but
+// for rows that its own baseline found without a key.
+func (c *Core) forgetUnkeyed(q *waiting, alone bool) {
 	x := c.entities[coverKey{q.entity.Name, q.side}]
-	if x == nil || x.unkeyed == 0 || q.v.pos < x.unkeyedPos {
+	if x == nil {
 		return
 	}
-	c.keys.count(classQuarantined, -x.unkeyed)
-	x.unkeyed = 0
+	gen := c.gen(q.entity, q.side)
+	if x.unkeyed != 0 && (alone && q.v.pos >= x.unkeyedPos || x.unkeyedGen != gen) {
+		c.keys.count(classQuarantined, -x.unkeyed)
+		x.unkeyed = 0
+	}
+	if x.keylessGen != gen || q.op == schemas.OpTruncate {
+		c.forgetKeyless(x)
+	}
+}
+
+func (c *Core) forgetKeyless(x *entityState) {
+	c.keys.count(classQuarantined, -x.keyless)
+	x.keyless = 0
 }
 
 func (q *waiting) alarm(reason schemas.Reason) Alarm {

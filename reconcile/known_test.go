@@ -175,3 +175,34 @@ L progress @20
 		t.Errorf("want key 1 unavailable, and nothing opened:\n%s", got)
 	}
 }
+
+// A row that a baseline read, and that has no canonical key, is no row that it
+// says anything of: it stays unknown when the table is covered, of one range or of
+// several, until it is read anew.
+func TestI23_RowsWithoutAKeyStayUnknownWhereTheyWereRead(t *testing.T) {
+	const read = "T keyless no number\nT read:1=a @1\n"
+	for name, c := range map[string]struct {
+		log     string
+		unknown bool
+	}{
+		"of one range":           {read + "T covered", true},
+		"of several":             {read + "T covered ..5\nT covered 5..", true},
+		"said again":             {read + "T keyless-again\nT covered", true},
+		"an event":               {"T poison - no number\nT read:1=a @1\nT covered", false},
+		"behind a gap":           {read + "T covered\nT gap slot lost\nT read:1=a @3\nT covered", false},
+		"behind a gap, again":    {read + "T covered\nT gap slot lost\n" + read + "T covered", true},
+		"of several and a gap":   {"T poison - no number\nT gap slot lost\nT read:1=a @3\nT covered ..5\nT covered 5..", false},
+		"of an emptied table":    {read + "T covered\nL truncate @10\nT truncate @10\nL 1=a @10.5\nT 1=a @10.6", false},
+		"of several, no gap":     {"T poison - no number\nT read:1=a @3\nT covered ..5\nT covered 5..", true},
+		"of a table's own gap":   {read + "T covered\nT lost mended\nT read:1=a @3\nT covered", false},
+		"reopened in between":    {read + "reopen\nT covered\nreopen", true},
+		"behind a gap, reopened": {read + "T covered\nT gap slot lost\nreopen\nT read:1=a @3\nT covered", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := says(t, "L read:1=a @0\nL covered\nL progress @9\n"+c.log+"\nT progress @9\nL progress @20\nT progress @20")
+			if strings.Contains(got, ", quarantined 1;") != c.unknown || strings.Contains(got, "opened") || !strings.Contains(got, "equal 1,") {
+				t.Errorf("want one row unknown: %v\n%s", c.unknown, got)
+			}
+		})
+	}
+}

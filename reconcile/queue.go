@@ -418,8 +418,8 @@ func (c *Core) applyCovered(q *waiting) error {
 		n.to = e.OrderKey(r.To)
 	}
 	c.cover(e, q.side, n)
-	if n.from == nil && n.to == nil {
-		c.forgetUnkeyed(q)
+	if alone := n.from == nil && n.to == nil; alone || c.covered.whole(coverKey{e.Name, q.side}, n.gen) {
+		c.forgetUnkeyed(q, alone)
 	}
 	if x := c.entities[coverKey{e.Name, q.side}]; n.to == nil && x != nil {
 		x.unlogged = 0 // ranges are covered in order: this is a baseline's last
@@ -463,7 +463,7 @@ func (c *Core) applyTruncate(q *waiting, out *Effects) error {
 	_, q.v.at = s.ours(q.v.at)
 	s.latest = max(s.latest, q.v.at)
 	gen := c.gen(q.entity, q.side)
-	c.forgetUnkeyed(q)
+	c.forgetUnkeyed(q, true)
 	err := c.keys.eachIn(q.entity, nil, nil, func(k *keyState) error {
 		if n := k.on(q.side); (n.known || n.blocked != 0) && n.gen == gen && c.holds(k, q.side) {
 			one := *q

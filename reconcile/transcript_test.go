@@ -21,11 +21,12 @@ import (
 //	L 1=a 2=b @0.5        one transaction of two rows; read:1=a is a baseline row; 1=? is unavailable
 //	L 1=a @0.5 id=w1      tagged with a write id
 //	L progress @3         complete up to here, clock included; offset=1s error=10ms say the clock's
-//	L covered 1..5        (with nothing: all keys)
+//	L covered 1..5        (with nothing: all keys; ..5 and 5.. are open)
 //	L truncate @3
 //	L gap reason          a new epoch
 //	L lost reason         a gap of the entity alone, at the side's position; lost-again says the latest again
 //	L poison 1 reason     an event of key 1 that cannot be read; - where the key is not known; poison-again says the latest again
+//	L keyless reason      a row that a baseline read and that has no key; keyless-again says the latest again
 //	L again 2             writes the side's change number 2 again, as it was
 //	L late 1=a @0.5       at a position below the frontier
 //	L 1=a @0.5 epoch=2    tagged with a flag epoch
@@ -119,7 +120,12 @@ func (s *script) do(side schemas.Side, words []string, at schemas.Micros, option
 		c := &schemas.Covered{Side: side, Entity: "order", Source: side.String(), Epoch: s.epoch[side], Pos: position(s.pos[side])}
 		if len(words) > 1 {
 			from, to, _ := strings.Cut(words[1], "..")
-			c.From, c.To = []string{from}, []string{to}
+			if from != "" {
+				c.From = []string{from}
+			}
+			if to != "" {
+				c.To = []string{to}
+			}
 		}
 		s.step(schemas.Record{Covered: c})
 	case "truncate":
@@ -145,7 +151,12 @@ func (s *script) do(side schemas.Side, words []string, at schemas.Micros, option
 		}
 		s.said["poison"] = schemas.Record{Quarantine: q}
 		s.step(s.said["poison"])
-	case "lost-again", "poison-again":
+	case "keyless":
+		s.pos[side]++
+		s.said["keyless"] = schemas.Record{Quarantine: &schemas.Quarantine{EventID: schemas.EventID{Source: side.String(), Epoch: s.epoch[side],
+			Pos: position(s.pos[side])}, Side: side, Entity: "order", CommitTS: at, Read: true, Reason: strings.Join(words[1:], " ")}}
+		s.step(s.said["keyless"])
+	case "lost-again", "poison-again", "keyless-again":
 		s.step(s.said[strings.TrimSuffix(words[0], "-again")])
 	case "again":
 		n, err := strconv.Atoi(words[1])

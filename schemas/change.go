@@ -119,6 +119,7 @@ type Quarantine struct {
 	Entity string
 	Key    []string // nil: not known
 	Txn    string
+	Read   bool // it is no event, but a row that a baseline read
 
 	CommitTS, CommitTSMin, Stamp Micros // as a change has them
 

@@ -126,7 +126,7 @@ func gapFromWire(m *pb.Gap) *Gap {
 func quarantineFromWire(m *pb.Quarantine) (*Record, string) {
 	q := &Quarantine{
 		EventID: EventID{Source: m.Source, Epoch: m.Epoch, Pos: m.Pos, Ordinal: m.Ordinal},
-		Side:    sideFromWire(m.Side), Entity: m.Entity, Key: textsFromWire(m.Key), Txn: m.Txn,
+		Side:    sideFromWire(m.Side), Entity: m.Entity, Key: textsFromWire(m.Key), Txn: m.Txn, Read: m.Read,
 		CommitTS: Micros(m.CommitTs), CommitTSMin: Micros(m.CommitTsMin), Stamp: Micros(m.Stamp), Reason: textOf(m.Reason),
 	}
 	if len(m.Digest) != len(q.Digest) {

@@ -121,7 +121,7 @@ func quarantineToWire(q *Quarantine) *pb.Quarantine {
 		Side: pb.Side(q.Side), Entity: q.Entity, Key: textsToWire(q.Key),
 		Source: q.Source, Epoch: q.Epoch, Pos: q.Pos, Ordinal: q.Ordinal, Txn: q.Txn,
 		CommitTs: int64(q.CommitTS), CommitTsMin: int64(q.CommitTSMin), Stamp: int64(q.Stamp),
-		Digest: q.Digest[:], Reason: bytesOf(q.Reason),
+		Digest: q.Digest[:], Reason: bytesOf(q.Reason), Read: q.Read,
 	}
 }
 

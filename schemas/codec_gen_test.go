@@ -159,7 +159,7 @@ func genRecord(t *rapid.T) *Record {
 		q := &Quarantine{
 			EventID: genEventID(t), Side: side, Entity: genWord.Draw(t, "entity"), Key: genTexts(t, "key", 0), Txn: genText.Draw(t, "txn"),
 			CommitTS: genTime.Draw(t, "commit_ts"), CommitTSMin: genTime.Draw(t, "commit_ts_min"), Stamp: genTime.Draw(t, "stamp"),
-			Reason: genText.Draw(t, "reason"),
+			Reason: genText.Draw(t, "reason"), Read: rapid.Bool().Draw(t, "read"),
 		}
 		copy(q.Digest[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "digest"))
 		return &Record{Quarantine: q}

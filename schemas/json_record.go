@@ -136,6 +136,9 @@ func (o *jsonObject) quarantine(q *Quarantine) {
 	o.place(q.Source, q.Epoch, q.Pos)
 	o.number("ordinal", int64(q.Ordinal))
 	o.said("txn", q.Txn)
+	if q.Read {
+		o.bool("read", true)
+	}
 	o.time("commit_ts", q.CommitTS)
 	o.saidTime("commit_ts_min", q.CommitTSMin)
 	o.saidTime("stamp", q.Stamp)

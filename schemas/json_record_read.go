@@ -69,8 +69,8 @@ var (
 	coveredFields  = newFieldSet("kind!", "partition", "side!", "entity!", "from", "to", "source!", "epoch!", "pos!")
 	controlFields  = newFieldSet("kind!", "partition", "rules", "authority", "settle_window", "baseline", "entities", "rollout", "definition")
 	gapFields      = newFieldSet("kind!", "partition", "side!", "entity", "source!", "epoch!", "pos", "reason!", "ts")
-	quarantined    = newFieldSet("kind!", "partition", "side!", "entity!", "key", "source!", "epoch!", "pos!", "ordinal", "txn", "commit_ts!",
-		"commit_ts_min", "stamp", "digest!", "reason!")
+	quarantined    = newFieldSet("kind!", "partition", "side!", "entity!", "key", "source!", "epoch!", "pos!", "ordinal", "txn", "read",
+		"commit_ts!", "commit_ts_min", "stamp", "digest!", "reason!")
 	endFields  = newFieldSet("kind!")
 	ruleFields = newFieldSet("authority", "settle_window")
 )
@@ -310,6 +310,8 @@ func (r *jsonReader) quarantine(record *Record) {
 			q.Ordinal = r.uint32()
 		case "txn":
 			q.Txn = r.text()
+		case "read":
+			q.Read = r.bool()
 		case "commit_ts":
 			q.CommitTS = r.time()
 		case "commit_ts_min":

@@ -31,7 +31,7 @@ func (e *RowError) Unwrap() error { return e.Err }
 
 // record is what stands in the log in its place.
 func (e *RowError) record() *schemas.Quarantine {
-	return &schemas.Quarantine{EventID: e.EventID, Side: e.Side, Entity: e.Entity, Key: e.Key, Txn: e.Txn,
+	return &schemas.Quarantine{EventID: e.EventID, Side: e.Side, Entity: e.Entity, Key: e.Key, Txn: e.Txn, Read: e.Txn == "",
 		CommitTS: e.CommitTS, CommitTSMin: e.CommitTSMin, Stamp: e.Stamp, Digest: e.Digest, Reason: fmt.Sprintf("row of %s: %v", e.Table, e.Err)}
 }
 

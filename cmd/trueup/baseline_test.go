@@ -320,3 +320,23 @@ func TestBaselineAloneGoesOnWhereItWasStopped(t *testing.T) {
 		}
 	}
 }
+
+// "'no_data' is never a pass": rows that have no canonical key are in no comparison,
+// and stay unknown when their table is covered.
+func TestBaselineRowsWithoutAKeyStayUnknown(t *testing.T) {
+	t.Parallel()
+	legacy, target := openRowStore(t, "postgres"), openRowStore(t, "mariadb")
+	legacy.exec("alter table things alter column id type text")
+	legacy.exec("insert into things select n, 'a', 1 from generate_series(1, 700) n")
+	legacy.exec("insert into things values ('not a number', 'a', 1), ('0x1', 'a', 1)")
+	target.exec("insert into things select seq, 'a', 1 from seq_1_to_700")
+	path := writeMigration(t, fmt.Sprintf(thingsMigration, legacy.driver, target.driver, "", legacy.table, target.table), legacy.dsn, target.dsn)
+	runningPipeline(t, path)
+	if out, complain, err := execute(t.Context(), "baseline", "-f", path); err != nil {
+		t.Fatalf("%v\n%s\n%s", err, out, complain)
+	}
+	s := untilStatus(t, path, "every key is compared", func(s *statusFile) bool { return s.Keys.Equal == 700 })
+	if n := s.Keys.Unknown["quarantined"]; n != 2 || s.Keys.Diverged != 0 {
+		t.Errorf("%d rows are quarantined, want 2; keys %+v", n, s.Keys)
+	}
+}

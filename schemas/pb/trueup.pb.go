@@ -1456,6 +1456,7 @@ type Quarantine struct {
 	Stamp         int64                  `protobuf:"varint,11,opt,name=stamp,proto3" json:"stamp,omitempty"`
 	Digest        []byte                 `protobuf:"bytes,12,opt,name=digest,proto3" json:"digest,omitempty"` // 16 bytes
 	Reason        []byte                 `protobuf:"bytes,13,opt,name=reason,proto3" json:"reason,omitempty"`
+	Read          bool                   `protobuf:"varint,14,opt,name=read,proto3" json:"read,omitempty"` // a row that a baseline read
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1579,6 +1580,13 @@ func (x *Quarantine) GetReason() []byte {
 		return x.Reason
 	}
 	return nil
+}
+
+func (x *Quarantine) GetRead() bool {
+	if x != nil {
+		return x.Read
+	}
+	return false
 }
 
 // FieldValue is the canonical value of one field.
@@ -2803,7 +2811,7 @@ const file_trueup_proto_rawDesc = "" +
 	"\x03pos\x18\x04 \x01(\tR\x03pos\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\fR\x06reason\x12\x0e\n" +
 	"\x02ts\x18\x06 \x01(\x03R\x02ts\x12\x16\n" +
-	"\x06entity\x18\a \x01(\tR\x06entity\"\xce\x02\n" +
+	"\x06entity\x18\a \x01(\tR\x06entity\"\xe2\x02\n" +
 	"\n" +
 	"Quarantine\x12#\n" +
 	"\x04side\x18\x01 \x01(\x0e2\x0f.trueup.v1.SideR\x04side\x12\x16\n" +
@@ -2819,7 +2827,8 @@ const file_trueup_proto_rawDesc = "" +
 	" \x01(\x03R\vcommitTsMin\x12\x14\n" +
 	"\x05stamp\x18\v \x01(\x03R\x05stamp\x12\x16\n" +
 	"\x06digest\x18\f \x01(\fR\x06digest\x12\x16\n" +
-	"\x06reason\x18\r \x01(\fR\x06reason\"J\n" +
+	"\x06reason\x18\r \x01(\fR\x06reason\x12\x12\n" +
+	"\x04read\x18\x0e \x01(\bR\x04read\"J\n" +
 	"\n" +
 	"FieldValue\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x12\n" +
