@@ -16,24 +16,23 @@ import (
 	"github.com/trueup-io/trueup/rollout/guard"
 )
 
-// guardMetric is one family of a guard's page. Labels are flags and triggers, as many as files have.
-type guardMetric struct {
-	name, help string
-	kind       prometheus.ValueType
-	labels     []string
-	values     func(s *guard.Status, now time.Time, say func(v float64, labels ...string))
+// guardStatus is a guard's status at a moment.
+type guardStatus struct {
+	guard.Status
+	at time.Time
 }
 
-// guardMetrics are all of them, in the order of docs/metrics.md.
-var guardMetrics = []guardMetric{
+// guardMetrics are all families of a guard's page, in the order of docs/metrics.md. Labels are flags and triggers, as many as
+// files have.
+var guardMetrics = []metric[guardStatus]{
 	{"trueup_guard_evaluated_time_seconds", "When a guard last read the registry and judged every trigger, in seconds since 1970: it does so every second. Absent before the first time.", prometheus.GaugeValue, nil,
-		func(s *guard.Status, _ time.Time, say func(float64, ...string)) {
+		func(s *guardStatus, say func(float64, ...string)) {
 			if !s.Looked.IsZero() {
 				say(seconds(s.Looked))
 			}
 		}},
 	{"trueup_guard_evaluation_seconds", "How long a guard took for that the last time.", prometheus.GaugeValue, nil,
-		func(s *guard.Status, _ time.Time, say func(float64, ...string)) {
+		func(s *guardStatus, say func(float64, ...string)) {
 			if !s.Looked.IsZero() {
 				say(s.Took.Seconds())
 			}
@@ -61,13 +60,13 @@ var guardMetrics = []guardMetric{
 			say(age, t.Flag, t.Trigger)
 		})},
 	{"trueup_guard_held", "1 while a trigger wants the flag back, and it stays because going back would lose more than its file allows.", prometheus.GaugeValue, []string{"flag"},
-		func(s *guard.Status, _ time.Time, say func(float64, ...string)) {
+		func(s *guardStatus, say func(float64, ...string)) {
 			for _, f := range s.Flags {
 				say(truth(f.Held), f.Flag)
 			}
 		}},
 	{"trueup_guard_undo_lost_keys", "How many keys' latest values going back loses, by the last answer that a guard had to ask for. Absent before.", prometheus.GaugeValue, []string{"flag"},
-		func(s *guard.Status, _ time.Time, say func(float64, ...string)) {
+		func(s *guardStatus, say func(float64, ...string)) {
 			for _, f := range s.Flags {
 				if f.Lost >= 0 {
 					say(float64(f.Lost), f.Flag)
@@ -76,48 +75,11 @@ var guardMetrics = []guardMetric{
 		}},
 }
 
-func eachTrigger(value func(*guard.TriggerStatus, time.Time, func(float64, ...string))) func(*guard.Status, time.Time, func(float64, ...string)) {
-	return func(s *guard.Status, now time.Time, say func(float64, ...string)) {
+func eachTrigger(value func(*guard.TriggerStatus, time.Time, func(float64, ...string))) func(*guardStatus, func(float64, ...string)) {
+	return func(s *guardStatus, say func(float64, ...string)) {
 		for i := range s.Triggers {
-			value(&s.Triggers[i], now, say)
+			value(&s.Triggers[i], s.at, say)
 		}
-	}
-}
-
-// documented is the family's line in docs/metrics.md.
-func (m *guardMetric) documented() string {
-	kind := map[prometheus.ValueType]string{prometheus.GaugeValue: "gauge", prometheus.CounterValue: "counter"}[m.kind]
-	return familyLine(m.name, kind, m.labels, m.help)
-}
-
-// guardCollector gives a guard's status to a scrape.
-type guardCollector struct {
-	status func() guard.Status
-	descs  []*prometheus.Desc // of guardMetrics, in their order
-}
-
-func newGuardCollector(status func() guard.Status) *guardCollector {
-	c := &guardCollector{status: status}
-	for _, m := range guardMetrics {
-		c.descs = append(c.descs, prometheus.NewDesc(m.name, m.help, m.labels, nil))
-	}
-	return c
-}
-
-// Describe implements prometheus.Collector.
-func (c *guardCollector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range c.descs {
-		to <- d
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (c *guardCollector) Collect(to chan<- prometheus.Metric) {
-	s, now := c.status(), time.Now()
-	for i, m := range guardMetrics {
-		m.values(&s, now, func(v float64, labels ...string) {
-			to <- prometheus.MustNewConstMetric(c.descs[i], m.kind, v, labels...)
-		})
 	}
 }
 
@@ -126,7 +88,7 @@ const guardReadyWithin = 15 * time.Second
 
 // guardPage is what a guard serves: its metrics, and whether it guards.
 func guardPage(status func() guard.Status) http.Handler {
-	mux := metricsPage(newGuardCollector(status))
+	mux := metricsPage(newStatusCollector(guardMetrics, func() *guardStatus { return &guardStatus{status(), time.Now()} }))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		s := status()

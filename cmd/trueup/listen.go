@@ -47,7 +47,7 @@ func observe(addr string, latest *atomic.Pointer[statusFile]) (*observer, error)
 // newRegistry is of what a process says of itself without measuring.
 func newRegistry(latest *atomic.Pointer[statusFile]) *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(newStatusCollector(latest), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(newStatusCollector(metrics, latest.Load), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
 }
 

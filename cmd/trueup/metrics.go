@@ -2,7 +2,6 @@ package main
 
 import (
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,19 +9,19 @@ import (
 	"github.com/trueup-io/trueup/schemas"
 )
 
-// metric is one family of the metrics page: what a status says, under
+// metric is one family of a metrics page: what a status S says, under
 // Prometheus' names. Labels have few values: sides, reasons, outcomes; never a
 // key, an entity's row or a transaction.
-type metric struct {
+type metric[S any] struct {
 	name   string
 	help   string
 	kind   prometheus.ValueType
 	labels []string
-	values func(s *statusFile, say func(v float64, labels ...string))
+	values func(s *S, say func(v float64, labels ...string))
 }
 
 // metrics are all families, in the order of docs/metrics.md.
-var metrics = []metric{
+var metrics = []metric[statusFile]{
 	{"trueup_info", "The migration that runs, and the version of its rules. Always 1.", prometheus.GaugeValue, []string{"migration", "rules"},
 		func(s *statusFile, say func(float64, ...string)) { say(1, s.Migration, s.Rules) }},
 	{"trueup_start_time_seconds", "When the process began to run the migration, in seconds since 1970.", prometheus.GaugeValue, nil,
@@ -339,13 +338,14 @@ func truth(v bool) float64 {
 func seconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
 
 // statusCollector gives the latest status to a scrape.
-type statusCollector struct {
-	latest *atomic.Pointer[statusFile] // written by the status loop
-	descs  []*prometheus.Desc          // of metrics, in their order
+type statusCollector[S any] struct {
+	latest  func() *S // nil before the first one
+	metrics []metric[S]
+	descs   []*prometheus.Desc // of metrics, in their order
 }
 
-func newStatusCollector(latest *atomic.Pointer[statusFile]) *statusCollector {
-	c := &statusCollector{latest: latest}
+func newStatusCollector[S any](metrics []metric[S], latest func() *S) *statusCollector[S] {
+	c := &statusCollector[S]{latest: latest, metrics: metrics}
 	for _, m := range metrics {
 		c.descs = append(c.descs, prometheus.NewDesc(m.name, m.help, m.labels, nil))
 	}
@@ -353,19 +353,19 @@ func newStatusCollector(latest *atomic.Pointer[statusFile]) *statusCollector {
 }
 
 // Describe implements prometheus.Collector.
-func (c *statusCollector) Describe(to chan<- *prometheus.Desc) {
+func (c *statusCollector[S]) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range c.descs {
 		to <- d
 	}
 }
 
 // Collect implements prometheus.Collector. Before the first status there is nothing to say.
-func (c *statusCollector) Collect(to chan<- prometheus.Metric) {
-	s := c.latest.Load()
+func (c *statusCollector[S]) Collect(to chan<- prometheus.Metric) {
+	s := c.latest()
 	if s == nil {
 		return
 	}
-	for i, m := range metrics {
+	for i, m := range c.metrics {
 		m.values(s, func(v float64, labels ...string) {
 			to <- prometheus.MustNewConstMetric(c.descs[i], m.kind, v, labels...)
 		})
@@ -373,7 +373,7 @@ func (c *statusCollector) Collect(to chan<- prometheus.Metric) {
 }
 
 // documented is the family's line in docs/metrics.md.
-func (m *metric) documented() string {
+func (m *metric[S]) documented() string {
 	kind := map[prometheus.ValueType]string{prometheus.GaugeValue: "gauge", prometheus.CounterValue: "counter"}[m.kind]
 	return familyLine(m.name, kind, m.labels, m.help)
 }

@@ -64,7 +64,7 @@ func (a *Audit) compareFound(j *judge, r Range, n *Counts, fn func(*Finding) err
 		if err != nil {
 			return err
 		}
-		if ok && sameButRules(was, d) {
+		if ok && sameAsBefore(was, d) {
 			n.Same++
 			return nil
 		}
@@ -89,15 +89,24 @@ func (a *Audit) compareFound(j *judge, r Range, n *Counts, fn func(*Finding) err
 	})
 }
 
-// sameButRules says that an event that was published before events named the rules of
-// fields is what was found, in all that it says.
-func sameButRules(was []byte, found *schemas.Divergence) bool {
-	if len(found.FieldRules) == 0 {
+// sameAsBefore says that an event that was published before events named the rules of
+// fields, and said of a row that it had been changed outside the log, is what was found
+// in all that it says.
+func sameAsBefore(was []byte, found *schemas.Divergence) bool {
+	said, err := schemas.ParseDivergenceJSON(was)
+	if err != nil {
 		return false
 	}
-	silent := *found
-	silent.FieldRules = nil
-	return bytes.Equal(was, schemas.AppendDivergenceJSON(nil, &silent))
+	if said.FieldRules == nil {
+		said.FieldRules = found.FieldRules
+	}
+	for _, e := range []struct{ said, found *schemas.Evidence }{{said.Authority, found.Authority}, {said.Follower, found.Follower},
+		{said.Cause, found.Cause}, {said.ClosedBy, found.ClosedBy}} {
+		if e.said != nil && e.found != nil && e.found.Unlogged {
+			e.said.Unlogged = true
+		}
+	}
+	return bytes.Equal(schemas.AppendDivergenceJSON(nil, said), schemas.AppendDivergenceJSON(nil, found))
 }
 
 func (a *Audit) compareSaid(j *judge, r Range, n *Counts, fn func(*Finding) error) error {
