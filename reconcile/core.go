@@ -281,7 +281,10 @@ func (c *Core) judgeAll(side schemas.Side, out *Effects) error {
 			return err
 		}
 	}
-	for {
+	for n := 0; ; n++ {
+		if n%ahead == 0 {
+			c.due[side].aheadOf(now)
+		}
 		t, ok := c.due[side].due(now)
 		if !ok {
 			return nil

@@ -51,7 +51,7 @@ func (c *Core) dropSettled(k *keyState) bool {
 	}
 	stored, list, queued := k.stored, k.list, k.queued
 	dirty := k.dirty
-	k.reset(k.entity, k.id, k.lead)
+	k.reset(k.entity, k.id, k.hash, k.lead)
 	k.stored, k.list, k.queued, k.dirty = stored, list, queued, dirty
 	return true
 }

@@ -115,6 +115,7 @@ func (c *Core) takeQuarantine(offset int64, r *schemas.Quarantine, out *Effects)
 	s := &c.sides[r.Side]
 	q := c.enqueue(r.Side)
 	q.kind, q.entity, q.id, q.block = waitingQuarantine, e, id, schemas.Quarantined
+	q.hash = c.keys.cache.hash(id)
 	q.v.at, q.v.pos, q.v.ord, q.v.off = r.CommitTS, strings.Clone(r.Pos), r.Ordinal, offset
 	q.late = !r.Read && s.frontier != beforeAll && r.Pos <= s.pos
 	if r.Read {

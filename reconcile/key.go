@@ -77,6 +77,7 @@ const (
 type keyState struct {
 	entity *schemas.Entity
 	id     string // the key in State; "" for one that is not in memory
+	hash   uint64 // of id, as keyring.cache has it
 
 	sides [2]knowledge // see on
 
@@ -115,12 +116,12 @@ const nearVersions = 2
 const maxSpareVersions = 8
 
 // reset makes k the state of a key of which nothing is known.
-func (k *keyState) reset(e *schemas.Entity, id string, lead schemas.Side) {
+func (k *keyState) reset(e *schemas.Entity, id string, hash uint64, lead schemas.Side) {
 	authority := k.authority[:0]
 	if n := cap(authority); n <= nearVersions || n > maxSpareVersions {
 		authority = k.near[:0]
 	}
-	*k = keyState{entity: e, id: id, lead: lead, authority: authority, min: -1, max: -1, listed: k.listed, resting: k.resting}
+	*k = keyState{entity: e, id: id, hash: hash, lead: lead, authority: authority, min: -1, max: -1, listed: k.listed, resting: k.resting}
 }
 
 // order is the key's order-preserving form.

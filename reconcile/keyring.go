@@ -37,6 +37,7 @@ type keyring struct {
 	totals      [classCount]int64
 	authorityOf func(e *schemas.Entity, id string) schemas.Side
 	swap        func(*keyState)
+	read        uint64 // see aheadOf
 	idBuf       []byte
 	keyBuf      []byte // what is being read or written
 	valueBuf    []byte
@@ -68,7 +69,8 @@ func keyOf(e *schemas.Entity, id string) []string {
 
 // get returns the state of a key, a new one if there is none.
 func (r *keyring) get(e *schemas.Entity, key []string) (*keyState, error) {
-	return r.at(e, r.idOf(e, key))
+	id := r.idOf(e, key)
+	return r.at(e, id, r.cache.hash(id))
 }
 
 // idOf returns a key's key in State.
@@ -77,12 +79,12 @@ func (r *keyring) idOf(e *schemas.Entity, key []string) string {
 	return r.ids.keepBytes(r.idBuf)
 }
 
-// at returns the state of a key by its id, a new one if there is none.
-func (r *keyring) at(e *schemas.Entity, id string) (*keyState, error) {
-	if k := r.cache.find(id); k != nil {
+// at returns the state of a key by its id and that one's hash, a new one if there is none.
+func (r *keyring) at(e *schemas.Entity, id string, hash uint64) (*keyState, error) {
+	if k := r.cache.find(id, hash); k != nil {
 		return k, nil
 	}
-	k := r.fresh(e, id)
+	k := r.fresh(e, id, hash)
 	if _, err := r.load(k); err != nil {
 		return nil, err
 	}
@@ -99,7 +101,7 @@ func (r *keyring) waitsAt(t *timer) (*keyState, error) {
 }
 
 // fresh returns an empty state for a key.
-func (r *keyring) fresh(e *schemas.Entity, id string) *keyState {
+func (r *keyring) fresh(e *schemas.Entity, id string, hash uint64) *keyState {
 	var k *keyState
 	if n := len(r.free); n > 0 {
 		k, r.free = r.free[n-1], r.free[:n-1]
@@ -109,7 +111,7 @@ func (r *keyring) fresh(e *schemas.Entity, id string) *keyState {
 		}
 		k, r.slab = &r.slab[0], r.slab[1:]
 	}
-	k.reset(e, id, r.authorityOf(e, id))
+	k.reset(e, id, hash, r.authorityOf(e, id))
 	return k
 }
 
@@ -124,7 +126,8 @@ func (r *keyring) evict(k *keyState) {
 
 // byID returns the state of a known key, nil if there is none.
 func (r *keyring) byID(id string) (*keyState, error) {
-	if k := r.cache.find(id); k != nil {
+	hash := r.cache.hash(id)
+	if k := r.cache.find(id, hash); k != nil {
 		return k, nil
 	}
 	name, _, ok := strings.Cut(id[1:], "\x00")
@@ -135,7 +138,7 @@ func (r *keyring) byID(id string) (*keyState, error) {
 	if !ok {
 		return nil, nil
 	}
-	k := r.fresh(e, id)
+	k := r.fresh(e, id, hash)
 	if found, err := r.load(k); !found || err != nil {
 		k.id = "" // it stands for no key
 		r.free = append(r.free, k)

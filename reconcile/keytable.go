@@ -26,9 +26,10 @@ func newKeyTable() keyTable {
 
 func (t *keyTable) len() int { return t.used }
 
-// find returns the state with an id, nil if there is none.
-func (t *keyTable) find(id string) *keyState {
-	hash := maphash.String(t.seed, id)
+func (t *keyTable) hash(id string) uint64 { return maphash.String(t.seed, id) }
+
+// find returns the state with an id that has that hash, nil if there is none.
+func (t *keyTable) find(id string, hash uint64) *keyState {
 	mask := uint64(len(t.slots) - 1)
 	for i := hash & mask; ; i = (i + 1) & mask {
 		s := &t.slots[i]
@@ -41,12 +42,23 @@ func (t *keyTable) find(id string) *keyState {
 	}
 }
 
+// first returns the first state of which the id has that hash, nil if there is none: most likely that of the
+// key that is looked for.
+func (t *keyTable) first(hash uint64) *keyState {
+	mask := uint64(len(t.slots) - 1)
+	for i := hash & mask; ; i = (i + 1) & mask {
+		if s := &t.slots[i]; s.k == nil || s.hash == hash {
+			return s.k
+		}
+	}
+}
+
 // add adds a state that is not there.
 func (t *keyTable) add(k *keyState) {
 	if t.used*2 >= len(t.slots) {
 		t.grow()
 	}
-	t.put(keySlot{maphash.String(t.seed, k.id), k})
+	t.put(keySlot{k.hash, k})
 	t.used++
 }
 
@@ -72,7 +84,7 @@ func (t *keyTable) grow() {
 // remove takes a state out, if it is there.
 func (t *keyTable) remove(k *keyState) {
 	mask := uint64(len(t.slots) - 1)
-	gap := maphash.String(t.seed, k.id) & mask
+	gap := k.hash & mask
 	for ; t.slots[gap].k != k; gap = (gap + 1) & mask {
 		if t.slots[gap].k == nil {
 			return

@@ -18,19 +18,19 @@ func TestKeyTableIsAMap(t *testing.T) {
 			id := strconv.Itoa(rapid.IntRange(0, 150).Draw(t, "id"))
 			switch k := model[id]; {
 			case k == nil:
-				k = &keyState{id: id}
+				k = &keyState{id: id, hash: table.hash(id)}
 				table.add(k)
 				model[id] = k
 			default:
 				table.remove(k)
 				delete(model, id)
 			}
-			if table.find(id) != model[id] || table.len() != len(model) {
-				t.Fatalf("id %s: the table has %v of %d, want %v of %d", id, table.find(id), table.len(), model[id], len(model))
+			if table.find(id, table.hash(id)) != model[id] || table.len() != len(model) {
+				t.Fatalf("id %s: the table has %v of %d, want %v of %d", id, table.find(id, table.hash(id)), table.len(), model[id], len(model))
 			}
 		}
 		for id, k := range model {
-			if table.find(id) != k {
+			if table.find(id, table.hash(id)) != k {
 				t.Fatalf("%s is not found", id)
 			}
 		}

@@ -282,6 +282,7 @@ func (c *Core) loadQueue() error {
 		q := waiting{stored: true, seq: binary.BigEndian.Uint64(key[1:]), side: schemas.Side(d.byte())}
 		q.entity, _ = c.cfg.Rules.Entity(d.text())
 		q.id, q.op = d.text(), schemas.Op(d.byte())
+		q.hash = c.keys.cache.hash(q.id)
 		q.v = decodeVersion(d, &knowledge{}, nil)
 		q.block, q.late = schemas.Reason(d.text()), d.bool()
 		if q.kind = waitingKind(d.byte()); q.kind == waitingCovered {

@@ -25,6 +25,7 @@ type waiting struct {
 	side   schemas.Side
 	entity *schemas.Entity
 	id     string // of the key in State; "" where it is of no one key
+	hash   uint64 // of id
 	op     schemas.Op
 	v      version // at is still on the source's clock
 	block  schemas.Reason
@@ -97,6 +98,7 @@ func (c *Core) takeChange(offset int64, r *schemas.Change, out *Effects) error {
 	q.late = r.Op != schemas.OpRead && s.frontier != beforeAll && r.Pos <= s.pos
 	if r.Op != schemas.OpTruncate {
 		q.id = c.keys.idOf(e, r.Key)
+		q.hash = c.keys.cache.hash(q.id)
 	}
 	if r.Before != nil && e.ReadsBefore(r.Side) {
 		q.before = rowBefore(e, r)
@@ -159,6 +161,9 @@ func (c *Core) complete(side schemas.Side, pos string, out *Effects) error {
 		if q.v.pos > pos {
 			rest = append(rest, *q)
 			continue
+		}
+		if i%ahead == 0 {
+			c.keys.aheadOf(queue[i:])
 		}
 		c.markShared(queue[i:], side)
 		outcome, err := c.apply(q, out)
@@ -242,7 +247,7 @@ func (c *Core) apply(q *waiting, out *Effects) (outcome, error) {
 	s := &c.sides[q.side]
 	_, q.v.at = s.ours(q.v.at)
 	s.latest = max(s.latest, q.v.at)
-	k, err := c.keys.at(q.entity, q.id)
+	k, err := c.keys.at(q.entity, q.id, q.hash)
 	switch {
 	case err != nil:
 		return applied, err
@@ -467,7 +472,7 @@ func (c *Core) applyTruncate(q *waiting, out *Effects) error {
 	err := c.keys.eachIn(q.entity, nil, nil, func(k *keyState) error {
 		if n := k.on(q.side); (n.known || n.blocked != 0) && n.gen == gen && c.holds(k, q.side) {
 			one := *q
-			one.id = k.id
+			one.id, one.hash = k.id, k.hash
 			c.applyVersion(k, &one, out)
 		}
 		return nil

@@ -64,7 +64,7 @@ func (c *Core) finish(q *waiting) error {
 		c.keys.count(classQuarantined, +1)
 		return nil
 	}
-	k, err := c.keys.at(q.entity, q.id)
+	k, err := c.keys.at(q.entity, q.id, q.hash)
 	if err != nil {
 		return err
 	}

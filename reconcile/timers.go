@@ -11,6 +11,7 @@ import "github.com/trueup-io/trueup/schemas"
 type timers struct {
 	runs [timerRuns]timerRun
 	heap []timer
+	read uint64 // see aheadOf
 }
 
 // timerRuns is how many orders at once most keys come in: commit times of
