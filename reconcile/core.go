@@ -45,18 +45,17 @@ type Core struct {
 	keys  *keyring
 	txns  *txns
 
-	sides     [3]sideState // by schemas.Side
-	covered   coverage
-	entities  map[coverKey]*entityState // those of which there is something to say
-	force     inForce
-	queue     [3][]waiting // by schemas.Side: read, and not yet completed by a progress of it
-	queueSeq  uint64
-	due       [3]timers // by schemas.Side
-	positions [3]texts  // by schemas.Side: those of what is queued
-	touched   []*keyState
-	sweep     bool // other rules are in force since the last progress: every open key is judged at the next one
-	counters  Counters
-	next      int64 // the offset after the last record taken
+	sides    [3]sideState // by schemas.Side
+	covered  coverage
+	entities map[coverKey]*entityState // those of which there is something to say
+	force    inForce
+	queue    [3][]waiting // by schemas.Side: read, and not yet completed by a progress of it
+	queueSeq uint64
+	due      [3]timers // by schemas.Side
+	touched  []*keyState
+	sweep    bool // other rules are in force since the last progress: every open key is judged at the next one
+	counters Counters
+	next     int64 // the offset after the last record taken
 }
 
 // NewCore opens the core on what state holds.
@@ -241,11 +240,12 @@ func (c *Core) takeProgress(p *schemas.Progress, out *Effects) error {
 	s.measured(p)
 	earliest, latest := s.ours(p.TS)
 	s.latest = max(s.latest, latest)
-	if err := c.complete(p.Side, p.Pos, out); err != nil {
+	pos := positionOf(p.Pos)
+	if err := c.complete(p.Side, pos, out); err != nil {
 		return err
 	}
-	if p.Pos > s.pos {
-		s.pos = strings.Clone(p.Pos)
+	if s.pos.before(pos) {
+		s.pos = pos
 	}
 	s.frontier = max(s.frontier, earliest)
 	c.noteLag()
@@ -343,7 +343,7 @@ func (c *Core) gap(side schemas.Side, source string, epoch uint32, offset int64,
 	}
 	for k, x := range c.entities { // any order: each is changed by itself
 		if k.side == side {
-			x.gapPos, x.unkeyedPos, x.unkeyedOrd = "", "", 0 // positions of an epoch gone by
+			x.gapPos, x.unkeyedPos, x.unkeyedOrd = position{}, position{}, 0 // positions of an epoch gone by
 			x.unlogged = 0
 		}
 	}
@@ -469,7 +469,7 @@ func (c *Core) swapRoles(k *keyState) {
 		k.setFollower(*f)
 	}
 	if o := k.open; o != nil { // what it spoke of last it spoke of in other roles: it is said again
-		o.authorityPos, o.followerPos = "", ""
+		o.authorityPos, o.followerPos = position{}, position{}
 	}
 	k.parked = nil
 	c.keys.change(k)

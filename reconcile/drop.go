@@ -83,7 +83,7 @@ func (c *Core) recall(k *keyState, q *waiting) (done bool, what outcome) {
 		c.recallRow(k, q)
 	}
 	for _, s := range schemas.Sides { // it had settled: whatever is said of it up to here was said before
-		if n := k.on(s); c.sides[s].pos != "" {
+		if n := k.on(s); !c.sides[s].pos.none() {
 			n.seen, n.lastPos, n.lastOrd = true, c.sides[s].pos, math.MaxUint32
 		}
 	}

@@ -11,11 +11,11 @@ import (
 // entityState is what a partition knows of an entity on one side beyond its
 // keys and its coverage.
 type entityState struct {
-	gaps   uint32 // of this entity alone; what was known before the latest is void
-	gapPos string // of the latest, in the side's epoch; "" before one
+	gaps   uint32   // of this entity alone; what was known before the latest is void
+	gapPos position // of the latest, in the side's epoch; none before one
 
-	unkeyed    int64  // quarantined events of which nobody can say which key they are of
-	unkeyedPos string // of the latest, in the side's epoch; "" before one
+	unkeyed    int64    // quarantined events of which nobody can say which key they are of
+	unkeyedPos position // of the latest, in the side's epoch; none before one
 	unkeyedOrd uint32
 	unkeyedGen uint32 // of the side when it came
 
@@ -36,9 +36,9 @@ func (x *entityState) encode(e *encoder) {
 		return
 	}
 	e.uint(uint64(x.gaps))
-	e.text(x.gapPos)
+	e.text(x.gapPos.String())
 	e.int(x.unkeyed)
-	e.text(x.unkeyedPos)
+	e.text(x.unkeyedPos.String())
 	e.uint(uint64(x.unkeyedOrd))
 	e.uint(uint64(x.unkeyedGen))
 	e.int(x.keyless)
@@ -52,7 +52,7 @@ func decodeEntityState(d *decoder) *entityState {
 	if !d.bool() {
 		return nil
 	}
-	return &entityState{gaps: uint32(d.uint()), gapPos: d.text(), unkeyed: d.int(), unkeyedPos: d.text(), unkeyedOrd: uint32(d.uint()),
+	return &entityState{gaps: uint32(d.uint()), gapPos: positionOf(d.text()), unkeyed: d.int(), unkeyedPos: positionOf(d.text()), unkeyedOrd: uint32(d.uint()),
 		unkeyedGen: uint32(d.uint()), keyless: d.int(), keylessGen: uint32(d.uint()),
 		unlogged: d.int(), dropped: d.int(), lost: d.int()}
 }
@@ -94,7 +94,7 @@ func (c *Core) takeEntityGap(offset int64, r *schemas.Gap, out *Effects) error {
 	}
 	q := c.enqueue(r.Side)
 	q.kind, q.entity, q.why = waitingGap, e, strings.Clone(r.Reason)
-	q.v.pos, q.v.off = strings.Clone(r.Pos), offset
+	q.v.pos, q.v.off = positionOf(r.Pos), offset
 	return nil
 }
 
@@ -116,8 +116,8 @@ func (c *Core) takeQuarantine(offset int64, r *schemas.Quarantine, out *Effects)
 	q := c.enqueue(r.Side)
 	q.kind, q.entity, q.id, q.block = waitingQuarantine, e, id, schemas.Quarantined
 	q.hash = c.keys.cache.hash(id)
-	q.v.at, q.v.pos, q.v.ord, q.v.off = r.CommitTS, strings.Clone(r.Pos), r.Ordinal, offset
-	q.late = !r.Read && s.frontier != beforeAll && r.Pos <= s.pos
+	q.v.at, q.v.pos, q.v.ord, q.v.off = r.CommitTS, positionOf(r.Pos), r.Ordinal, offset
+	q.late = !r.Read && s.frontier != beforeAll && !s.pos.before(q.v.pos)
 	if r.Read {
 		q.op = schemas.OpRead
 	}
@@ -133,13 +133,13 @@ func (c *Core) repeated(q *waiting) bool {
 		return false
 	}
 	x := c.entities[coverKey{q.entity.Name, q.side}]
-	if x == nil || x.gapPos == "" {
+	if x == nil || x.gapPos.none() {
 		return false
 	}
 	if q.kind == waitingCovered || q.op == schemas.OpRead {
-		return q.v.pos < x.gapPos // a baseline can follow where the side stands still
+		return q.v.pos.before(x.gapPos) // a baseline can follow where the side stands still
 	}
-	return q.v.pos <= x.gapPos
+	return !x.gapPos.before(q.v.pos)
 }
 
 // applyEntityGap voids what is known of an entity on a side.
@@ -159,7 +159,7 @@ func (c *Core) applyEntityGap(q *waiting, out *Effects) error {
 // applyUnkeyed counts an event of which nobody can say which key it is of.
 func (c *Core) applyUnkeyed(q *waiting, out *Effects) outcome {
 	x := c.entity(q.entity.Name, q.side)
-	if x.unkeyedPos != "" && !after(q.v.pos, q.v.ord, x.unkeyedPos, x.unkeyedOrd) {
+	if !x.unkeyedPos.none() && !after(q.v.pos, q.v.ord, x.unkeyedPos, x.unkeyedOrd) {
 		return duplicate
 	}
 	gen := c.gen(q.entity, q.side)
@@ -186,7 +186,7 @@ func (c *Core) forgetUnkeyed(q *waiting, alone bool) {
 		return
 	}
 	gen := c.gen(q.entity, q.side)
-	if x.unkeyed != 0 && (alone && q.v.pos >= x.unkeyedPos || x.unkeyedGen != gen) {
+	if x.unkeyed != 0 && (alone && !q.v.pos.before(x.unkeyedPos) || x.unkeyedGen != gen) {
 		c.keys.count(classQuarantined, -x.unkeyed)
 		x.unkeyed = 0
 	}

@@ -49,14 +49,14 @@ entities:
 	both("order", "1", 'a', epoch0)
 	both("line", "1", 'a', epoch0)
 	pass(epoch0 + 9e6)
-	h.step(schemas.Record{Gap: &schemas.Gap{Side: schemas.Target, Entity: "order", Source: "target", Epoch: 1, Pos: position(h.pos[schemas.Target]), Reason: "dropped"}})
+	h.step(schemas.Record{Gap: &schemas.Gap{Side: schemas.Target, Entity: "order", Source: "target", Epoch: 1, Pos: positionText(h.pos[schemas.Target]), Reason: "dropped"}})
 	pass(epoch0 + 19e6)
 	if s := h.core.Totals(); s.Equal != 1 || s.Unknown[schemas.GapReason] != 1 {
 		t.Errorf("after the gap: %+v; want line equal and order unknown", s)
 	}
 	both("order", "1", 'b', epoch0+20e6)
 	both("line", "1", 'b', epoch0+20e6)
-	h.step(schemas.Record{Gap: &schemas.Gap{Side: schemas.Target, Entity: "nobody", Source: "target", Epoch: 1, Pos: position(h.pos[schemas.Target]), Reason: "dropped"}})
+	h.step(schemas.Record{Gap: &schemas.Gap{Side: schemas.Target, Entity: "nobody", Source: "target", Epoch: 1, Pos: positionText(h.pos[schemas.Target]), Reason: "dropped"}})
 	pass(epoch0 + 29e6)
 	if s := h.core.Totals(); s.Equal != 2 || len(s.Unknown) != 0 {
 		t.Errorf("after new versions: %+v; want both equal", s)

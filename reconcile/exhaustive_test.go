@@ -72,7 +72,7 @@ func (h *history) baseline() {
 	h.step(schemas.Record{Control: &schemas.Control{Rules: "orders-v1", Authority: schemas.Legacy, Baseline: schemas.BaselineEmpty}})
 }
 
-func position(n int) string { return fmt.Sprintf("%016X", n) }
+func positionText(n int) string { return fmt.Sprintf("%016X", n) }
 
 // change writes a one-row transaction that leaves key with value v.
 func (h *history) change(s schemas.Side, key string, v byte, at schemas.Micros) {
@@ -82,7 +82,7 @@ func (h *history) change(s schemas.Side, key string, v byte, at schemas.Micros) 
 
 func (h *history) make(s schemas.Side, key string, v byte, at schemas.Micros) *schemas.Change {
 	c := &schemas.Change{
-		EventID: schemas.EventID{Source: s.String(), Epoch: 1, Pos: position(h.pos[s])},
+		EventID: schemas.EventID{Source: s.String(), Epoch: 1, Pos: positionText(h.pos[s])},
 		Side:    s, Entity: "order", Key: []string{key}, Op: schemas.OpDelete, CommitTS: at, Mapping: h.rules.Version,
 	}
 	if v != gone {
@@ -94,7 +94,7 @@ func (h *history) make(s schemas.Side, key string, v byte, at schemas.Micros) *s
 }
 
 func (h *history) progress(s schemas.Side, at schemas.Micros) {
-	h.step(schemas.Record{Progress: &schemas.Progress{Side: s, Source: s.String(), Epoch: 1, Pos: position(h.pos[s]), TS: at}})
+	h.step(schemas.Record{Progress: &schemas.Progress{Side: s, Source: s.String(), Epoch: 1, Pos: positionText(h.pos[s]), TS: at}})
 }
 
 // judgement is what is said of one pair of histories.

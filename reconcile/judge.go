@@ -260,7 +260,7 @@ func (k *keyState) judgeOpen(w *view, out *Effects) {
 		return
 	}
 	o := k.open
-	if o.authorityPos == a.pos && o.authorityOrd == a.ord && o.followerPos == f.pos && o.followerOrd == f.ord {
+	if o.authorityPos.equal(a.pos) && o.authorityOrd == a.ord && o.followerPos.equal(f.pos) && o.followerOrd == f.ord {
 		return
 	}
 	if max(a.at, f.at) > w.fence {

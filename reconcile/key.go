@@ -5,7 +5,7 @@ import "github.com/trueup-io/trueup/schemas"
 // knowledge is what is known of one side of a key.
 type knowledge struct {
 	since   schemas.Micros // its history is known from here on
-	lastPos string         // of the latest event, if seen
+	lastPos position       // of the latest event, if seen
 	lastOrd uint32
 	gen     uint32 // the side's generation when it became known; an older one than the side's is void (a gap came between)
 	known   bool   // its current value is known
@@ -48,7 +48,7 @@ type openDivergence struct {
 	openedAt schemas.Micros
 	sequence uint32 // of the next event
 	// The versions that the last event spoke of.
-	authorityPos, followerPos string
+	authorityPos, followerPos position
 	authorityOrd, followerOrd uint32
 	lead                      schemas.Side // the authority when it was opened
 }

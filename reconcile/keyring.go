@@ -175,7 +175,7 @@ func (r *keyring) load(k *keyState) (found bool, err error) {
 		return false, err
 	}
 	k.stored = true
-	was, err := decodeKey(b, k, &r.ids)
+	was, err := decodeKey(b, k)
 	if err != nil {
 		return false, fmt.Errorf("read state of key %q: %w", k.id, err)
 	}

@@ -86,9 +86,9 @@ func encodeKey(b []byte, k *keyState) []byte {
 		b = appendTime(b, o.since)
 		b = appendTime(b, o.openedAt)
 		b = binary.AppendUvarint(b, uint64(o.sequence))
-		b = appendText(b, o.authorityPos)
+		b = appendText(b, o.authorityPos.String())
 		b = binary.AppendUvarint(b, uint64(o.authorityOrd))
-		b = appendText(b, o.followerPos)
+		b = appendText(b, o.followerPos.String())
 		b = binary.AppendUvarint(b, uint64(o.followerOrd))
 		b = append(b, byte(o.lead))
 	}
@@ -144,7 +144,7 @@ func decodeSide(d *decoder, w *knowledge) (timer schemas.Micros) {
 func encodeVersion(b []byte, v *version, side *knowledge, before *version) []byte {
 	how := b2i(v.at == always)*versionAlways | b2i(v.off == noOffset)*versionNowhere | b2i(v.tolerant != nil)*versionTolerant |
 		b2i(v.write != 0)*versionWrite
-	if side.seen && v.ord == side.lastOrd && v.pos == side.lastPos {
+	if side.seen && v.ord == side.lastOrd && v.pos.equal(side.lastPos) {
 		how |= versionLatest
 	}
 	if before != nil && v.digest == before.digest {
@@ -259,7 +259,7 @@ func encodeSettled(b []byte, k *keyState, authority schemas.Side) []byte {
 	form := byte(formSettled)
 	for _, s := range schemas.Sides {
 		if w := k.on(s); w.ever {
-			if _, ok := shortPos(w.lastPos); !ok {
+			if _, ok := w.lastPos.number(); !ok {
 				form = formSettledText
 			}
 		}
@@ -287,10 +287,10 @@ func encodeSettled(b []byte, k *keyState, authority schemas.Side) []byte {
 			continue
 		}
 		if form == formSettled {
-			pos, _ := shortPos(w.lastPos)
-			b = append(b, pos[:]...)
+			n, _ := w.lastPos.number()
+			b = binary.BigEndian.AppendUint64(b, n)
 		} else {
-			b = appendText(b, w.lastPos)
+			b = appendText(b, w.lastPos.String())
 		}
 		b = binary.AppendUvarint(b, uint64(w.lastOrd))
 	}
@@ -302,9 +302,9 @@ func encodeSettled(b []byte, k *keyState, authority schemas.Side) []byte {
 const manyGens = 0xff
 
 // decodeKey reads a record into k and returns the side that was the authority
-// when it was written. Positions go where share has them.
-func decodeKey(b []byte, k *keyState, share *texts) (schemas.Side, error) {
-	d := &decoder{b: b, share: share}
+// when it was written.
+func decodeKey(b []byte, k *keyState) (schemas.Side, error) {
+	d := &decoder{b: b}
 	head := d.byte()
 	switch head & 3 {
 	case formSettled, formSettledText:
@@ -356,8 +356,8 @@ func decodeKey(b []byte, k *keyState, share *texts) (schemas.Side, error) {
 	k.overflow = has&hasOverflow != 0
 	if has&hasOpen != 0 {
 		k.open = &openDivergence{id: d.text(), kind: schemas.Kind(d.text()), since: d.fixedTime(), openedAt: d.fixedTime(),
-			sequence: uint32(d.uint()), authorityPos: d.text(), authorityOrd: uint32(d.uint()),
-			followerPos: d.text(), followerOrd: uint32(d.uint()), lead: schemas.Side(d.byte())}
+			sequence: uint32(d.uint()), authorityPos: d.posText(), authorityOrd: uint32(d.uint()),
+			followerPos: d.posText(), followerOrd: uint32(d.uint()), lead: schemas.Side(d.byte())}
 	}
 	if has&hasSplit != 0 {
 		v := decodeVersion(d, &knowledge{}, nil)
@@ -398,9 +398,9 @@ func decodeSettled(d *decoder, k *keyState, head byte) (schemas.Side, error) {
 			continue
 		}
 		if head&3 == formSettled {
-			w.lastPos = d.shortPos()
+			w.lastPos = d.posNumber()
 		} else {
-			w.lastPos = d.text()
+			w.lastPos = d.posText()
 		}
 		w.lastOrd = uint32(d.uint())
 		v[s].pos, v[s].ord = w.lastPos, w.lastOrd

@@ -77,7 +77,7 @@ func (c *Core) encodeMeta() []byte {
 		e.text(w.source)
 		e.uint(uint64(w.epoch))
 		e.uint(uint64(w.gen))
-		e.text(w.pos)
+		e.text(w.pos.String())
 		e.time(w.frontier)
 		e.time(w.offset)
 		e.time(w.errorMax)
@@ -194,7 +194,7 @@ func (c *Core) decodeMeta(b []byte) (touched []string, err error) {
 	}
 	c.next = d.int()
 	for _, s := range schemas.Sides {
-		c.sides[s] = sideState{started: d.bool(), source: d.text(), epoch: uint32(d.uint()), gen: uint32(d.uint()), pos: d.text(),
+		c.sides[s] = sideState{started: d.bool(), source: d.text(), epoch: uint32(d.uint()), gen: uint32(d.uint()), pos: d.posText(),
 			frontier: d.time(), offset: d.time(), errorMax: d.time(), latest: d.time(), behind: d.time(),
 			offsetLow: d.time(), offsetHigh: d.time(), stepped: d.time()}
 	}
@@ -286,7 +286,7 @@ func (c *Core) loadQueue() error {
 		q.v = decodeVersion(d, &knowledge{}, nil)
 		q.block, q.late = schemas.Reason(d.text()), d.bool()
 		if q.kind = waitingKind(d.byte()); q.kind == waitingCovered {
-			q.cover = &schemas.Covered{Side: q.side, Pos: q.v.pos}
+			q.cover = &schemas.Covered{Side: q.side, Pos: q.v.pos.String()}
 			if from := d.bool(); from {
 				q.cover.From = d.texts()
 			} else {

@@ -12,7 +12,7 @@ type sideState struct {
 	source   string
 	epoch    uint32
 	gen      uint32         // rises with every gap: what was known under an older one is void
-	pos      string         // the latest progress's position
+	pos      position       // the latest progress's position
 	frontier schemas.Micros // on our clock; only rises within a generation
 	offset   schemas.Micros // source's clock minus ours, as measured last
 	errorMax schemas.Micros // bound on the error of offset

@@ -93,9 +93,9 @@ func (c *Core) takeChange(offset int64, r *schemas.Change, out *Effects) error {
 	s := &c.sides[r.Side]
 	q := c.enqueue(r.Side)
 	q.entity, q.op = e, r.Op
-	q.v.at, q.v.pos, q.v.ord, q.v.off = r.CommitTS, c.positions[r.Side].keep(r.Pos), r.Ordinal, offset
+	q.v.at, q.v.pos, q.v.ord, q.v.off = r.CommitTS, positionOf(r.Pos), r.Ordinal, offset
 	q.v.write = hashWriteID(r.Tag.WriteID)
-	q.late = r.Op != schemas.OpRead && s.frontier != beforeAll && r.Pos <= s.pos
+	q.late = r.Op != schemas.OpRead && s.frontier != beforeAll && !s.pos.before(q.v.pos)
 	if r.Op != schemas.OpTruncate {
 		q.id = c.keys.idOf(e, r.Key)
 		q.hash = c.keys.cache.hash(q.id)
@@ -148,17 +148,17 @@ func (c *Core) takeCovered(offset int64, r *schemas.Covered, out *Effects) error
 	}
 	q := c.enqueue(r.Side)
 	q.kind, q.entity, q.cover = waitingCovered, e, r
-	q.v.pos, q.v.off = r.Pos, offset
+	q.v.pos, q.v.off = positionOf(r.Pos), offset
 	return nil
 }
 
 // complete applies what waited for a side's progress to pos, in order.
-func (c *Core) complete(side schemas.Side, pos string, out *Effects) error {
+func (c *Core) complete(side schemas.Side, pos position, out *Effects) error {
 	queue := c.queue[side]
 	rest := queue[:0]
 	for i := range queue {
 		q := &queue[i]
-		if q.v.pos > pos {
+		if pos.before(q.v.pos) {
 			rest = append(rest, *q)
 			continue
 		}
@@ -198,7 +198,7 @@ func (c *Core) markShared(queue []waiting, side schemas.Side) {
 	rows, several := 1, false
 	for j := 1; j < len(queue); j++ {
 		q := &queue[j]
-		if q.v.pos != first.v.pos {
+		if !q.v.pos.equal(first.v.pos) {
 			break
 		}
 		if q.kind == waitingChange {
@@ -209,7 +209,7 @@ func (c *Core) markShared(queue []waiting, side schemas.Side) {
 	if !several || c.txns.load(first.v.pos) != nil { // a known one is said again
 		return
 	}
-	for j := 0; j < len(queue) && queue[j].v.pos == first.v.pos; j++ { // those that were counted
+	for j := 0; j < len(queue) && queue[j].v.pos.equal(first.v.pos); j++ { // those that were counted
 		if queue[j].kind == waitingChange {
 			queue[j].v.flags |= shared
 		}
@@ -443,7 +443,7 @@ func (c *Core) applyCovered(q *waiting) error {
 // read if it changed meanwhile.
 func (c *Core) unblock(k *keyState, q *waiting, covered span) {
 	n := k.on(q.side)
-	if n.blocked == 0 || n.blocked == blockedUnavailable || !n.known || n.gen != covered.gen || q.v.pos < n.lastPos {
+	if n.blocked == 0 || n.blocked == blockedUnavailable || !n.known || n.gen != covered.gen || q.v.pos.before(n.lastPos) {
 		return
 	}
 	n.blocked, n.since = 0, covered.since

@@ -12,23 +12,9 @@ type texts struct {
 // textsPage bounds what one text can keep of others.
 const textsPage = 512
 
-// keep returns a copy of s.
-func (t *texts) keep(s string) string {
-	if s == t.last { // as the position of a transaction's rows
-		return t.last
-	}
-	start, ok := t.room(len(s))
-	if !ok {
-		return strings.Clone(s)
-	}
-	t.page.WriteString(s)
-	t.last = t.page.String()[start:]
-	return t.last
-}
-
 // keepBytes returns b as text.
 func (t *texts) keepBytes(b []byte) string {
-	if string(b) == t.last {
+	if string(b) == t.last { // as the id of a key that is written several times in a row
 		return t.last
 	}
 	start, ok := t.room(len(b))

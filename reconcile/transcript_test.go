@@ -105,7 +105,7 @@ func (s *script) line(words []string) error {
 func (s *script) do(side schemas.Side, words []string, at schemas.Micros, options map[string]string) error {
 	switch words[0] {
 	case "progress":
-		p := &schemas.Progress{Side: side, Source: side.String(), Epoch: s.epoch[side], Pos: position(s.pos[side]), TS: at}
+		p := &schemas.Progress{Side: side, Source: side.String(), Epoch: s.epoch[side], Pos: positionText(s.pos[side]), TS: at}
 		for name, to := range map[string]*schemas.Micros{"offset": &p.ClockOffset, "error": &p.ClockError} {
 			if text, ok := options[name]; ok {
 				d, err := time.ParseDuration(text)
@@ -117,7 +117,7 @@ func (s *script) do(side schemas.Side, words []string, at schemas.Micros, option
 		}
 		s.step(schemas.Record{Progress: p})
 	case "covered":
-		c := &schemas.Covered{Side: side, Entity: "order", Source: side.String(), Epoch: s.epoch[side], Pos: position(s.pos[side])}
+		c := &schemas.Covered{Side: side, Entity: "order", Source: side.String(), Epoch: s.epoch[side], Pos: positionText(s.pos[side])}
 		if len(words) > 1 {
 			from, to, _ := strings.Cut(words[1], "..")
 			if from != "" {
@@ -139,12 +139,12 @@ func (s *script) do(side schemas.Side, words []string, at schemas.Micros, option
 	case "lost":
 		s.pos[side]++
 		r := schemas.Record{Gap: &schemas.Gap{Side: side, Entity: "order", Source: side.String(), Epoch: s.epoch[side],
-			Pos: position(s.pos[side]), Reason: strings.Join(words[1:], " ")}}
+			Pos: positionText(s.pos[side]), Reason: strings.Join(words[1:], " ")}}
 		s.said["lost"] = r
 		s.step(r)
 	case "poison":
 		s.pos[side]++
-		q := &schemas.Quarantine{EventID: schemas.EventID{Source: side.String(), Epoch: s.epoch[side], Pos: position(s.pos[side])},
+		q := &schemas.Quarantine{EventID: schemas.EventID{Source: side.String(), Epoch: s.epoch[side], Pos: positionText(s.pos[side])},
 			Side: side, Entity: "order", CommitTS: at, Reason: strings.Join(words[2:], " ")}
 		if words[1] != "-" {
 			q.Key = []string{words[1]}
@@ -154,7 +154,7 @@ func (s *script) do(side schemas.Side, words []string, at schemas.Micros, option
 	case "keyless":
 		s.pos[side]++
 		s.said["keyless"] = schemas.Record{Quarantine: &schemas.Quarantine{EventID: schemas.EventID{Source: side.String(), Epoch: s.epoch[side],
-			Pos: position(s.pos[side])}, Side: side, Entity: "order", CommitTS: at, Read: true, Reason: strings.Join(words[1:], " ")}}
+			Pos: positionText(s.pos[side])}, Side: side, Entity: "order", CommitTS: at, Read: true, Reason: strings.Join(words[1:], " ")}}
 		s.step(s.said["keyless"])
 	case "lost-again", "poison-again", "keyless-again":
 		s.step(s.said[strings.TrimSuffix(words[0], "-again")])
@@ -185,7 +185,7 @@ func (s *script) parse(side schemas.Side, w string, at schemas.Micros, options m
 		v = gone
 	}
 	c := s.make(side, key, v, at)
-	c.Epoch, c.Pos = s.epoch[side], position(pos)
+	c.Epoch, c.Pos = s.epoch[side], positionText(pos)
 	c.Tag.WriteID, c.Tag.FlagEpoch = options["id"], options["epoch"]
 	if read {
 		c.Op = schemas.OpRead

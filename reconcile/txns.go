@@ -11,8 +11,8 @@ import (
 // lives until each of its rows was applied, superseded or judged.
 type txns struct {
 	state State
-	open  map[string]*txn // by commit position; entries touched since the last flush
-	err   error           // the first error of state; checked by Step
+	open  map[txnAt]*txn // by commit position; entries touched since the last flush
+	err   error          // the first error of state; checked by Step
 }
 
 type txn struct {
@@ -22,30 +22,52 @@ type txn struct {
 	stored  bool // State has a record of it
 }
 
+// txnAt is a commit position as a map's key.
+type txnAt struct {
+	n    uint64
+	text string
+}
+
+func (p position) txn() txnAt {
+	if p.text != nil {
+		return txnAt{text: *p.text}
+	}
+	return txnAt{n: p.n}
+}
+
 const txnPrefix = 'x'
 
-func newTxns(s State) *txns { return &txns{state: s, open: map[string]*txn{}} }
+func newTxns(s State) *txns { return &txns{state: s, open: map[txnAt]*txn{}} }
 
-func txnKey(pos string) []byte { return append([]byte{txnPrefix}, pos...) }
+func txnKey(at txnAt) []byte { return append([]byte{txnPrefix}, at.String()...) }
+
+func (a txnAt) String() string {
+	if a.n != 0 {
+		return position{n: a.n}.String()
+	}
+	return a.text
+}
 
 // begin notes a transaction with several rows.
-func (t *txns) begin(pos string, rows int) {
-	was := t.open[pos] // one that has ended
-	t.open[pos] = &txn{rows: rows, stored: was != nil && was.stored}
+func (t *txns) begin(pos position, rows int) {
+	at := pos.txn()
+	was := t.open[at] // one that has ended
+	t.open[at] = &txn{rows: rows, stored: was != nil && was.stored}
 }
 
 func (x *txn) ended() bool { return x.applied+x.other >= x.rows }
 
 // load returns an entry that has not ended. One that has is gone at once, not
 // only with the next flush: when that comes is no part of the log.
-func (t *txns) load(pos string) *txn {
-	if x, ok := t.open[pos]; ok {
+func (t *txns) load(pos position) *txn {
+	at := pos.txn()
+	if x, ok := t.open[at]; ok {
 		if x.ended() {
 			return nil
 		}
 		return x
 	}
-	b, ok, err := t.state.Get(txnKey(pos))
+	b, ok, err := t.state.Get(txnKey(at))
 	if err != nil && t.err == nil {
 		t.err = fmt.Errorf("read transaction at %s: %w", pos, err)
 	}
@@ -64,7 +86,7 @@ func (t *txns) load(pos string) *txn {
 		*f, b = int(n), b[w:]
 	}
 	x.stored = true
-	t.open[pos] = x
+	t.open[at] = x
 	return x
 }
 
@@ -81,7 +103,7 @@ func (t *txns) done(v *version, applied bool) {
 	}
 	v.flags &^= shared
 	if x.ended() && !x.stored {
-		delete(t.open, v.pos)
+		delete(t.open, v.pos.txn())
 	}
 }
 
@@ -96,18 +118,18 @@ func (t *txns) torn(v *version) bool {
 
 // flush writes what changed and forgets what has ended.
 func (t *txns) flush() error {
-	for pos, x := range t.open { // any order: each entry is written by itself
+	for at, x := range t.open { // any order: each entry is written by itself
 		var err error
 		if x.ended() {
-			err = t.state.Delete(txnKey(pos))
+			err = t.state.Delete(txnKey(at))
 		} else {
 			b := binary.AppendUvarint(nil, uint64(x.rows))
 			b = binary.AppendUvarint(b, uint64(x.applied))
 			b = binary.AppendUvarint(b, uint64(x.other))
-			err = t.state.Set(txnKey(pos), b)
+			err = t.state.Set(txnKey(at), b)
 		}
 		if err != nil {
-			return fmt.Errorf("write transaction at %s: %w", pos, err)
+			return fmt.Errorf("write transaction at %s: %w", at, err)
 		}
 	}
 	clear(t.open)

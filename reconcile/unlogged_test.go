@@ -66,7 +66,7 @@ func (h *unloggedHistory) do(lines string) {
 			side = schemas.Target
 		}
 		h.pos[side] += 10
-		id := schemas.EventID{Source: side.String(), Epoch: 1, Pos: position(h.pos[side])}
+		id := schemas.EventID{Source: side.String(), Epoch: 1, Pos: positionText(h.pos[side])}
 		switch {
 		case words[0] == "reopen":
 			state := h.core.state
@@ -213,7 +213,7 @@ T 1 b>d`)
 	}
 	// A baseline has read what there is.
 	h.pos[schemas.Target] += 10
-	h.step(schemas.Record{Covered: &schemas.Covered{Side: schemas.Target, Entity: "order", Source: "target", Epoch: 1, Pos: position(h.pos[schemas.Target])}})
+	h.step(schemas.Record{Covered: &schemas.Covered{Side: schemas.Target, Entity: "order", Source: "target", Epoch: 1, Pos: positionText(h.pos[schemas.Target])}})
 	h.progress(schemas.Target, epoch0+10_000_000_000)
 	for _, e := range h.core.Coverage() {
 		if e.Unlogged != 0 {

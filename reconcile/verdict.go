@@ -71,7 +71,7 @@ func divergenceID(rules, key string, kind schemas.Kind, authority, follower *ver
 			continue
 		}
 		e.byte(1)
-		e.text(v.pos)
+		e.text(v.pos.String())
 		e.uint(uint64(v.ord))
 	}
 	sum := sha256.Sum256(e.b)

@@ -31,7 +31,7 @@ type version struct {
 	digest   schemas.Digest
 	tolerant *tolerant      // nil for most entities
 	at       schemas.Micros // the latest time at which it can have committed, on our clock
-	pos      string
+	pos      position
 	off      int64  // offset in the partition
 	write    uint64 // hash of its write id, 0 for none
 	ord      uint32
@@ -90,9 +90,9 @@ func same(e *schemas.Entity, a, b *version) bool {
 }
 
 // after says whether (pos, ord) comes after (lastPos, lastOrd) of the same source and epoch.
-func after(pos string, ord uint32, lastPos string, lastOrd uint32) bool {
-	if pos != lastPos {
-		return pos > lastPos
+func after(pos position, ord uint32, lastPos position, lastOrd uint32) bool {
+	if !pos.equal(lastPos) {
+		return lastPos.before(pos)
 	}
 	return ord > lastOrd
 }

@@ -52,48 +52,16 @@ const (
 	posText  byte = 1
 )
 
-func appendPos(b []byte, pos string) []byte {
-	if short, ok := shortPos(pos); ok {
-		return append(append(b, posShort), short[:]...)
+func appendPos(b []byte, pos position) []byte {
+	if n, ok := pos.number(); ok {
+		return binary.BigEndian.AppendUint64(append(b, posShort), n)
 	}
-	return appendText(append(b, posText), pos)
-}
-
-// notHex is the value of what is no upper-case hex digit.
-const notHex = 0xff
-
-var hexValue = func() (table [256]byte) {
-	for c := range table {
-		switch {
-		case c >= '0' && c <= '9':
-			table[c] = byte(c - '0')
-		case c >= 'A' && c <= 'F':
-			table[c] = byte(c - 'A' + 10)
-		default:
-			table[c] = notHex
-		}
-	}
-	return table
-}()
-
-// shortPos returns the eight bytes of a position of sixteen upper-case hex digits.
-func shortPos(pos string) (short [8]byte, ok bool) {
-	if len(pos) != 16 {
-		return short, false
-	}
-	bad := byte(0)
-	for i := range short {
-		high, low := hexValue[pos[2*i]], hexValue[pos[2*i+1]]
-		bad |= high | low
-		short[i] = high<<4 | low
-	}
-	return short, bad < 16
+	return appendText(append(b, posText), pos.String())
 }
 
 type decoder struct {
-	b     []byte
-	bad   bool
-	share *texts // where texts go; nil: each by itself
+	b   []byte
+	bad bool
 }
 
 func (d *decoder) take(n uint64) []byte {
@@ -134,15 +102,8 @@ func (d *decoder) int() int64 {
 }
 
 func (d *decoder) time() schemas.Micros { return schemas.Micros(d.int()) }
-func (d *decoder) text() string         { return d.keep(d.take(d.uint())) }
+func (d *decoder) text() string         { return string(d.take(d.uint())) }
 func (d *decoder) bool() bool           { return d.byte() != 0 }
-
-func (d *decoder) keep(b []byte) string {
-	if d.share == nil || len(b) == 0 {
-		return string(b)
-	}
-	return d.share.keepBytes(b)
-}
 
 // fixed reads eight bytes.
 func (d *decoder) fixed() uint64 {
@@ -155,22 +116,22 @@ func (d *decoder) fixed() uint64 {
 func (d *decoder) fixedTime() schemas.Micros { return schemas.Micros(d.fixed()) }
 
 // pos reads what appendPos wrote.
-func (d *decoder) pos() string {
+func (d *decoder) pos() position {
 	if d.byte() == posShort {
-		return d.shortPos()
+		return d.posNumber()
 	}
-	return d.text()
+	return d.posText()
 }
 
-// shortPos reads a position of sixteen upper-case hex digits from its eight bytes.
-func (d *decoder) shortPos() string {
-	const digits = "0123456789ABCDEF"
-	var text [16]byte
-	for i, b := range d.take(8) {
-		text[2*i], text[2*i+1] = digits[b>>4], digits[b&15]
+// posNumber reads a position of sixteen hex digits from its eight bytes.
+func (d *decoder) posNumber() position {
+	if b := d.take(8); b != nil {
+		return numbered(binary.BigEndian.Uint64(b))
 	}
-	return d.keep(text[:])
+	return position{}
 }
+
+func (d *decoder) posText() position { return positionOf(d.text()) }
 
 // bytes returns a copy, nil for none.
 func (d *decoder) bytes() []byte {
