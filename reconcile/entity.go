@@ -186,13 +186,22 @@ func (c *Core) forgetUnkeyed(q *waiting, alone bool) {
 		return
 	}
 	gen := c.gen(q.entity, q.side)
-	if x.unkeyed != 0 && (alone && !q.v.pos.before(x.unkeyedPos) || x.unkeyedGen != gen) {
+	if x.unkeyed != 0 && (alone && !q.readFrom().before(x.unkeyedPos) || x.unkeyedGen != gen) {
 		c.keys.count(classQuarantined, -x.unkeyed)
 		x.unkeyed = 0
 	}
 	if x.keylessGen != gen || q.op == schemas.OpTruncate {
 		c.forgetKeyless(x)
 	}
+}
+
+// readFrom is as of when the first row of a covered range was read, or where the
+// record stands.
+func (q *waiting) readFrom() position {
+	if q.cover != nil && q.cover.ReadFrom != "" {
+		return positionOf(q.cover.ReadFrom)
+	}
+	return q.v.pos
 }
 
 func (c *Core) forgetKeyless(x *entityState) {

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -202,6 +203,31 @@ func TestI23_RowsWithoutAKeyStayUnknownWhereTheyWereRead(t *testing.T) {
 			got := says(t, "L read:1=a @0\nL covered\nL progress @9\n"+c.log+"\nT progress @9\nL progress @20\nT progress @20")
 			if strings.Contains(got, ", quarantined 1;") != c.unknown || strings.Contains(got, "opened") || !strings.Contains(got, "equal 1,") {
 				t.Errorf("want one row unknown: %v\n%s", c.unknown, got)
+			}
+		})
+	}
+}
+
+// I23: rows that were read one after the other, and of which all are covered in the
+// end, may have been read before an event that could not be: it is not forgotten, and
+// its row not taken for absent.
+func TestI23_EventsBetweenTheRowsThatWereReadAreNotForgotten(t *testing.T) {
+	for name, c := range map[string]struct {
+		log     string
+		unknown string
+		equal   string
+	}{
+		"of no known key, in between":    {"T read:1=a @1\nT poison - bad\nT covered from=1", ", quarantined 1;", "equal 1,"},
+		"of no known key, before":        {"T poison - bad\nT read:1=a @1\nT covered from=2", "", "equal 1,"},
+		"of no known key, both":          {"T poison - bad\nT read:1=a @1\nT poison - bad\nT covered from=2", ", quarantined 2;", "equal 1,"},
+		"of a key, in between":           {"T read:1=a @1\nT poison 1 bad\nT covered from=1", ", quarantined 1;", "equal 0,"},
+		"of a key, reopened":             {"T read:1=a @1\nT poison 1 bad\nT covered from=1\nreopen", ", quarantined 1;", "equal 0,"},
+		"of no known key, and once more": {"T read:1=a @1\nT poison - bad\nT covered from=1\nT progress @9\nT covered", "", "equal 1,"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := says(t, "L read:1=a @0\nL covered\nL progress @9\n"+c.log+"\nT progress @9\nL progress @20\nT progress @20")
+			if regexp.MustCompile(`, quarantined \d;`).FindString(got) != c.unknown || strings.Contains(got, "opened") || !strings.Contains(got, c.equal) {
+				t.Errorf("want %q and %q:\n%s", c.unknown, c.equal, got)
 			}
 		})
 	}

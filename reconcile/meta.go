@@ -273,6 +273,9 @@ func encodeQueued(q *waiting) []byte {
 	if q.flagEpoch != 0 {
 		e.time(q.earliest)
 	}
+	if q.cover != nil && q.cover.ReadFrom != "" { // states without it are read, too
+		e.text(q.cover.ReadFrom)
+	}
 	return e.b
 }
 
@@ -307,6 +310,9 @@ func (c *Core) loadQueue() error {
 		}
 		if q.flagEpoch = d.uint(); q.flagEpoch != 0 {
 			q.earliest = d.time()
+		}
+		if q.cover != nil && len(d.b) > 0 {
+			q.cover.ReadFrom = d.text()
 		}
 		if err := d.err(); err != nil || q.entity == nil || q.side != schemas.Legacy && q.side != schemas.Target {
 			return fmt.Errorf("read queued change: %w", ErrDamaged)

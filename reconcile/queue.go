@@ -438,12 +438,13 @@ func (c *Core) applyCovered(q *waiting) error {
 }
 
 // unblock meets a covered range that a key lies in of which the latest event
-// could not be used. Had the row been there, it would have been read. Where a
+// could not be used. Had the row been there, it would have been read; not if the event
+// came after the first rows of the range were: this one may have been among them. Where a
 // value does not stand in the log, the row is there: it was left out of what was
 // read if it changed meanwhile.
 func (c *Core) unblock(k *keyState, q *waiting, covered span) {
 	n := k.on(q.side)
-	if n.blocked == 0 || n.blocked == blockedUnavailable || !n.known || n.gen != covered.gen || q.v.pos.before(n.lastPos) {
+	if n.blocked == 0 || n.blocked == blockedUnavailable || !n.known || n.gen != covered.gen || q.readFrom().before(n.lastPos) {
 		return
 	}
 	n.blocked, n.since = 0, covered.since

@@ -21,7 +21,7 @@ import (
 //	L 1=a 2=b @0.5        one transaction of two rows; read:1=a is a baseline row; 1=? is unavailable
 //	L 1=a @0.5 id=w1      tagged with a write id
 //	L progress @3         complete up to here, clock included; offset=1s error=10ms say the clock's
-//	L covered 1..5        (with nothing: all keys; ..5 and 5.. are open)
+//	L covered 1..5        (with nothing: all keys; ..5 and 5.. are open); from=2: read from the side's position 2 on
 //	L truncate @3
 //	L gap reason          a new epoch
 //	L lost reason         a gap of the entity alone, at the side's position; lost-again says the latest again
@@ -93,7 +93,7 @@ func (s *script) line(words []string) error {
 			if at, err = seconds(w); err != nil {
 				return err
 			}
-		case ok && slices.Contains([]string{"id", "epoch", "offset", "error"}, name):
+		case ok && slices.Contains([]string{"id", "epoch", "offset", "error", "from"}, name):
 			options[name] = value
 		default:
 			rest = append(rest, w)
@@ -126,6 +126,13 @@ func (s *script) do(side schemas.Side, words []string, at schemas.Micros, option
 			if to != "" {
 				c.To = []string{to}
 			}
+		}
+		if n, ok := options["from"]; ok {
+			pos, err := strconv.Atoi(n)
+			if err != nil {
+				return err
+			}
+			c.ReadFrom = positionText(pos)
 		}
 		s.step(schemas.Record{Covered: c})
 	case "truncate":

@@ -87,15 +87,18 @@ type Progress struct {
 }
 
 // Covered says that every row of a side in a range of canonical keys stands in
-// the log as of a position; what is not there is absent as of then.
+// the log as of a position; what is not there is absent as of then. Where they
+// were read one after the other, ReadFrom is the position as of which the first
+// were: an event after it can be of a row that had been read by then.
 type Covered struct {
-	Side   Side
-	Entity string
-	From   []string // inclusive; nil: from the first key
-	To     []string // inclusive; nil: to the last key
-	Source string
-	Epoch  uint32
-	Pos    string
+	Side     Side
+	Entity   string
+	From     []string // inclusive; nil: from the first key
+	To       []string // inclusive; nil: to the last key
+	Source   string
+	Epoch    uint32
+	Pos      string
+	ReadFrom string // "": Pos
 }
 
 // Gap says that continuity with the past of a side is not proven from here on;

@@ -46,7 +46,7 @@ func recordFromWire(m *pb.Record) (r *Record, reason string) {
 		c := k.Covered
 		return &Record{Covered: &Covered{
 			Side: sideFromWire(c.Side), Entity: c.Entity, From: textsFromWire(c.From), To: textsFromWire(c.To),
-			Source: c.Source, Epoch: c.Epoch, Pos: c.Pos,
+			Source: c.Source, Epoch: c.Epoch, Pos: c.Pos, ReadFrom: c.ReadFrom,
 		}}, ""
 	case *pb.Record_Control:
 		if k.Control.Rollout != nil {

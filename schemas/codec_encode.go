@@ -80,7 +80,7 @@ func progressToWire(p *Progress) *pb.Progress {
 func coveredToWire(c *Covered) *pb.Covered {
 	return &pb.Covered{
 		Side: pb.Side(c.Side), Entity: c.Entity, From: textsToWire(c.From), To: textsToWire(c.To),
-		Source: c.Source, Epoch: c.Epoch, Pos: c.Pos,
+		Source: c.Source, Epoch: c.Epoch, Pos: c.Pos, ReadFrom: c.ReadFrom,
 	}
 }
 

@@ -142,7 +142,7 @@ func genRecord(t *rapid.T) *Record {
 	case 1:
 		return &Record{Covered: &Covered{
 			Side: side, Entity: genWord.Draw(t, "entity"), From: genTexts(t, "from", 0), To: genTexts(t, "to", 0),
-			Source: source, Epoch: epoch, Pos: pos,
+			Source: source, Epoch: epoch, Pos: pos, ReadFrom: genText.Draw(t, "read_from"),
 		}}
 	case 2:
 		return &Record{Control: genControl(t)}

@@ -115,6 +115,7 @@ func (o *jsonObject) covered(c *Covered) {
 		o.texts("to", c.To)
 	}
 	o.place(c.Source, c.Epoch, c.Pos)
+	o.said("read_from", c.ReadFrom)
 }
 
 func (o *jsonObject) gap(g *Gap) {

@@ -66,7 +66,7 @@ var (
 	changeFields = newFieldSet("kind!", "partition", "side!", "entity!", "key", "op!", "source!", "epoch!", "pos!", "ordinal",
 		"txn", "txn_rows", "commit_ts!", "commit_ts_min", "stamp", "before", "after", "unavailable", "unavailable_before", "tag")
 	progressFields = newFieldSet("kind!", "partition", "side!", "source!", "epoch!", "pos!", "ts!", "clock_offset_us", "clock_error_us")
-	coveredFields  = newFieldSet("kind!", "partition", "side!", "entity!", "from", "to", "source!", "epoch!", "pos!")
+	coveredFields  = newFieldSet("kind!", "partition", "side!", "entity!", "from", "to", "source!", "epoch!", "pos!", "read_from")
 	controlFields  = newFieldSet("kind!", "partition", "rules", "authority", "settle_window", "baseline", "entities", "rollout", "definition")
 	gapFields      = newFieldSet("kind!", "partition", "side!", "entity", "source!", "epoch!", "pos", "reason!", "ts")
 	quarantined    = newFieldSet("kind!", "partition", "side!", "entity!", "key", "source!", "epoch!", "pos!", "ordinal", "txn", "read",
@@ -245,6 +245,8 @@ func (r *jsonReader) covered(record *Record) {
 			c.Epoch = r.uint32()
 		case "pos":
 			c.Pos = r.text()
+		case "read_from":
+			c.ReadFrom = r.text()
 		default:
 			r.head(fields.name, record)
 		}

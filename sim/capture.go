@@ -50,6 +50,10 @@ type chunk struct {
 	entity   string
 	from, to []string
 	after    int
+	// Of a table of which the rows are in another order than the keys, nothing is covered before all is: behind a chunk that
+	// is quiet there is one that is the last, and knows as of when the first was read.
+	quiet, last bool
+	began       string
 }
 
 // sample is the source's clock and the end of its log, read together.
@@ -138,8 +142,12 @@ func (c *capture) deliver() {
 		}
 	}
 	for len(after.todo) > 0 && c.next >= after.todo[0].after && (c.healed || c.r.IntN(4) == 0) {
-		c.baseline(out, after.todo[0], after.epoch)
-		after.todo = after.todo[1:]
+		read := after.todo[0]
+		c.baseline(out, read, after.epoch)
+		after.todo = slices.Clone(after.todo[1:])
+		if read.quiet {
+			after.todo[0].began = pos(c.next - 1)
+		}
 	}
 	c.progress(out, after.epoch)
 	after.next = c.next
@@ -275,7 +283,13 @@ func (c *capture) baseline(out records, ch chunk, epoch uint32) {
 		out[p] = append(out[p], &schemas.Record{Change: rec})
 		c.oracle.reads[id] = c.s.index(k, c.next)
 	}
-	out.everywhere(&schemas.Record{Covered: &schemas.Covered{Side: c.s.side, Entity: ch.entity, From: ch.from, To: ch.to, Source: c.source(), Epoch: epoch, Pos: at}})
+	said := &schemas.Covered{Side: c.s.side, Entity: ch.entity, From: ch.from, To: ch.to, Source: c.source(), Epoch: epoch, Pos: at}
+	if ch.last {
+		said.From, said.To, said.ReadFrom = nil, nil, ch.began
+	}
+	if !ch.quiet {
+		out.everywhere(&schemas.Record{Covered: said})
+	}
 }
 
 // chunks are the ranges in which an entity is read.
@@ -287,7 +301,8 @@ func chunks(entity string, after int, middle int) []chunk {
 	if entity == lineEntity {
 		at = append(at, "1")
 	}
-	return []chunk{{entity: entity, to: at, after: after}, {entity: entity, from: at, after: after}}
+	unordered := middle%2 == 0
+	return []chunk{{entity: entity, to: at, after: after, quiet: unordered}, {entity: entity, from: at, after: after, last: unordered}}
 }
 
 func (ch *chunk) has(k rowKey) bool {
@@ -333,7 +348,10 @@ func (c *capture) loseEntity(entity string) {
 		m.gaps = append(m.gaps, entity)
 	}
 	c.note(rowKey{}, "capture of %s loses %s up to %s", c.s.side, entity, pos(end-1))
-	c.saved.todo = append(slices.Clip(c.saved.todo), chunks(entity, end, c.r.IntN(c.dials.keys+1))...)
+	c.saved.todo = slices.DeleteFunc(slices.Clone(c.saved.todo), func(ch chunk) bool { // what was read is void, and not half of it
+		return ch.entity == entity && (ch.quiet || ch.last)
+	})
+	c.saved.todo = append(c.saved.todo, chunks(entity, end, c.r.IntN(c.dials.keys+1))...)
 }
 
 // spoil makes a row of the next transaction unreadable. Not a delete of nobody

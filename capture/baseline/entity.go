@@ -40,8 +40,11 @@ func (r *Runner) entity(ctx context.Context, e *schemas.Entity) error {
 		return err
 	}
 	saved := r.state.entity(e.Name, e.Fingerprint(), t.Identity)
+	if t.Unordered != "" && saved.After != nil && saved.Began == "" { // since when its rows were read nobody noted
+		saved = saved.anew()
+	}
 	x := &reading{runner: r, table: t, saved: saved, durable: saved, anew: saved.Anew, news: make(chan struct{}, 1),
-		ledger: &ledger{table: t, side: r.cfg.Side, done: saved.After, rows: saved.Rows}}
+		ledger: &ledger{table: t, side: r.cfg.Side, done: saved.After, began: saved.Began, rows: saved.Rows}}
 	r.tell(e, func(p *progress) {
 		p.reading, p.rows, p.rowsBegan, p.total, p.after, p.began = true, saved.Rows, saved.Rows, t.Rows, saved.After, time.Now()
 		p.unordered = t.Unordered
@@ -185,7 +188,10 @@ func (x *reading) chunk(ctx context.Context, p *piece) error {
 	return r.insist(ctx, "chunk after "+keyText(p.after), func() error {
 		rows := 0
 		c := &Chunk{Table: x.table, After: p.after, To: p.to, MaxBytes: maxOver * r.cfg.ChunkBytes, state: r.state, void: x.void,
-			handed: func(to []string, n int) ([]*schemas.Covered, func()) { rows = n; return x.handed(p, to, n) }}
+			handed: func(to []string, n int, pos string) ([]*schemas.Covered, func()) {
+				rows = n
+				return x.handed(p, to, n, pos)
+			}}
 		bytes, err := r.cfg.Store.Read(ctx, c)
 		if err == nil {
 			x.measure(bytes, rows)
@@ -211,8 +217,12 @@ func (x *reading) void() *schemas.Gap {
 const maxOver = 4
 
 // handed is called by the delivering goroutine.
-func (x *reading) handed(p *piece, to []string, rows int) ([]*schemas.Covered, func()) {
-	covered, done, all := x.ledger.hand(p, to, rows)
+func (x *reading) handed(p *piece, to []string, rows int, pos string) ([]*schemas.Covered, func()) {
+	covered, done, all := x.ledger.hand(p, to, rows, pos)
+	began := ""
+	if x.table.Unordered != "" {
+		began = x.ledger.since()
+	}
 	x.mu.Lock()
 	x.rows += int64(rows)
 	total := x.saved.Rows + x.rows
@@ -220,7 +230,7 @@ func (x *reading) handed(p *piece, to []string, rows int) ([]*schemas.Covered, f
 	x.runner.tell(x.table.Entity, func(p *progress) { p.rows = total })
 	return covered, func() {
 		x.mu.Lock()
-		x.durable.After, x.durable.Rows, x.durable.Done = done, total, all
+		x.durable.After, x.durable.Began, x.durable.Rows, x.durable.Done = done, began, total, all
 		x.durable.Anew = false // the gap stands before these rows
 		x.mu.Unlock()
 		signal(x.news)

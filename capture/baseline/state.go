@@ -39,6 +39,7 @@ type savedEntity struct {
 	Mapping string   `json:"mapping"`         // the entity's fingerprint
 	Table   string   `json:"table,omitempty"` // what identifies the table, and orders its rows
 	After   []string `json:"after,omitempty"` // up to here, in the order of the store
+	Began   string   `json:"began,omitempty"` // as of where the first rows were read, where nothing is covered before all is
 	Rows    int64    `json:"rows"`
 	Done    bool     `json:"done"` // every row is read: the entity is covered
 	// Anew says that what was known of the rows is to be void before the first one is handed over.
@@ -94,6 +95,11 @@ func (s *State) entity(name, mapping, table string) savedEntity {
 	}
 	e.Table = table
 	return e
+}
+
+// anew is what is read of an entity that is read from the beginning.
+func (e savedEntity) anew() savedEntity {
+	return savedEntity{Mapping: e.Mapping, Table: e.Table, Anew: e.Anew}
 }
 
 // known returns what is said of an entity under a mapping, without a look at

@@ -107,7 +107,7 @@ type Chunk struct {
 
 	state *State
 	// handed is told how far the chunk went, by the delivering goroutine.
-	handed func(to []string, rows int) ([]*schemas.Covered, func())
+	handed func(to []string, rows int, pos string) ([]*schemas.Covered, func())
 	void   func() *schemas.Gap
 }
 
@@ -124,7 +124,7 @@ func (c *Chunk) Rows(changes []schemas.Change, refused []Refused, to []string) (
 	}
 	n := len(changes) + len(refused)
 	return &Rows{Changes: changes, Refused: refused, First: first, Void: c.void,
-		Handed: func() ([]*schemas.Covered, func()) { return c.handed(to, n) }}, nil
+		Handed: func(pos string) ([]*schemas.Covered, func()) { return c.handed(to, n, pos) }}, nil
 }
 
 // Refused is a row that no change can be made of. It is told its event id, by

@@ -121,9 +121,9 @@ type Rows struct {
 	// Void is called by the delivering goroutine before the rows are handed over. The gap that it returns, nil for none, is
 	// said before them.
 	Void func() *schemas.Gap
-	// Handed is called by the delivering goroutine when the rows were handed over. What it returns is said next: the
+	// Handed is called by the delivering goroutine when the rows were handed over, as of a position. What it returns is said next: the
 	// ranges that are covered by now, and what to do once all that is durable.
-	Handed func() (covered []*schemas.Covered, durable func())
+	Handed func(pos string) (covered []*schemas.Covered, durable func())
 }
 
 // Ask asks for a window; Ready says when it is open.
@@ -392,7 +392,7 @@ func (w *Window) hand(ctx context.Context, at Place, to Sink) error {
 	}
 	crash.Site("capture.baseline.rows_handed_over")
 	if w.chunk.Handed != nil {
-		covered, durable := w.chunk.Handed()
+		covered, durable := w.chunk.Handed(pos)
 		for _, c := range covered {
 			c.Source, c.Epoch, c.Pos = at.Source, at.Epoch, pos
 			if err := to.Covered(ctx, c); err != nil {

@@ -210,7 +210,7 @@ func (m *model) advance() {
 					After: schemas.Row{{Name: "v", Text: strconv.Itoa(value)}}})
 			}
 		}
-		m.failed(m.window.Fill(&baseline.Rows{Changes: rows, Handed: func() ([]*schemas.Covered, func()) {
+		m.failed(m.window.Fill(&baseline.Rows{Changes: rows, Handed: func(string) ([]*schemas.Covered, func()) {
 			return []*schemas.Covered{{Entity: m.entity.Name}}, nil
 		}}))
 	}

@@ -954,6 +954,7 @@ type Covered struct {
 	Source        string                 `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`
 	Epoch         uint32                 `protobuf:"varint,6,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Pos           string                 `protobuf:"bytes,7,opt,name=pos,proto3" json:"pos,omitempty"`
+	ReadFrom      string                 `protobuf:"bytes,8,opt,name=read_from,json=readFrom,proto3" json:"read_from,omitempty"` // of the first row; none: pos
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1033,6 +1034,13 @@ func (x *Covered) GetEpoch() uint32 {
 func (x *Covered) GetPos() string {
 	if x != nil {
 		return x.Pos
+	}
+	return ""
+}
+
+func (x *Covered) GetReadFrom() string {
+	if x != nil {
+		return x.ReadFrom
 	}
 	return ""
 }
@@ -2769,7 +2777,7 @@ const file_trueup_proto_rawDesc = "" +
 	"\x03pos\x18\x04 \x01(\tR\x03pos\x12\x0e\n" +
 	"\x02ts\x18\x05 \x01(\x03R\x02ts\x12&\n" +
 	"\x0fclock_offset_us\x18\x06 \x01(\x03R\rclockOffsetUs\x12$\n" +
-	"\x0eclock_error_us\x18\a \x01(\x03R\fclockErrorUs\"\xaa\x01\n" +
+	"\x0eclock_error_us\x18\a \x01(\x03R\fclockErrorUs\"\xc7\x01\n" +
 	"\aCovered\x12#\n" +
 	"\x04side\x18\x01 \x01(\x0e2\x0f.trueup.v1.SideR\x04side\x12\x16\n" +
 	"\x06entity\x18\x02 \x01(\tR\x06entity\x12\x12\n" +
@@ -2777,7 +2785,8 @@ const file_trueup_proto_rawDesc = "" +
 	"\x02to\x18\x04 \x03(\fR\x02to\x12\x16\n" +
 	"\x06source\x18\x05 \x01(\tR\x06source\x12\x14\n" +
 	"\x05epoch\x18\x06 \x01(\rR\x05epoch\x12\x10\n" +
-	"\x03pos\x18\a \x01(\tR\x03pos\"\x98\x02\n" +
+	"\x03pos\x18\a \x01(\tR\x03pos\x12\x1b\n" +
+	"\tread_from\x18\b \x01(\tR\breadFrom\"\x98\x02\n" +
 	"\aControl\x12\x14\n" +
 	"\x05rules\x18\x01 \x01(\tR\x05rules\x12-\n" +
 	"\tauthority\x18\x02 \x01(\x0e2\x0f.trueup.v1.SideR\tauthority\x12(\n" +

@@ -759,6 +759,13 @@ func (m *Covered) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if len(m.ReadFrom) > 0 {
+		i -= len(m.ReadFrom)
+		copy(dAtA[i:], m.ReadFrom)
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(len(m.ReadFrom)))
+		i--
+		dAtA[i] = 0x42
+	}
 	if len(m.Pos) > 0 {
 		i -= len(m.Pos)
 		copy(dAtA[i:], m.Pos)
@@ -2837,6 +2844,10 @@ func (m *Covered) SizeVT() (n int) {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.Epoch))
 	}
 	l = len(m.Pos)
+	if l > 0 {
+		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	l = len(m.ReadFrom)
 	if l > 0 {
 		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
 	}
@@ -5554,6 +5565,42 @@ func (m *Covered) UnmarshalVTUnsafe(dAtA []byte) error {
 				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
 			}
 			m.Pos = stringValue
+			iNdEx = postIndex
+		case 8:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field ReadFrom", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.ReadFrom = stringValue
 			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
