@@ -88,6 +88,7 @@ type historyWriter struct {
 	random   *rand.Rand
 	versions []uint16
 	behind   []write // not yet on the target
+	room     []write // where behind lies
 	written  int
 	emit     func(*schemas.Record) error
 
@@ -168,11 +169,23 @@ func (h *historyWriter) writeOne(at schemas.Micros) error {
 	if err := h.change(schemas.Legacy, &w); err != nil {
 		return err
 	}
-	h.behind = append(h.behind, w)
+	h.later(&w)
 	if len(h.behind) <= h.shape.Apart {
 		return nil
 	}
 	return h.catchUp()
+}
+
+// later notes what the target has yet to write, in memory that is used again: the
+// log's maker leaves no garbage, of which the collector would look through all that a core holds.
+func (h *historyWriter) later(w *write) {
+	if len(h.behind) == cap(h.behind) {
+		if 2*len(h.behind) >= len(h.room) {
+			h.room = make([]write, 4*len(h.behind)+64)
+		}
+		h.behind = h.room[:copy(h.room, h.behind)]
+	}
+	h.behind = append(h.behind, *w)
 }
 
 // catchUp has the target write what it is behind by one.
@@ -185,7 +198,15 @@ func (h *historyWriter) catchUp() error {
 	return h.change(schemas.Target, &w)
 }
 
-func historyPos(n int) string { return fmt.Sprintf("%016X", n) }
+func historyPos(n int) string { return string(appendPos(nil, n)) }
+
+// appendPos writes a position of sixteen hex digits.
+func appendPos(b []byte, n int) []byte {
+	for shift := 60; shift >= 0; shift -= 4 {
+		b = append(b, "0123456789ABCDEF"[n>>shift&15])
+	}
+	return b
+}
 
 func (h *historyWriter) change(side schemas.Side, w *write) error {
 	op := schemas.OpInsert
@@ -193,7 +214,7 @@ func (h *historyWriter) change(side schemas.Side, w *write) error {
 		op = schemas.OpUpdate
 	}
 	m := h.slot()
-	text := fmt.Appendf(m.text[:0], "%016X", w.n)
+	text := appendPos(m.text[:0], w.n)
 	pos := unsafe.String(&text[0], len(text))
 	key := strconv.AppendInt(text, int64(w.key), 10)[len(text):]
 	m.key[0] = unsafe.String(&key[0], len(key))
