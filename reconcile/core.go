@@ -186,28 +186,37 @@ func (c *Core) touch(k *keyState) {
 	c.keys.change(k)
 }
 
-func (c *Core) viewOf(k *keyState, now schemas.Micros) view {
-	e := k.entity
-	w := view{
-		rules: c.version(), authority: k.lead, fence: never, window: c.force.windowOf(e), now: now, txns: c.txns,
-		frontier: [3]schemas.Micros{0, c.sides[1].frontier, c.sides[2].frontier},
-		gen:      [3]uint32{0, c.gen(e, 1), c.gen(e, 2)},
-		behind:   [3]schemas.Micros{0, c.sides[1].behind, c.sides[2].behind},
+// viewAt is what judging needs to know, but for what is of a key.
+func (c *Core) viewAt(now schemas.Micros) view {
+	w := view{rules: c.version(), fence: never, now: now, txns: c.txns}
+	for _, s := range schemas.Sides {
+		w.frontier[s], w.behind[s] = c.sides[s].frontier, c.sides[s].behind
 	}
-	if len(c.force.places.all) > 0 {
-		w.fence = c.fenceOf(k)
-		if p := c.force.places.current(); p != nil {
-			w.epoch = p.Epoch
-		}
+	if p := c.force.places.current(); p != nil {
+		w.epoch = p.Epoch
 	}
 	return w
 }
 
+// at turns a view to a key.
+func (c *Core) at(w *view, k *keyState) {
+	w.authority = k.lead
+	if e := k.entity; e != w.entity {
+		w.entity, w.window = e, c.force.windowOf(e)
+		for _, s := range schemas.Sides {
+			w.gen[s] = c.gen(e, s)
+		}
+	}
+	if len(c.force.places.all) > 0 {
+		w.fence = c.fenceOf(k)
+	}
+}
+
 // judge judges one key now.
-func (c *Core) judge(k *keyState, now schemas.Micros, out *Effects) {
-	w := c.viewOf(k, now)
+func (c *Core) judge(k *keyState, w *view, out *Effects) {
+	c.at(w, k)
 	before := k.class
-	k.judge(&w, out)
+	k.judge(w, out)
 	if k.settledForm() {
 		k.settle(w.authority)
 	}
@@ -265,19 +274,15 @@ func (c *Core) takeProgress(p *schemas.Progress, out *Effects) error {
 
 func (c *Core) judgeAll(side schemas.Side, out *Effects) error {
 	now := c.sides[side].frontier
+	w := c.viewAt(now)
 	touched := c.touched
 	c.touched = c.touched[:0]
 	for _, k := range touched {
 		k.touched = false
-		c.judge(k, now, out)
+		c.judge(k, &w, out)
 	}
 	if c.sweep {
-		c.sweep = false
-		err := c.keys.eachOpen(func(k *keyState) error {
-			c.judge(k, now, out)
-			return nil
-		})
-		if err != nil {
+		if err := c.judgeOpen(now, out); err != nil {
 			return err
 		}
 	}
@@ -297,8 +302,18 @@ func (c *Core) judgeAll(side schemas.Side, out *Effects) error {
 			continue
 		}
 		k.queued[side] = 0
-		c.judge(k, now, out)
+		c.judge(k, &w, out)
 	}
+}
+
+// judgeOpen judges every open key.
+func (c *Core) judgeOpen(now schemas.Micros, out *Effects) error {
+	c.sweep = false
+	w := c.viewAt(now)
+	return c.keys.eachOpen(func(k *keyState) error {
+		c.judge(k, &w, out)
+		return nil
+	})
 }
 
 // enter checks a record's place: stale says that its epoch has gone by. A
@@ -466,7 +481,7 @@ func (c *Core) swapRoles(k *keyState) {
 		}
 	}
 	if f != nil {
-		k.setFollower(*f)
+		k.setFollower(f)
 	}
 	if o := k.open; o != nil { // what it spoke of last it spoke of in other roles: it is said again
 		o.authorityPos, o.followerPos = position{}, position{}

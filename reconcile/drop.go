@@ -102,7 +102,7 @@ func (c *Core) recallRow(k *keyState, q *waiting) {
 		return
 	}
 	k.authority = append(k.authority[:0], q.before.version())
-	k.setFollower(k.authority[0])
+	k.setFollower(&k.authority[0])
 	k.min, k.max = 0, 0
 }
 

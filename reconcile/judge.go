@@ -9,6 +9,7 @@ import (
 // view is what judging a key needs to know of the rest.
 type view struct {
 	rules     string
+	entity    *schemas.Entity
 	authority schemas.Side
 	epoch     uint64 // of the rollout that it follows from; 0: from the rules
 	window    time.Duration

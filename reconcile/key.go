@@ -117,11 +117,19 @@ const maxSpareVersions = 8
 
 // reset makes k the state of a key of which nothing is known.
 func (k *keyState) reset(e *schemas.Entity, id string, hash uint64, lead schemas.Side) {
-	authority := k.authority[:0]
+	authority, listed, resting := k.authority, k.listed, k.resting
 	if n := cap(authority); n <= nearVersions || n > maxSpareVersions {
-		authority = k.near[:0]
+		authority = k.near[:]
 	}
-	*k = keyState{entity: e, id: id, hash: hash, lead: lead, authority: authority, min: -1, max: -1, listed: k.listed, resting: k.resting}
+	*k = keyState{}
+	k.listed, k.resting = listed, resting
+	k.begin(e, id, hash, lead, authority[:0])
+}
+
+// begin makes k, of which everything is zero, the state of a key of which nothing is known.
+func (k *keyState) begin(e *schemas.Entity, id string, hash uint64, lead schemas.Side, authority []version) {
+	k.entity, k.id, k.hash, k.lead = e, id, hash, lead
+	k.authority, k.min, k.max = authority, -1, -1
 }
 
 // order is the key's order-preserving form.
@@ -134,15 +142,15 @@ func (k *keyState) key() []string { return keyOf(k.entity, k.id) }
 func (k *keyState) last() *version { return &k.authority[len(k.authority)-1] }
 
 // appendAuthority takes the authority's next version.
-func (k *keyState) appendAuthority(v version, tx *txns) {
-	k.authority = append(k.authority, v)
+func (k *keyState) appendAuthority(v *version, tx *txns) {
+	k.authority = append(k.authority, *v)
 	if k.open != nil || k.overflow {
 		k.keepLast(tx)
 		return
 	}
 	// Also with something parked: where the follower's latest placed version can stand does not depend on which side
 	// was read first.
-	if k.hasFollow && same(k.entity, &k.follower, &v) {
+	if k.hasFollow && same(k.entity, &k.follower, v) {
 		last := len(k.authority) - 1
 		// A write that leaves the same value twice is paired with the first.
 		if v.write != 0 && v.write == k.follower.write && (k.min < 0 || k.authority[k.min].write != v.write) {
@@ -157,15 +165,15 @@ func (k *keyState) appendAuthority(v version, tx *txns) {
 
 // takeFollower takes the follower's next version. Ordered says that the
 // authority's history was known long enough before it to judge it by order.
-func (k *keyState) takeFollower(v version, ordered bool, tx *txns) {
+func (k *keyState) takeFollower(v *version, ordered bool, tx *txns) {
 	switch {
 	case k.open != nil || k.overflow:
 		k.setFollower(v)
 	case len(k.parked) > 0:
-		k.parked = append(k.parked, v)
+		k.parked = append(k.parked, *v)
 	case k.match(v, ordered, tx):
 	case ordered:
-		k.parked = append(k.parked, v)
+		k.parked = append(k.parked, *v)
 	default:
 		// It may be a version from before the known history: any order is legal, so begin anew.
 		k.setFollower(v)
@@ -174,18 +182,18 @@ func (k *keyState) takeFollower(v version, ordered bool, tx *txns) {
 }
 
 // setFollower makes v the follower's latest version.
-func (k *keyState) setFollower(v version) {
-	if !k.hasFollow || !same(k.entity, &k.follower, &v) {
+func (k *keyState) setFollower(v *version) {
+	if !k.hasFollow || !same(k.entity, &k.follower, v) {
 		k.run = v.at
 	}
-	k.follower, k.hasFollow = v, true
+	k.follower, k.hasFollow = *v, true
 	k.follower.flags &^= wasRead
 }
 
 // unpark takes what is parked as it comes.
 func (k *keyState) unpark() {
 	for i := range k.parked {
-		k.setFollower(k.parked[i])
+		k.setFollower(&k.parked[i])
 	}
 	k.parked = nil
 }
@@ -193,11 +201,11 @@ func (k *keyState) unpark() {
 // match tries to place v in the authority's history, at or after the smallest
 // feasible index. Candidates are versions with the same value; of these, one
 // with the same write id is the exact partner.
-func (k *keyState) match(v version, ordered bool, tx *txns) bool {
+func (k *keyState) match(v *version, ordered bool, tx *txns) bool {
 	first, last, exact := -1, -1, -1
 	for j := max(k.min, 0); j < len(k.authority); j++ {
 		a := &k.authority[j]
-		if !same(k.entity, a, &v) {
+		if !same(k.entity, a, v) {
 			continue
 		}
 		if first < 0 {
@@ -229,7 +237,7 @@ func (k *keyState) match(v version, ordered bool, tx *txns) bool {
 // retryParked places parked versions, in order, as far as they can be placed.
 func (k *keyState) retryParked(tx *txns) {
 	n := 0
-	for n < len(k.parked) && k.match(k.parked[n], true, tx) {
+	for n < len(k.parked) && k.match(&k.parked[n], true, tx) {
 		n++
 	}
 	k.parked = append(k.parked[:0], k.parked[n:]...)

@@ -102,16 +102,19 @@ func (r *keyring) waitsAt(t *timer) (*keyState, error) {
 
 // fresh returns an empty state for a key.
 func (r *keyring) fresh(e *schemas.Entity, id string, hash uint64) *keyState {
-	var k *keyState
+	lead := r.authorityOf(e, id)
 	if n := len(r.free); n > 0 {
-		k, r.free = r.free[n-1], r.free[:n-1]
-	} else {
-		if len(r.slab) == 0 {
-			r.slab = make([]keyState, keySlab)
-		}
-		k, r.slab = &r.slab[0], r.slab[1:]
+		k := r.free[n-1]
+		r.free = r.free[:n-1]
+		k.reset(e, id, hash, lead)
+		return k
 	}
-	k.reset(e, id, hash, r.authorityOf(e, id))
+	if len(r.slab) == 0 {
+		r.slab = make([]keyState, keySlab)
+	}
+	k := &r.slab[0]
+	r.slab = r.slab[1:]
+	k.begin(e, id, hash, lead, k.near[:0])
 	return k
 }
 

@@ -208,23 +208,29 @@ func decodeVersion(d *decoder, side *knowledge, before *version) version {
 
 // settledForm says whether the small form holds all there is to remember.
 func (k *keyState) settledForm() bool {
+	if !k.hasSettled() {
+		return false
+	}
 	for _, s := range schemas.Sides {
 		if w := k.on(s); w.seen != w.ever {
 			return false
 		}
 	}
-	return k.hasSettled()
+	return true
 }
 
 // hasSettled says that the key is equal on both sides, and that nothing is under way.
 func (k *keyState) hasSettled() bool {
+	if k.class != classEqual || k.touched || k.timer != [3]schemas.Micros{} {
+		return false // most that have not
+	}
 	for _, s := range schemas.Sides {
 		if w := k.on(s); !w.known || w.blocked != 0 {
 			return false
 		}
 	}
-	return k.class == classEqual && !k.touched && k.open == nil && k.split == nil && !k.overflow &&
-		len(k.parked) == 0 && len(k.authority) == 1 && k.max == 0 && k.hasFollow && k.timer == [3]schemas.Micros{} &&
+	return k.open == nil && k.split == nil && !k.overflow &&
+		len(k.parked) == 0 && len(k.authority) == 1 && k.max == 0 && k.hasFollow &&
 		k.authority[0].tolerant == nil && k.follower.tolerant == nil &&
 		k.authority[0].digest == k.follower.digest && (k.authority[0].flags|k.follower.flags)&^(present|virtual|unlogged) == 0
 }
@@ -408,7 +414,7 @@ func decodeSettled(d *decoder, k *keyState, head byte) (schemas.Side, error) {
 	v[schemas.Legacy].off = int64(d.uint()) - 1
 	v[schemas.Target].off = v[schemas.Legacy].off + d.int()
 	k.authority = append(k.authority, v[authority])
-	k.setFollower(v[authority.Other()])
+	k.setFollower(&v[authority.Other()])
 	k.min, k.max = 0, 0
 	k.class = classEqual
 	return authority, d.err()

@@ -317,7 +317,7 @@ func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) bool {
 		if q.op == schemas.OpRead && len(k.authority) > 0 && same(k.entity, k.last(), &q.v) {
 			return true
 		}
-		k.appendAuthority(q.v, c.txns)
+		k.appendAuthority(&q.v, c.txns)
 	} else {
 		q.v.flags &^= shared
 		if q.op == schemas.OpRead {
@@ -327,7 +327,7 @@ func (c *Core) applyVersion(k *keyState, q *waiting, out *Effects) bool {
 		if q.op == schemas.OpRead && k.hasFollow && len(k.parked) == 0 && same(k.entity, &k.follower, &q.v) && !unread {
 			return true
 		}
-		k.takeFollower(q.v, ordered, c.txns)
+		k.takeFollower(&q.v, ordered, c.txns)
 		if unread && len(k.parked) == 0 {
 			k.run = q.v.at // what it had in between is not known
 		}
@@ -453,10 +453,11 @@ func (c *Core) unblock(k *keyState, q *waiting, covered span) {
 
 // absent gives a key the version that coverage says of a side.
 func (c *Core) absent(k *keyState, side schemas.Side, since schemas.Micros) {
+	v := absentSince(since)
 	if side == k.lead {
-		k.appendAuthority(absentSince(since), c.txns)
+		k.appendAuthority(&v, c.txns)
 	} else {
-		k.takeFollower(absentSince(since), false, c.txns)
+		k.takeFollower(&v, false, c.txns)
 		if len(k.parked) == 0 {
 			k.run = since
 		}
