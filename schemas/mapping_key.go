@@ -3,6 +3,7 @@ package schemas
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"strconv"
 )
 
@@ -141,6 +142,9 @@ const (
 // appendOrderedInteger appends a canonical whole number so that bytes sort by
 // value. A negative number's bytes are inverted.
 func appendOrderedInteger(dst []byte, text string) []byte {
+	if magnitude, ok := shortWhole(text); ok {
+		return appendMagnitude(dst, magnitude)
+	}
 	digits, neg := text, false
 	if len(text) > 1 && text[0] == '-' {
 		digits, neg = text[1:], true
@@ -150,14 +154,7 @@ func appendOrderedInteger(dst []byte, text string) []byte {
 	}
 	start := len(dst)
 	if magnitude, err := strconv.ParseUint(digits, 10, 64); err == nil {
-		var b [8]byte
-		binary.BigEndian.PutUint64(b[:], magnitude)
-		size := 8
-		for size > 0 && b[8-size] == 0 {
-			size--
-		}
-		dst = append(dst, orderZero+byte(size))
-		dst = append(dst, b[8-size:]...)
+		dst = appendMagnitude(dst, magnitude)
 	} else {
 		dst = append(dst, orderZero+orderBig)
 		dst = binary.BigEndian.AppendUint32(dst, uint32(len(digits)))
@@ -170,6 +167,29 @@ func appendOrderedInteger(dst []byte, text string) []byte {
 		}
 	}
 	return dst
+}
+
+// shortWhole reads what most keys are: a canonical whole number, without a sign, that surely fits.
+func shortWhole(text string) (n uint64, ok bool) {
+	if len(text) == 0 || len(text) > 18 || text[0] == '0' && len(text) > 1 {
+		return 0, false
+	}
+	for i := range len(text) {
+		digit := text[i] - '0'
+		if digit > 9 {
+			return 0, false
+		}
+		n = n*10 + uint64(digit)
+	}
+	return n, true
+}
+
+// appendMagnitude appends how many bytes a number takes, and these.
+func appendMagnitude(dst []byte, n uint64) []byte {
+	size := (bits.Len64(n) + 7) / 8
+	dst = append(dst, orderZero+byte(size))
+	end := len(dst) + size
+	return binary.BigEndian.AppendUint64(dst, n<<(64-8*size))[:end]
 }
 
 // canonicalDigits says whether text is a whole number without sign and leading
