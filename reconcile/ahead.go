@@ -42,8 +42,13 @@ func (t *timers) aheadOf(frontier schemas.Micros) {
 	sum := uint64(0)
 	for i := range t.runs {
 		r := &t.runs[i]
-		for _, x := range r.q[r.head:min(r.head+ahead, len(r.q))] {
-			if x.at >= frontier {
+		if r.empty() {
+			continue
+		}
+		next := r.blocks[0][r.head:min(r.head+ahead, timerBlock)] // what was not written yet has no key
+		for j := range next {
+			x := &next[j]
+			if x.at >= frontier || x.k == nil {
 				break
 			}
 			sum += x.k.read()

@@ -1,6 +1,10 @@
 package reconcile
 
-import "github.com/trueup-io/trueup/schemas"
+import (
+	"slices"
+
+	"github.com/trueup-io/trueup/schemas"
+)
 
 // timers holds keys by the frontier that each waits for, and gives them back
 // in the order of these, then of the keys. Entries that a key no longer waits
@@ -9,9 +13,10 @@ import "github.com/trueup-io/trueup/schemas"
 // Frontiers rise, so most entries come in order. Those that do go to the end of
 // a run, the others into a heap: what is due stands at the head of one of them.
 type timers struct {
-	runs [timerRuns]timerRun
-	heap []timer
-	read uint64 // see aheadOf
+	runs  [timerRuns]timerRun
+	heap  []timer
+	spare *[timerBlock]timer // empty; nil: there is none
+	read  uint64             // see aheadOf
 }
 
 // timerRuns is how many orders at once most keys come in: commit times of
@@ -31,50 +36,75 @@ func (t *timer) before(o *timer) bool {
 	return t.id < o.id
 }
 
+// timerBlock is how many timers are in memory together: a run takes and gives back
+// so many at a time, and never copies what stands in it.
+const timerBlock = 256
+
 // timerRun is a queue of timers in order.
+//
+// Invariant: it is empty where it has no block. Otherwise the first one is read at
+// head, and the last one was written up to end.
 type timerRun struct {
-	q    []timer
-	head int
+	blocks    []*[timerBlock]timer
+	head, end int
 }
 
-func (r *timerRun) empty() bool { return r.head == len(r.q) }
+func (r *timerRun) empty() bool { return len(r.blocks) == 0 }
 
-func (r *timerRun) add(x timer) {
-	if r.head > len(r.q)/2 && len(r.q) == cap(r.q) { // make room instead of growing
-		n := copy(r.q, r.q[r.head:])
-		clear(r.q[n:])
-		r.q, r.head = r.q[:n], 0
+// first is the next timer of a run that is not empty.
+func (r *timerRun) first() *timer { return &r.blocks[0][r.head] }
+
+// last is the last timer of a run that is not empty.
+func (r *timerRun) last() *timer { return &r.blocks[len(r.blocks)-1][r.end-1] }
+
+func (t *timers) append(r *timerRun, at schemas.Micros, k *keyState) {
+	if r.empty() || r.end == timerBlock {
+		if r.empty() {
+			r.head = 0
+		}
+		r.blocks, r.end = append(r.blocks, t.block()), 0
 	}
-	r.q = append(r.q, x)
+	r.blocks[len(r.blocks)-1][r.end] = timer{at, k, k.id}
+	r.end++
 }
 
-func (r *timerRun) pop() timer {
-	x := r.q[r.head]
-	r.q[r.head] = timer{}
-	if r.head++; r.head == len(r.q) {
-		r.q, r.head = r.q[:0], 0
+func (t *timers) pop(r *timerRun) timer {
+	first := r.first()
+	x := *first
+	*first = timer{}
+	if r.head++; r.head == timerBlock || len(r.blocks) == 1 && r.head == r.end {
+		t.spare = r.blocks[0]
+		r.blocks, r.head = slices.Delete(r.blocks, 0, 1), 0
 	}
 	return x
 }
 
+// block returns an empty block.
+func (t *timers) block() *[timerBlock]timer {
+	if b := t.spare; b != nil {
+		t.spare = nil
+		return b
+	}
+	return new([timerBlock]timer)
+}
+
 func (t *timers) add(at schemas.Micros, k *keyState) {
 	x := timer{at, k, k.id}
-	best := -1 // the run that ends closest before it
+	var best *timerRun // the run that ends closest before it
 	for i := range t.runs {
 		r := &t.runs[i]
 		if r.empty() {
-			if best < 0 {
-				best = i
+			if best == nil {
+				best = r
 			}
 			continue
 		}
-		if end := &r.q[len(r.q)-1]; !x.before(end) &&
-			(best < 0 || t.runs[best].empty() || t.runs[best].q[len(t.runs[best].q)-1].before(end)) {
-			best = i
+		if end := r.last(); !x.before(end) && (best == nil || best.empty() || best.last().before(end)) {
+			best = r
 		}
 	}
-	if best >= 0 {
-		t.runs[best].add(x)
+	if best != nil {
+		t.append(best, at, k)
 		return
 	}
 	t.push(x)
@@ -83,22 +113,22 @@ func (t *timers) add(at schemas.Micros, k *keyState) {
 // due removes and returns the next key whose time lies before the frontier.
 func (t *timers) due(frontier schemas.Micros) (timer, bool) {
 	var first *timer
-	from := -1
+	var from *timerRun
 	for i := range t.runs {
-		if r := &t.runs[i]; !r.empty() && (first == nil || r.q[r.head].before(first)) {
-			first, from = &r.q[r.head], i
+		if r := &t.runs[i]; !r.empty() && (first == nil || r.first().before(first)) {
+			first, from = r.first(), r
 		}
 	}
 	if len(t.heap) > 0 && (first == nil || t.heap[0].before(first)) {
-		first, from = &t.heap[0], len(t.runs)
+		first, from = &t.heap[0], nil
 	}
 	switch {
 	case first == nil || first.at >= frontier:
 		return timer{}, false
-	case from < len(t.runs):
-		return t.runs[from].pop(), true
+	case from != nil:
+		return t.pop(from), true
 	}
-	return t.pop(), true
+	return t.popHeap(), true
 }
 
 // push adds to the heap. (container/heap would put each entry into an
@@ -116,8 +146,8 @@ func (t *timers) push(x timer) {
 	}
 }
 
-// pop removes the heap's first entry.
-func (t *timers) pop() timer {
+// popHeap removes the heap's first entry.
+func (t *timers) popHeap() timer {
 	h := t.heap
 	first, last := h[0], len(h)-1
 	h[0], h[last] = h[last], timer{}
