@@ -47,7 +47,8 @@ type Core struct {
 
 	sides    [3]sideState // by schemas.Side
 	covered  coverage
-	entities map[coverKey]*entityState // those of which there is something to say
+	named    *schemas.Entity // as the last record named it
+	entities []*entityState  // by coverKey.at: those of which there is something to say
 	force    inForce
 	queue    [3][]waiting // by schemas.Side: read, and not yet completed by a progress of it
 	queueSeq uint64
@@ -69,7 +70,7 @@ func NewCore(cfg Config, state State) (*Core, error) {
 	if cfg.MaxCached == 0 {
 		cfg.MaxCached = DefaultMaxCached
 	}
-	c := &Core{cfg: cfg, state: state, txns: newTxns(state), covered: coverage{}, entities: map[coverKey]*entityState{}}
+	c := &Core{cfg: cfg, state: state, txns: newTxns(state), covered: make(coverage, places(cfg.Rules)), entities: make([]*entityState, places(cfg.Rules))}
 	c.force.places.inForce = -1
 	c.keys = &keyring{state: state, max: cfg.MaxCached, rules: cfg.Rules, cache: newKeyTable(), lists: newWaitLists(), authorityOf: c.force.authorityOf, swap: c.swapRoles}
 	for i := range c.sides {
@@ -356,8 +357,8 @@ func (c *Core) gap(side schemas.Side, source string, epoch uint32, offset int64,
 	for _, e := range c.cfg.Rules.Entities() {
 		c.loseDropped(e)
 	}
-	for k, x := range c.entities { // any order: each is changed by itself
-		if k.side == side {
+	for _, e := range c.cfg.Rules.Entities() {
+		if x := c.entities[coverKey{e, side}.at()]; x != nil {
 			x.gapPos, x.unkeyedPos, x.unkeyedOrd = position{}, position{}, 0 // positions of an epoch gone by
 			x.unlogged = 0
 		}

@@ -20,29 +20,39 @@ func (s *span) has(order string) bool {
 }
 
 type coverKey struct {
-	entity string
+	entity *schemas.Entity
 	side   schemas.Side
 }
+
+// at is where what is kept of an entity and a side stands among that of all.
+func (k coverKey) at() int { return k.entity.Place()*bySide + int(k.side) }
+
+// bySide is how long an array is that is indexed by side.
+const bySide = int(schemas.Target) + 1
+
+// places is how many there are for what is kept of an entity and a side.
+func places(rules *schemas.Rules) int { return len(rules.Entities()) * bySide }
 
 // coverage is what of each entity is covered, by side. It holds few spans: a
 // span that lies within a newer one is dropped, and one that begins with the
 // last key of another is joined to it.
-type coverage map[coverKey][]span
+type coverage [][]span // by coverKey.at
 
 func (c coverage) add(k coverKey, n span) {
 	// A baseline says range after range. That the keys of the first one are covered since the last one is less than is
 	// known, and no more than is true.
-	if i := slices.IndexFunc(c[k], func(o span) bool { return o.gen == n.gen && o.to != nil && n.from != nil && bytes.Equal(o.to, n.from) }); i >= 0 {
-		n.from, n.since = c[k][i].from, max(n.since, c[k][i].since)
-		c[k] = slices.Delete(c[k], i, i+1)
+	at := k.at()
+	if i := slices.IndexFunc(c[at], func(o span) bool { return o.gen == n.gen && o.to != nil && n.from != nil && bytes.Equal(o.to, n.from) }); i >= 0 {
+		n.from, n.since = c[at][i].from, max(n.since, c[at][i].since)
+		c[at] = slices.Delete(c[at], i, i+1)
 	}
-	spans := slices.DeleteFunc(c[k], func(o span) bool {
+	spans := slices.DeleteFunc(c[at], func(o span) bool {
 		return o.gen != n.gen || n.covers(&o) && o.since >= n.since
 	})
 	if !slices.ContainsFunc(spans, func(o span) bool { return o.covers(&n) }) {
 		spans = append(spans, n)
 	}
-	c[k] = spans
+	c[at] = spans
 }
 
 func (s *span) covers(o *span) bool {
@@ -54,8 +64,9 @@ func (s *span) covers(o *span) bool {
 func (c coverage) find(k coverKey, gen uint32, order string) (schemas.Micros, bool) {
 	var since schemas.Micros
 	found := false
-	for i := range c[k] {
-		s := &c[k][i]
+	spans := c[k.at()]
+	for i := range spans {
+		s := &spans[i]
 		if s.gen == gen && s.has(order) && (!found || s.since < since) {
 			since, found = s.since, true
 		}
@@ -65,14 +76,12 @@ func (c coverage) find(k coverKey, gen uint32, order string) (schemas.Micros, bo
 
 // whole says whether all keys are covered on a side.
 func (c coverage) whole(k coverKey, gen uint32) bool {
-	return slices.ContainsFunc(c[k], func(s span) bool { return s.gen == gen && s.from == nil && s.to == nil })
+	return slices.ContainsFunc(c[k.at()], func(s span) bool { return s.gen == gen && s.from == nil && s.to == nil })
 }
 
 func (c coverage) dropSide(side schemas.Side) {
-	for k := range c {
-		if k.side == side {
-			delete(c, k)
-		}
+	for at := int(side); at < len(c); at += bySide {
+		c[at] = nil
 	}
 }
 
@@ -84,7 +93,7 @@ func (c *Core) Covered() bool {
 
 // coveredOf says whether all keys of an entity are covered on both sides.
 func (c *Core) coveredOf(e *schemas.Entity) bool {
-	return !slices.ContainsFunc(schemas.Sides[:], func(s schemas.Side) bool { return !c.covered.whole(coverKey{e.Name, s}, c.gen(e, s)) })
+	return !slices.ContainsFunc(schemas.Sides[:], func(s schemas.Side) bool { return !c.covered.whole(coverKey{e, s}, c.gen(e, s)) })
 }
 
 // EntityCoverage says how much of an entity's keys is covered on a side. Of a
@@ -105,8 +114,8 @@ func (c *Core) Coverage() []EntityCoverage {
 	all := make([]EntityCoverage, 0, len(entities)*len(schemas.Sides))
 	for _, e := range entities {
 		for _, side := range schemas.Sides {
-			n := c.covered.of(coverKey{e.Name, side}, c.gen(e, side))
-			if x := c.entities[coverKey{e.Name, side}]; x != nil {
+			n := c.covered.of(coverKey{e, side}, c.gen(e, side))
+			if x := c.entities[coverKey{e, side}.at()]; x != nil {
 				n.Unlogged = x.unlogged
 			}
 			all = append(all, n)
@@ -116,9 +125,10 @@ func (c *Core) Coverage() []EntityCoverage {
 }
 
 func (c coverage) of(k coverKey, gen uint32) EntityCoverage {
-	e := EntityCoverage{Entity: k.entity, Side: k.side, Whole: c.whole(k, gen)}
-	for i := range c[k] {
-		if s := &c[k][i]; s.gen == gen {
+	e := EntityCoverage{Entity: k.entity.Name, Side: k.side, Whole: c.whole(k, gen)}
+	spans := c[k.at()]
+	for i := range spans {
+		if s := &spans[i]; s.gen == gen {
 			e.Ranges, e.Since = e.Ranges+1, max(e.Since, s.since)
 		}
 	}

@@ -3,6 +3,8 @@ package reconcile
 import (
 	"encoding/binary"
 	"testing"
+
+	"github.com/trueup-io/trueup/schemas"
 )
 
 // "A range of keys whose rows all stand in the log": ranges that join become
@@ -10,8 +12,8 @@ import (
 // that do not join stay apart.
 func TestRangesThatJoinBecomeOne(t *testing.T) {
 	key := func(n int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n)) }
-	k := coverKey{entity: "order", side: 1}
-	c := coverage{}
+	k := coverKey{entity: &schemas.Entity{Name: "order"}, side: schemas.Legacy}
+	c := make(coverage, bySide)
 	const ranges = 1000
 	for i := range ranges {
 		n := span{to: key(10 * (i + 1)), since: 100}
@@ -20,8 +22,8 @@ func TestRangesThatJoinBecomeOne(t *testing.T) {
 		}
 		c.add(k, n)
 	}
-	if len(c[k]) != 1 {
-		t.Fatalf("%d spans", len(c[k]))
+	if len(c[k.at()]) != 1 {
+		t.Fatalf("%d spans", len(c[k.at()]))
 	}
 	if since, ok := c.find(k, 0, string(key(3))); !ok || since != 105 {
 		t.Errorf("key 3 since %d, %v", since, ok)
@@ -31,12 +33,12 @@ func TestRangesThatJoinBecomeOne(t *testing.T) {
 	}
 	c.add(k, span{from: key(20_000), to: key(30_000), since: 200})
 	c.add(k, span{from: key(20_000), to: key(30_000), since: 200, gen: 1})
-	if len(c[k]) != 1 || c[k][0].gen != 1 {
-		t.Fatalf("after another generation: %+v", c[k])
+	if len(c[k.at()]) != 1 || c[k.at()][0].gen != 1 {
+		t.Fatalf("after another generation: %+v", c[k.at()])
 	}
 	c.add(k, span{from: key(30_001), since: 300, gen: 1})
-	if len(c[k]) != 2 {
-		t.Errorf("ranges with a hole between them: %d spans", len(c[k]))
+	if len(c[k.at()]) != 2 {
+		t.Errorf("ranges with a hole between them: %d spans", len(c[k.at()]))
 	}
 	if _, ok := c.find(k, 1, string(append(key(30_000), 1))); ok {
 		t.Error("the hole is covered")

@@ -31,7 +31,7 @@ func (c *Core) dropped(k *keyState) bool {
 
 func (c *Core) coveredBoth(k *keyState) bool {
 	for _, s := range schemas.Sides {
-		if _, ok := c.covered.find(coverKey{k.entity.Name, s}, c.gen(k.entity, s), k.order()); !ok {
+		if _, ok := c.covered.find(coverKey{k.entity, s}, c.gen(k.entity, s), k.order()); !ok {
 			return false
 		}
 	}
@@ -45,7 +45,7 @@ func (c *Core) dropSettled(k *keyState) bool {
 		return false
 	}
 	if k.authority[0].has(present) {
-		c.entity(k.entity.Name, schemas.Legacy).dropped++ // it stays counted as equal
+		c.entity(k.entity, schemas.Legacy).dropped++ // it stays counted as equal
 	} else {
 		c.keys.count(classEqual, -1) // a row that is nowhere
 	}
@@ -58,7 +58,7 @@ func (c *Core) dropSettled(k *keyState) bool {
 
 // undrop counts a dropped row as one that has a state again.
 func (c *Core) undrop(k *keyState) {
-	if x := c.entity(k.entity.Name, schemas.Legacy); x.dropped > 0 {
+	if x := c.entity(k.entity, schemas.Legacy); x.dropped > 0 {
 		x.dropped--
 		k.class = classEqual
 	}
@@ -113,9 +113,9 @@ func (c *Core) loseDropped(e *schemas.Entity) {
 		return
 	}
 	for _, s := range schemas.Sides {
-		delete(c.covered, coverKey{e.Name, s})
+		c.covered[coverKey{e, s}.at()] = nil
 	}
-	if x := c.entities[coverKey{e.Name, schemas.Legacy}]; x != nil && x.dropped > 0 {
+	if x := c.entities[coverKey{e, schemas.Legacy}.at()]; x != nil && x.dropped > 0 {
 		c.keys.count(classEqual, -x.dropped)
 		c.keys.count(classGap, x.dropped)
 		x.dropped, x.lost = 0, x.lost+x.dropped
@@ -125,8 +125,8 @@ func (c *Core) loseDropped(e *schemas.Entity) {
 // cover notes that a range of an entity is covered. Where both sides are
 // wholly, every row has been read anew.
 func (c *Core) cover(e *schemas.Entity, side schemas.Side, n span) {
-	c.covered.add(coverKey{e.Name, side}, n)
-	x := c.entities[coverKey{e.Name, schemas.Legacy}]
+	c.covered.add(coverKey{e, side}, n)
+	x := c.entities[coverKey{e, schemas.Legacy}.at()]
 	if x == nil || x.lost == 0 || !c.coveredOf(e) {
 		return
 	}

@@ -57,13 +57,25 @@ func decodeEntityState(d *decoder) *entityState {
 		unlogged: d.int(), dropped: d.int(), lost: d.int()}
 }
 
+// entityNamed finds an entity: most often it is that of the record before.
+func (c *Core) entityNamed(name string) (*schemas.Entity, bool) {
+	if e := c.named; e != nil && e.Name == name {
+		return e, true
+	}
+	e, ok := c.cfg.Rules.Entity(name)
+	if ok {
+		c.named = e
+	}
+	return e, ok
+}
+
 // entity returns what there is to say of an entity on a side, from now on.
-func (c *Core) entity(name string, side schemas.Side) *entityState {
-	k := coverKey{name, side}
-	x := c.entities[k]
+func (c *Core) entity(e *schemas.Entity, side schemas.Side) *entityState {
+	at := coverKey{e, side}.at()
+	x := c.entities[at]
 	if x == nil {
 		x = new(entityState)
-		c.entities[k] = x
+		c.entities[at] = x
 	}
 	return x
 }
@@ -73,10 +85,8 @@ func (c *Core) entity(name string, side schemas.Side) *entityState {
 // only rise, so their sum is another one after each.
 func (c *Core) gen(e *schemas.Entity, side schemas.Side) uint32 {
 	gen := c.sides[side].gen
-	if len(c.entities) > 0 {
-		if x := c.entities[coverKey{e.Name, side}]; x != nil {
-			gen += x.gaps
-		}
+	if x := c.entities[coverKey{e, side}.at()]; x != nil {
+		gen += x.gaps
 	}
 	return gen
 }
@@ -87,7 +97,7 @@ func (c *Core) takeEntityGap(offset int64, r *schemas.Gap, out *Effects) error {
 	if stale, err := c.enter(r.Side, r.Source, r.Epoch, offset, out); stale || err != nil {
 		return err
 	}
-	e, ok := c.cfg.Rules.Entity(r.Entity)
+	e, ok := c.entityNamed(r.Entity)
 	if !ok {
 		c.counters.OutOfScope++
 		return nil
@@ -103,7 +113,7 @@ func (c *Core) takeQuarantine(offset int64, r *schemas.Quarantine, out *Effects)
 	if stale, err := c.enter(r.Side, r.Source, r.Epoch, offset, out); stale || err != nil {
 		return err
 	}
-	e, ok := c.cfg.Rules.Entity(r.Entity)
+	e, ok := c.entityNamed(r.Entity)
 	if !ok {
 		c.counters.OutOfScope++
 		return nil
@@ -129,10 +139,7 @@ func (c *Core) takeQuarantine(offset int64, r *schemas.Quarantine, out *Effects)
 // as the entity's gap tells: whatever the gap's position does not come after
 // was written before the gap, or not at all.
 func (c *Core) repeated(q *waiting) bool {
-	if len(c.entities) == 0 {
-		return false
-	}
-	x := c.entities[coverKey{q.entity.Name, q.side}]
+	x := c.entities[coverKey{q.entity, q.side}.at()]
 	if x == nil || x.gapPos.none() {
 		return false
 	}
@@ -144,10 +151,10 @@ func (c *Core) repeated(q *waiting) bool {
 
 // applyEntityGap voids what is known of an entity on a side.
 func (c *Core) applyEntityGap(q *waiting, out *Effects) error {
-	x := c.entity(q.entity.Name, q.side)
+	x := c.entity(q.entity, q.side)
 	x.gaps++
 	x.gapPos, x.unlogged = q.v.pos, 0
-	delete(c.covered, coverKey{q.entity.Name, q.side})
+	c.covered[coverKey{q.entity, q.side}.at()] = nil
 	c.loseDropped(q.entity)
 	out.Alarms = append(out.Alarms, q.alarm(schemas.GapReason))
 	return c.keys.eachIn(q.entity, nil, nil, func(k *keyState) error {
@@ -158,7 +165,7 @@ func (c *Core) applyEntityGap(q *waiting, out *Effects) error {
 
 // applyUnkeyed counts an event of which nobody can say which key it is of.
 func (c *Core) applyUnkeyed(q *waiting, out *Effects) outcome {
-	x := c.entity(q.entity.Name, q.side)
+	x := c.entity(q.entity, q.side)
 	if !x.unkeyedPos.none() && !after(q.v.pos, q.v.ord, x.unkeyedPos, x.unkeyedOrd) {
 		return duplicate
 	}
@@ -181,7 +188,7 @@ func (c *Core) applyUnkeyed(q *waiting, out *Effects) outcome {
 // or the last of several that do: those that nobody could read are among them, but
 // for rows that its own baseline found without a key.
 func (c *Core) forgetUnkeyed(q *waiting, alone bool) {
-	x := c.entities[coverKey{q.entity.Name, q.side}]
+	x := c.entities[coverKey{q.entity, q.side}.at()]
 	if x == nil {
 		return
 	}

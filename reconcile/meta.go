@@ -112,7 +112,7 @@ func (c *Core) encodeMeta() []byte {
 	e.bool(c.sweep)
 	for _, s := range schemas.Sides {
 		for _, entity := range c.cfg.Rules.Entities() {
-			c.entities[coverKey{entity.Name, s}].encode(e)
+			c.entities[coverKey{entity, s}.at()].encode(e)
 		}
 	}
 	return e.b
@@ -121,7 +121,7 @@ func (c *Core) encodeMeta() []byte {
 func (c *Core) encodeCoverage(e *encoder) {
 	for _, s := range schemas.Sides {
 		for _, entity := range c.cfg.Rules.Entities() {
-			spans := c.covered[coverKey{entity.Name, s}]
+			spans := c.covered[coverKey{entity, s}.at()]
 			e.uint(uint64(len(spans)))
 			for i := range spans {
 				w := &spans[i]
@@ -211,9 +211,9 @@ func (c *Core) decodeMeta(b []byte) (touched []string, err error) {
 	}
 	for _, s := range schemas.Sides {
 		for _, entity := range c.cfg.Rules.Entities() {
-			k := coverKey{entity.Name, s}
+			at := coverKey{entity, s}.at()
 			for n := d.uint(); n > 0 && !d.bad; n-- {
-				c.covered[k] = append(c.covered[k], decodeSpan(d))
+				c.covered[at] = append(c.covered[at], decodeSpan(d))
 			}
 		}
 	}
@@ -222,7 +222,7 @@ func (c *Core) decodeMeta(b []byte) (touched []string, err error) {
 	for _, s := range schemas.Sides {
 		for _, entity := range c.cfg.Rules.Entities() {
 			if x := decodeEntityState(d); x != nil {
-				c.entities[coverKey{entity.Name, s}] = x
+				c.entities[coverKey{entity, s}.at()] = x
 			}
 		}
 	}

@@ -85,7 +85,7 @@ func (c *Core) takeChange(offset int64, r *schemas.Change, out *Effects) error {
 	if stale, err := c.enter(r.Side, r.Source, r.Epoch, offset, out); stale || err != nil {
 		return err
 	}
-	e, ok := c.cfg.Rules.Entity(r.Entity)
+	e, ok := c.entityNamed(r.Entity)
 	if !ok {
 		c.counters.OutOfScope++
 		return nil
@@ -141,7 +141,7 @@ func (c *Core) takeCovered(offset int64, r *schemas.Covered, out *Effects) error
 	if stale, err := c.enter(r.Side, r.Source, r.Epoch, offset, out); stale || err != nil {
 		return err
 	}
-	e, ok := c.cfg.Rules.Entity(r.Entity)
+	e, ok := c.entityNamed(r.Entity)
 	if !ok {
 		c.counters.OutOfScope++
 		return nil
@@ -402,7 +402,7 @@ func (c *Core) know(k *keyState) {
 		if n.gen == gen && (n.known || n.blocked != 0) {
 			continue
 		}
-		since, ok := c.covered.find(coverKey{k.entity.Name, side}, gen, k.order())
+		since, ok := c.covered.find(coverKey{k.entity, side}, gen, k.order())
 		if !ok {
 			continue
 		}
@@ -423,10 +423,10 @@ func (c *Core) applyCovered(q *waiting) error {
 		n.to = e.OrderKey(r.To)
 	}
 	c.cover(e, q.side, n)
-	if alone := n.from == nil && n.to == nil; alone || c.covered.whole(coverKey{e.Name, q.side}, n.gen) {
+	if alone := n.from == nil && n.to == nil; alone || c.covered.whole(coverKey{e, q.side}, n.gen) {
 		c.forgetUnkeyed(q, alone)
 	}
-	if x := c.entities[coverKey{e.Name, q.side}]; n.to == nil && x != nil {
+	if x := c.entities[coverKey{e, q.side}.at()]; n.to == nil && x != nil {
 		x.unlogged = 0 // ranges are covered in order: this is a baseline's last
 	}
 	return c.keys.eachIn(e, n.from, n.to, func(k *keyState) error {
@@ -482,7 +482,7 @@ func (c *Core) applyTruncate(q *waiting, out *Effects) error {
 	if err != nil {
 		return err
 	}
-	if x := c.entities[coverKey{q.entity.Name, schemas.Legacy}]; x != nil && x.dropped > 0 {
+	if x := c.entities[coverKey{q.entity, schemas.Legacy}.at()]; x != nil && x.dropped > 0 {
 		c.loseDropped(q.entity) // which rows they are of nobody can say
 	}
 	c.cover(q.entity, q.side, span{gen: gen, since: q.v.at})

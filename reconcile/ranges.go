@@ -49,7 +49,7 @@ func (c *Core) Ranges() []EntityRanges {
 	for _, e := range c.cfg.Rules.Entities() {
 		n := EntityRanges{Entity: e.Name, Ranges: []KeyRange{{}}}
 		for _, side := range schemas.Sides {
-			spans, gen := c.covered[coverKey{e.Name, side}], c.gen(e, side)
+			spans, gen := c.covered[coverKey{e, side}.at()], c.gen(e, side)
 			n.More = n.More || len(spans) > maxRangesSeen
 			for i := range spans[:min(len(spans), maxRangesSeen)] {
 				if s := &spans[i]; s.gen == gen {

@@ -65,7 +65,7 @@ func (c *Core) unforeseen(k *keyState, q *waiting) bool {
 
 // sayUnlogged counts and says what unforeseen found.
 func (c *Core) sayUnlogged(k *keyState, q *waiting, out *Effects) {
-	c.entity(k.entity.Name, q.side).unlogged++
+	c.entity(k.entity, q.side).unlogged++
 	out.Alarms = append(out.Alarms, Alarm{Reason: schemas.Unlogged, Side: q.side, Entity: k.entity.Name, Key: k.key(), Offset: q.v.off,
 		Detail: "the row before this " + q.op.String() + " is not what was read last: it was changed by something that the store did not log, or of which an event could not be read"})
 }

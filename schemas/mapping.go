@@ -59,6 +59,7 @@ type Entity struct {
 	// DropSettled says that nothing is kept of a key that has settled: what it was stands in the rows before changes.
 	DropSettled bool
 
+	place    int // see Place
 	tables   [3]TableName
 	drivers  [3]Driver
 	byName   map[string]int // index in Fields
@@ -69,6 +70,9 @@ type Entity struct {
 	ruled    []ruledField   // fields with rules beyond their type
 	shape    [16]byte       // what the digest begins with
 }
+
+// Place is where the entity stands in Rules.Entities.
+func (e *Entity) Place() int { return e.place }
 
 // Table returns the table of a side, the zero TableName where the file names none.
 func (e *Entity) Table(side Side) TableName {

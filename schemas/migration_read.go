@@ -235,6 +235,7 @@ func (r *configReader) entityList(m *Migration, n *configNode) {
 		for _, side := range Sides {
 			e.tableOnce(side, places)
 		}
+		e.place = len(m.entities)
 		m.entities = append(m.entities, e.Entity)
 	}
 }
