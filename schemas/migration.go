@@ -36,6 +36,7 @@ type LogConfig struct {
 	Port       int           // of the embedded broker on the loopback interface; 0: a free one
 	Partitions int           // of the changes topic
 	Retention  time.Duration // 0: not said
+	Changelog  bool          // whether the comparator's state is kept on a topic, too
 }
 
 // RolloutConfig says which rollout the migration moves by, and where it is registered.

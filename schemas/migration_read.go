@@ -134,12 +134,13 @@ func (m *Migration) lack(r *configReader, n *configNode, path, why string) {
 }
 
 func (r *configReader) log(m *Migration, n *configNode) {
-	if n == nil || !r.mapping(n, "log", "brokers", "port", "partitions", "retention") {
+	if n == nil || !r.mapping(n, "log", "brokers", "port", "partitions", "retention", "changelog") {
 		return
 	}
 	m.Log.Port = r.whole(n.get("port"), "log.port", 1, 65535, 0)
 	m.Log.Partitions = r.whole(n.get("partitions"), "log.partitions", 1, maxPartitions, DefaultPartitions)
 	m.Log.Retention = r.duration(n.get("retention"), "log.retention", maxRetention, 0)
+	m.Log.Changelog = r.boolean(n.get("changelog"), "log.changelog")
 	brokers := n.get("brokers")
 	if port := n.get("port"); port != nil && brokers != nil && len(brokers.items) > 0 {
 		r.fail(port, "log.port", "it is the embedded broker's, and brokers are named: leave one of them out")

@@ -94,7 +94,7 @@ func TestEverythingIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(m.Log.Brokers, []string{"kafka-1:9092", "10.0.0.7:9092", "[::1]:9092"}) || m.Log.Retention != 3650*24*time.Hour || m.DataDir != "/var/lib/trueup" {
+	if !slices.Equal(m.Log.Brokers, []string{"kafka-1:9092", "10.0.0.7:9092", "[::1]:9092"}) || m.Log.Retention != 3650*24*time.Hour || !m.Log.Changelog || m.DataDir != "/var/lib/trueup" {
 		t.Errorf("log is %+v, data are in %s", m.Log, m.DataDir)
 	}
 	rules, err := m.Rules()

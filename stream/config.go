@@ -58,6 +58,10 @@ type Config struct {
 	// more records; 0: DefaultMinFree.
 	MinFree int64
 
+	// Changelog says that the migration has a changelog of the comparator's state, one
+	// partition for each of the changes topic.
+	Changelog bool
+
 	// Only names the migration's topics that Connect needs, such as those of events, for who has no right to the
 	// others; empty: all of them.
 	Only []string
@@ -125,7 +129,11 @@ func (c *Config) topics() Topics {
 	if c.Rollouts {
 		return RolloutTopicsOf(c.Migration)
 	}
-	return TopicsOf(c.Migration)
+	t := TopicsOf(c.Migration)
+	if c.Changelog {
+		t.Changelog = ChangelogOf(c.Migration)
+	}
+	return t
 }
 
 func (c *Config) setDefaults() {

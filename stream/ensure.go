@@ -39,7 +39,8 @@ func (l *Log) ensureTopics(ctx context.Context, brokers int, create bool) error 
 	if create {
 		for _, name := range names {
 			if m.topics[name].missing() {
-				if err := l.createTopic(ctx, name, brokers); err != nil {
+				// What comes to a migration that there is has as many partitions as it.
+				if err := l.createTopic(ctx, name, len(m.topics[l.names.Changes].leaders), brokers); err != nil {
 					return err
 				}
 			}
@@ -91,6 +92,9 @@ func (l *Log) verifyTopics(m metadata, names []string, create bool) (waitFor str
 			errs = append(errs, fmt.Errorf("topic %q on %s: %w", name, l.Describe(), t.err))
 		case !t.ready():
 			waitFor = name
+		case name == l.names.Changelog && len(t.leaders) != len(m.topics[l.names.Changes].leaders) && len(m.topics[l.names.Changes].leaders) > 0:
+			errs = append(errs, fmt.Errorf("topic %q on %s has %d partitions, and the changes topic %d: a partition's state stands in the changelog's partition of the same number; delete the topic, and it is made and written anew",
+				name, l.Describe(), len(t.leaders), len(m.topics[l.names.Changes].leaders)))
 		case l.cfg.Partitions != 0 && len(t.leaders) != l.cfg.Partitions:
 			errs = append(errs, fmt.Errorf("topic %q on %s has %d partitions, and %d are wanted: the count is fixed for the life of a topic, since a key must not change its partition; set log.partitions to %d, or give the migration a new name",
 				name, l.Describe(), len(t.leaders), l.cfg.Partitions, len(t.leaders)))
@@ -102,8 +106,10 @@ func (l *Log) verifyTopics(m metadata, names []string, create bool) (waitFor str
 	return waitFor, errors.Join(errs...)
 }
 
-func (l *Log) createTopic(ctx context.Context, name string, brokers int) error {
-	partitions := l.cfg.Partitions
+func (l *Log) createTopic(ctx context.Context, name string, partitions, brokers int) error {
+	if l.cfg.Partitions != 0 {
+		partitions = l.cfg.Partitions
+	}
 	if partitions == 0 {
 		partitions = DefaultPartitions
 	}
@@ -134,7 +140,7 @@ func (l *Log) topicConfig(name string, replicas int) map[string]*string {
 	if replicas >= 3 {
 		insync = 2 // acknowledged means: on two machines
 	}
-	return map[string]*string{
+	config := map[string]*string{
 		"cleanup.policy":                 kadm.StringPtr("delete"),
 		"retention.ms":                   kadm.StringPtr(strconv.FormatInt(retention, 10)),
 		"retention.bytes":                kadm.StringPtr(strconv.FormatInt(bytes, 10)),
@@ -143,6 +149,10 @@ func (l *Log) topicConfig(name string, replicas int) map[string]*string {
 		"unclean.leader.election.enable": kadm.StringPtr("false"),
 		"message.timestamp.type":         kadm.StringPtr("CreateTime"),
 	}
+	if name == l.names.Changelog {
+		maps.Copy(config, l.changelogConfig())
+	}
+	return config
 }
 
 // batchOverhead is the header of a batch.
@@ -168,6 +178,11 @@ func (l *Log) readLimits(ctx context.Context) error {
 		if rc.Err != nil || !ok {
 			continue
 		}
+		if rc.Name == l.names.Changelog {
+			if err := l.checkChangelog(rc); err != nil {
+				return err
+			}
+		}
 		for _, kv := range rc.Configs {
 			l.applyTopicConfig(&info, kv.Key, kv.MaybeValue())
 		}
@@ -183,7 +198,7 @@ func (l *Log) applyTopicConfig(info *TopicInfo, key, value string) {
 			info.MaxRecordBytes = n - batchOverhead
 		}
 	case "cleanup.policy":
-		if value != "delete" {
+		if value != "delete" && info.Name != l.names.Changelog {
 			l.cfg.Log.Warn("topic's cleanup policy removes records that replays need; set cleanup.policy=delete", "stream", info.Name, "cleanup_policy", value)
 		}
 	case "retention.ms":

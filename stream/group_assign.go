@@ -44,6 +44,9 @@ func (g *Group) assign(ctx context.Context, p int32, committed Position) (Positi
 	if err != nil {
 		return NoPosition, err
 	}
+	if err := g.prepare(ctx, p, committed); err != nil {
+		return NoPosition, err
+	}
 	owned, err := g.takeOver(ctx, p, committed, start, end)
 	if err != nil || owned.stopped {
 		return NoPosition, err
@@ -55,6 +58,28 @@ func (g *Group) assign(ctx context.Context, p int32, committed Position) (Positi
 	}
 	g.session.Client().ResumeFetchPartitions(map[string][]int32{g.topic.Name: {p}})
 	return owned.next, nil
+}
+
+// prepare has the handler do what takes long without the turn, unless the partition is
+// its own already.
+func (g *Group) prepare(ctx context.Context, p int32, committed Position) error {
+	h, ok := g.handler.(Preparer)
+	if !ok {
+		return nil
+	}
+	if err := g.turn.takeUntil(ctx); err != nil {
+		return err
+	}
+	g.tell(ctx)
+	held := g.owned[p] != nil
+	g.endTurn(ctx)
+	if held {
+		return nil
+	}
+	if err := h.Prepare(ctx, p, committed); err != nil {
+		return fmt.Errorf("prepare partition %d: %w", p, err)
+	}
+	return nil
 }
 
 // takeOver asks the handler where the partition's state is.

@@ -132,7 +132,15 @@ func (g *Group) commit(ctx context.Context, batch *Batch) (bool, error) {
 			if err := g.checkOutput(&r); err != nil {
 				return false, errors.Join(fmt.Errorf("output of partition %d: %w", part.Partition, err), g.end(ctx, kgo.TryAbort))
 			}
-			g.session.Produce(ctx, r.toClient(), results.Promise())
+			promise := results.Promise()
+			if i == len(part.outputs)-1 && r.Topic == g.log.names.Changelog {
+				done := promise
+				promise = func(r *kgo.Record, err error) {
+					part.last = r.Offset
+					done(r, err)
+				}
+			}
+			g.session.Produce(ctx, r.toClient(), promise)
 		}
 	}
 	if err := client.Flush(ctx); err != nil {

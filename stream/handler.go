@@ -57,6 +57,15 @@ type Handler interface {
 	Stopped(ctx context.Context, partition int32, err error) error
 }
 
+// Preparer is a Handler that may have work of its own to do for a partition before it
+// takes it over, which takes long: such as fetching state from elsewhere.
+type Preparer interface {
+	// Prepare is called before Assigned, of a partition that is not assigned yet. The
+	// partition is this member's, and nobody else's, from its beginning on; other
+	// partitions go on meanwhile, so that methods of Handler may be called of them.
+	Prepare(ctx context.Context, partition int32, committed Position) error
+}
+
 // Batch is what a group hands to its handler at once: at most a part per partition,
 // in the order of partitions.
 type Batch struct {
@@ -83,7 +92,12 @@ type Part struct {
 	Replay bool
 
 	outputs []Record
+	last    int64 // written by the client's goroutine while the transaction is, read behind it
 }
+
+// Last is the offset at which the last of the part's outputs stands, once the batch is
+// committed, where that is one to the changelog. Otherwise it means nothing.
+func (p *Part) Last() int64 { return p.last }
 
 // Emit adds outputs, each to its Topic and Partition, to be written with the batch. In
 // a replay it does nothing.

@@ -13,6 +13,7 @@ type Topics struct {
 	Compensations string
 	Outcomes      string // what became of compensations
 	Measured      string // what the pipeline measures of itself, as gates of rollouts judge by it; all of it in partition 0
+	Changelog     string // the comparator's state, compacted; only where it was asked for
 	Rollouts      string // the events of a registry of rollouts, in one partition; it has no other topic
 }
 
@@ -28,6 +29,10 @@ func TopicsOf(migration string) Topics {
 	}
 }
 
+// ChangelogOf returns the topic of the named migration's changelog, which it has only
+// where Config.Changelog is set.
+func ChangelogOf(migration string) string { return "trueup." + migration + ".changelog" }
+
 // RolloutTopicsOf returns the topics of the named registry of rollouts.
 func RolloutTopicsOf(registry string) Topics {
 	return Topics{Rollouts: "trueup." + registry + ".rollouts"}
@@ -35,7 +40,7 @@ func RolloutTopicsOf(registry string) Topics {
 
 // All returns the names, in the order of the fields, of those that there are.
 func (t Topics) All() []string {
-	all := []string{t.Changes, t.Divergences, t.Compensations, t.Outcomes, t.Measured, t.Rollouts}
+	all := []string{t.Changes, t.Divergences, t.Compensations, t.Outcomes, t.Measured, t.Changelog, t.Rollouts}
 	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
 }
 

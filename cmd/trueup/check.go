@@ -112,7 +112,9 @@ func checkLog(ctx context.Context, m *schemas.Migration) capture.Finding {
 	if len(m.Log.Brokers) == 0 {
 		return capture.Finding{Severity: capture.OK, Subject: "broker", Detail: "embedded broker, a single copy on this machine's disk"}
 	}
-	log, err := stream.Connect(ctx, logConfig(m, nil))
+	cfg := logConfig(m, nil)
+	cfg.Changelog = m.Log.Changelog
+	log, err := stream.Connect(ctx, cfg)
 	switch {
 	case errors.Is(err, stream.ErrNoTopic):
 		return capture.Finding{Severity: capture.OK, Subject: "broker", Detail: "brokers answer; the topics will be created"}

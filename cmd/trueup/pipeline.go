@@ -134,6 +134,7 @@ func openPipeline(ctx context.Context, cfg pipelineConfig) (p *pipeline, err err
 	if err != nil {
 		return p, err
 	}
+	at.Changelog = m.Log.Changelog && cfg.stages.reconcile // nobody else reads or writes it
 	if p.log, err = stream.Open(ctx, at); err != nil {
 		return p, err
 	}
