@@ -118,6 +118,28 @@ func (c *Core) encodeMeta() []byte {
 	return e.b
 }
 
+// StateFormat is the format of what a core keeps in State.
+const StateFormat = stateFormat
+
+// StateAt returns the offset up to which a State was brought under rules of a version,
+// -1 where there is none, or none that a core under these rules would go on from.
+func StateAt(s State, rules string) (next int64, err error) {
+	b, ok, err := s.Get([]byte(metaKey))
+	if err != nil || !ok {
+		return -1, err
+	}
+	d := &decoder{b: b}
+	format, version, next := d.byte(), d.text(), d.int()
+	if d.bad || format != stateFormat || version != rules {
+		return -1, nil
+	}
+	return next, nil
+}
+
+// PartitionRecord is the key under which a State says of what it is the state. While it
+// holds something that is none, such as nothing of a length, no core goes on from it.
+const PartitionRecord = metaKey
+
 func (c *Core) encodeCoverage(e *encoder) {
 	for _, s := range schemas.Sides {
 		for _, entity := range c.cfg.Rules.Entities() {

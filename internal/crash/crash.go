@@ -59,6 +59,10 @@ var Sites = map[string]string{
 	"compensate.postgres.before_commit":    "the row and the ledger's row go back with their transaction",
 	"compensate.postgres.committed":        "both stand, and the ledger says so",
 
+	"changelog.restoring":    "some of the state was restored, and nothing goes on from it: it is restored anew",
+	"changelog.before_whole": "nothing of it counts yet: it is restored anew",
+	"changelog.restored":     "perhaps not yet durable: it goes on from there, or is restored anew",
+
 	"reconcile.assigned":               "the state is open, nothing is read: it goes on from where it is",
 	"reconcile.polled":                 "read, not judged: it is read again",
 	"reconcile.judged":                 "judged, nothing published: it is read again and says the same",

@@ -22,7 +22,7 @@ func TestI19_GroupOfProcessesOnAClusterOfKafka(t *testing.T) {
 	c, err := servers.StartKafkaCluster(t.Context())
 	servertest.Check(t, err)
 	t.Cleanup(func() { must(t, c.Stop()) })
-	b := newBenchOn(t, stream.Config{Brokers: c.Brokers})
+	b := newBenchOn(t, stream.Config{Brokers: c.Brokers, Changelog: true})
 	var killed *servers.Kafka
 	churn(t, b, brokers{
 		lose: func() {

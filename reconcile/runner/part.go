@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/trueup-io/trueup/reconcile"
+	"github.com/trueup-io/trueup/reconcile/changelog"
 	"github.com/trueup-io/trueup/reconcile/state"
 	"github.com/trueup-io/trueup/schemas"
 	"github.com/trueup-io/trueup/stream"
@@ -16,16 +17,18 @@ import (
 
 // part is one partition that this process compares.
 type part struct {
-	number int32
-	rules  *schemas.Rules
-	log    *stream.Log
-	state  *state.Partition
-	core   *reconcile.Core
-	out    reconcile.Effects
-	decode schemas.Decoder
-	seen   func(*stream.Record, *schemas.Record) // nil: nobody is told
-	needs  *needs                                // of the log, for a rebuild
-	recent recent                                // the newest changes, so that most evidence needs no reading back
+	number  int32
+	rules   *schemas.Rules
+	log     *stream.Log
+	state   *state.Partition
+	core    *reconcile.Core
+	out     reconcile.Effects
+	decode  schemas.Decoder
+	seen    func(*stream.Record, *schemas.Record) // nil: nobody is told
+	needs   *needs                                // of the log, for a rebuild
+	recent  recent                                // the newest changes, so that most evidence needs no reading back
+	copied  *changelog.Writer                     // the state's second copy; nil: there is none
+	trimmed int64                                 // where the copy's generation begins before which was trimmed
 
 	// said holds the events that stood at the end of the divergences topic when the partition was opened, until the
 	// records that were there then have been taken: a broker that is killed in the middle of a commit can keep the
@@ -122,8 +125,8 @@ func (p *part) reopen() error {
 }
 
 // take steps through records in offset order and returns the divergence events
-// that follow.
-func (p *part) take(ctx context.Context, records []stream.Record) ([]stream.Record, []reconcile.Alarm, error) {
+// that follow, and what the changelog is to have.
+func (p *part) take(ctx context.Context, records []stream.Record, replay bool) ([]stream.Record, []reconcile.Alarm, error) {
 	var outputs []stream.Record
 	var alarms []reconcile.Alarm
 	for i := range records {
@@ -149,7 +152,14 @@ func (p *part) take(ctx context.Context, records []stream.Record) ([]stream.Reco
 	if err := errors.Join(p.core.Flush(), p.needs.save(p.state)); err != nil {
 		return nil, nil, fmt.Errorf("partition %d: %w", p.number, err)
 	}
-	return outputs, alarms, nil
+	if p.copied == nil {
+		return outputs, alarms, nil
+	}
+	copies, err := p.copy(records, replay)
+	if err != nil {
+		return nil, nil, fmt.Errorf("partition %d: %w", p.number, err)
+	}
+	return append(outputs, copies...), alarms, nil
 }
 
 func (p *part) step(r *stream.Record) error {

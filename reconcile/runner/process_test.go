@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,6 +44,7 @@ type member struct {
 	b    *bench
 	name string
 	arg  string
+	dir  string // of its state
 	cmd  *exec.Cmd
 	done chan error
 	said *bytes.Buffer
@@ -57,9 +59,9 @@ func (b *bench) member(name string) *member {
 	rules := filepath.Join(dir, "migration.yaml")
 	must(b.t, os.WriteFile(rules, []byte(migration), 0o600))
 	arg, err := json.Marshal(map[string]any{"Rules": rules, "Brokers": b.log.Brokers(), "State": filepath.Join(dir, "state"),
-		"Instance": name, "Batch": 40, "Session": memberSession})
+		"Instance": name, "Batch": 40, "Session": memberSession, "Changelog": b.log.Topics().Changelog != ""})
 	must(b.t, err)
-	m := &member{b: b, name: name, arg: string(arg)}
+	m := &member{b: b, name: name, arg: string(arg), dir: filepath.Join(dir, "state")}
 	b.t.Cleanup(func() {
 		if m.cmd != nil {
 			m.signal(syscall.SIGKILL)
@@ -208,7 +210,7 @@ func TestI15_I40_ReconcilerKilledAtEverySite(t *testing.T) {
 // reader sees is what one undisturbed process publishes, each event once.
 func TestI19_GroupOfProcesses(t *testing.T) {
 	t.Parallel()
-	churn(t, newBench(t), brokers{})
+	churn(t, newCopied(t), brokers{})
 }
 
 // brokers are what can be done to those that carry the log; nil: nothing.
@@ -268,6 +270,12 @@ func churn(t *testing.T, b *bench, on brokers) {
 	b.committed(1, nil)
 	one.stop()
 	two.stop()
+	copied := b.copied()
+	for p := range int32(partitions) {
+		if have := dump(t, copied, p); !maps.Equal(have, holds(t, one.dir, p)) && !maps.Equal(have, holds(t, two.dir, p)) {
+			t.Errorf("partition %d: the changelog has the state of neither member", p)
+		}
+	}
 	if got := b.published(); !slices.EqualFunc(got, want, bytes.Equal) {
 		t.Errorf("%d events, want %d as one process publishes", len(got), len(want))
 	}

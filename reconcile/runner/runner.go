@@ -23,6 +23,7 @@ import (
 
 	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/reconcile"
+	"github.com/trueup-io/trueup/reconcile/changelog"
 	"github.com/trueup-io/trueup/reconcile/replay"
 	"github.com/trueup-io/trueup/reconcile/state"
 	"github.com/trueup-io/trueup/schemas"
@@ -81,7 +82,9 @@ type Status struct {
 	// Damaged are the directories of states that could not be trusted, set aside since the start. What they held is made
 	// anew from the log, and its keys are unknown until then.
 	Damaged []string
-	At      time.Time
+	// Changelog is nil where the log has none.
+	Changelog *ChangelogStatus
+	At        time.Time
 }
 
 // Runner compares the partitions that its consumer group gives it.
@@ -97,6 +100,9 @@ type Runner struct {
 
 	mu     sync.Mutex
 	status Status // guarded by mu
+	// found is what was made of the changelog when a partition was assigned last; guarded by mu, as a partition is
+	// prepared while others are worked on.
+	found map[int32]changelog.Found
 }
 
 // New opens the state. Close it.
@@ -118,7 +124,7 @@ func New(cfg Config) (*Runner, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Runner{cfg: cfg, parts: map[int32]*part{}}
+	r := &Runner{cfg: cfg, parts: map[int32]*part{}, found: map[int32]changelog.Found{}}
 	r.status.Stopped = map[int32]string{}
 	err := r.openState()
 	if err != nil {
@@ -180,6 +186,9 @@ func (r *Runner) Assigned(ctx context.Context, number int32, committed stream.Po
 		return stream.NoPosition, err
 	}
 	p.seen = r.cfg.Seen
+	if err := r.openCopy(ctx, p); err != nil {
+		return stream.NoPosition, err
+	}
 	if err := p.learn(ctx); err != nil {
 		return stream.NoPosition, err
 	}
@@ -196,6 +205,9 @@ func (r *Runner) Assigned(ctx context.Context, number int32, committed stream.Po
 	r.parts[number] = p
 	crash.Site("reconcile.assigned")
 	r.publishStatus()
+	if at, ok := p.copiedAt(); ok {
+		return at, nil
+	}
 	if p.core.Next() == 0 {
 		return stream.Earliest, nil
 	}
@@ -213,7 +225,7 @@ func (r *Runner) Process(ctx context.Context, batch *stream.Batch) error {
 			return errors.Join(fmt.Errorf("partition %d is not assigned", b.Partition), work.Wait())
 		}
 		work.Go(func() error {
-			outputs, alarms, err := p.take(ctx, b.Records)
+			outputs, alarms, err := p.take(ctx, b.Records, b.Replay)
 			if err != nil {
 				return err
 			}
@@ -244,15 +256,16 @@ func (r *Runner) raise(partition int32, alarms []reconcile.Alarm) {
 }
 
 // Committed implements stream.Handler.
-func (r *Runner) Committed(_ context.Context, batch *stream.Batch) error {
+func (r *Runner) Committed(ctx context.Context, batch *stream.Batch) error {
 	crash.Site("reconcile.published_before_state")
 	for _, b := range batch.Parts {
-		if err := r.parts[b.Partition].state.Commit(); err != nil {
+		if err := r.parts[b.Partition].commit(b); err != nil {
 			return fmt.Errorf("partition %d: %w", b.Partition, err)
 		}
 		crash.Site("reconcile.state_of_some")
 	}
 	crash.Site("reconcile.state_written")
+	r.trimCopies(ctx, batch)
 	r.publishStatus()
 	return nil
 }
@@ -263,6 +276,9 @@ func (r *Runner) Aborted(_ context.Context, batch *stream.Batch) {
 		p := r.parts[b.Partition]
 		if p == nil {
 			continue
+		}
+		if p.copied != nil {
+			p.copied.Aborted()
 		}
 		if err := p.reopen(); err != nil {
 			// The next Process of the partition fails with it, and ends the run.
@@ -315,6 +331,7 @@ func (r *Runner) publishStatus() {
 	s.Coverage, s.Ranges = coverageOf(said), r.rangesNow(s.At)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	s.Changelog = r.copies()
 	s.Stopped, s.Rebuilt, s.Damaged = r.status.Stopped, r.status.Rebuilt, r.status.Damaged
 	r.status = s
 }

@@ -153,6 +153,24 @@ func (p *Partition) Own() error {
 	return nil
 }
 
+// Changes yields what is pending: each key with the value that it is to have, nil where
+// it is to be deleted, in no order that means anything. What was never there is not
+// deleted. Neither may be kept, and nothing be written meanwhile.
+func (p *Partition) Changes(yield func(key, value []byte) bool) {
+	for k, e := range p.pending.All {
+		switch {
+		case e[0] == wasSet:
+			if !yield(k, e[1:]) {
+				return
+			}
+		case p.written == nil || p.written.has(k):
+			if !yield(k, nil) {
+				return
+			}
+		}
+	}
+}
+
 // Pending is how many bytes of memory what is not committed takes.
 func (p *Partition) Pending() int { return p.pending.Size() }
 

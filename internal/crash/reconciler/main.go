@@ -21,12 +21,13 @@ import (
 
 // spec is what the first argument says.
 type spec struct {
-	Rules    string        // path of a migration.yaml
-	Brokers  []string      // that carry the log
-	State    string        // directory
-	Instance string        // in the group
-	Batch    int           // records at a time
-	Session  time.Duration // how long the group waits for a member that says nothing
+	Rules     string        // path of a migration.yaml
+	Brokers   []string      // that carry the log
+	State     string        // directory
+	Instance  string        // in the group
+	Batch     int           // records at a time
+	Session   time.Duration // how long the group waits for a member that says nothing
+	Changelog bool          // whether the state is kept on a topic, too
 }
 
 func main() {
@@ -55,7 +56,7 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	l, err := stream.Open(ctx, stream.Config{Migration: rules.Migration, Brokers: s.Brokers, Log: log})
+	l, err := stream.Open(ctx, stream.Config{Migration: rules.Migration, Brokers: s.Brokers, Changelog: s.Changelog, Log: log})
 	if err != nil {
 		return err
 	}
