@@ -13,6 +13,7 @@ import (
 type entityState struct {
 	gaps   uint32   // of this entity alone; what was known before the latest is void
 	gapPos position // of the latest, in the side's epoch; none before one
+	gapOrd uint32
 
 	unkeyed    int64    // quarantined events of which nobody can say which key they are of
 	unkeyedPos position // of the latest, in the side's epoch; none before one
@@ -37,6 +38,7 @@ func (x *entityState) encode(e *encoder) {
 	}
 	e.uint(uint64(x.gaps))
 	e.text(x.gapPos.String())
+	e.uint(uint64(x.gapOrd))
 	e.int(x.unkeyed)
 	e.text(x.unkeyedPos.String())
 	e.uint(uint64(x.unkeyedOrd))
@@ -52,7 +54,7 @@ func decodeEntityState(d *decoder) *entityState {
 	if !d.bool() {
 		return nil
 	}
-	return &entityState{gaps: uint32(d.uint()), gapPos: positionOf(d.text()), unkeyed: d.int(), unkeyedPos: positionOf(d.text()), unkeyedOrd: uint32(d.uint()),
+	return &entityState{gaps: uint32(d.uint()), gapPos: positionOf(d.text()), gapOrd: uint32(d.uint()), unkeyed: d.int(), unkeyedPos: positionOf(d.text()), unkeyedOrd: uint32(d.uint()),
 		unkeyedGen: uint32(d.uint()), keyless: d.int(), keylessGen: uint32(d.uint()),
 		unlogged: d.int(), dropped: d.int(), lost: d.int()}
 }
@@ -104,7 +106,7 @@ func (c *Core) takeEntityGap(offset int64, r *schemas.Gap, out *Effects) error {
 	}
 	q := c.enqueue(r.Side)
 	q.kind, q.entity, q.why = waitingGap, e, strings.Clone(r.Reason)
-	q.v.pos, q.v.off = positionOf(r.Pos), offset
+	q.v.pos, q.v.ord, q.v.off = positionOf(r.Pos), r.Ordinal, offset
 	return nil
 }
 
@@ -143,8 +145,13 @@ func (c *Core) repeated(q *waiting) bool {
 	if x == nil || x.gapPos.none() {
 		return false
 	}
-	if q.kind == waitingCovered || q.op == schemas.OpRead {
-		return q.v.pos.before(x.gapPos) // a baseline can follow where the side stands still
+	switch {
+	case q.kind == waitingGap:
+		return !after(q.v.pos, q.v.ord, x.gapPos, x.gapOrd)
+	case q.op == schemas.OpRead:
+		return q.v.pos.before(x.gapPos) || q.v.pos.equal(x.gapPos) && q.v.ord < x.gapOrd // a baseline can follow where the side stands still
+	case q.kind == waitingCovered:
+		return q.v.pos.before(x.gapPos)
 	}
 	return !x.gapPos.before(q.v.pos)
 }
@@ -153,7 +160,7 @@ func (c *Core) repeated(q *waiting) bool {
 func (c *Core) applyEntityGap(q *waiting, out *Effects) error {
 	x := c.entity(q.entity, q.side)
 	x.gaps++
-	x.gapPos, x.unlogged = q.v.pos, 0
+	x.gapPos, x.gapOrd, x.unlogged = q.v.pos, q.v.ord, 0
 	c.covered[coverKey{q.entity, q.side}.at()] = nil
 	c.loseDropped(q.entity)
 	out.Alarms = append(out.Alarms, q.alarm(schemas.GapReason))

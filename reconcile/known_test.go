@@ -232,3 +232,17 @@ func TestI23_EventsBetweenTheRowsThatWereReadAreNotForgotten(t *testing.T) {
 		})
 	}
 }
+
+// I7: rows that are read anew twice while their side stands still are read anew twice: what
+// the second reading does not find is gone.
+func TestI7_TwoGapsAtOnePosition(t *testing.T) {
+	for name, second := range map[string]string{"at once": "lost twice", "said again": "lost twice\nT lost-again\nreopen"} {
+		t.Run(name, func(t *testing.T) {
+			got := says(t, "L read:1=a 2=b @0\nL covered\nL progress @9\nT lost once\nT read:1=a 2=b @1\nT covered\nT progress @9\nL progress @20\nT progress @20\n"+
+				"T "+second+"\nT read:1=a @21\nT covered\nT progress @30\nL progress @40\nT progress @40")
+			if !strings.Contains(got, "opened stale [2]") || strings.Contains(got, "[1]") || !strings.Contains(got, "equal 1, diverged 1") {
+				t.Errorf("want key 2 gone:\n%s", got)
+			}
+		})
+	}
+}

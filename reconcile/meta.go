@@ -12,13 +12,14 @@ import (
 // errPage ends a scan early.
 var errPage = errors.New("page is full")
 
-// stateFormat is the format of everything a core keeps in State. 8 counts what
+// stateFormat is the format of everything a core keeps in State. 9 tells gaps
+// at one position apart; 8 counts what
 // a store's log does not have; 7 says where a rollout stands, and under which epoch a queued change was written; 6 whether
 // other rules are in force since the last progress, and how many keys were
 // dropped; 5 how far a side had fallen behind, whether its clock was set, and
-// since when a follower has what it has. What 1 to 7 wrote is made anew from
+// since when a follower has what it has. What 1 to 8 wrote is made anew from
 // the log.
-const stateFormat = 8
+const stateFormat = 9
 
 // ErrForeignState says that a state was made under other rules or by a newer
 // format; it must be rebuilt from the log.
@@ -295,7 +296,7 @@ func encodeQueued(q *waiting) []byte {
 	if q.flagEpoch != 0 {
 		e.time(q.earliest)
 	}
-	if q.cover != nil && q.cover.ReadFrom != "" { // states without it are read, too
+	if q.cover != nil {
 		e.text(q.cover.ReadFrom)
 	}
 	return e.b
@@ -333,7 +334,7 @@ func (c *Core) loadQueue() error {
 		if q.flagEpoch = d.uint(); q.flagEpoch != 0 {
 			q.earliest = d.time()
 		}
-		if q.cover != nil && len(d.b) > 0 {
+		if q.cover != nil {
 			q.cover.ReadFrom = d.text()
 		}
 		if err := d.err(); err != nil || q.entity == nil || q.side != schemas.Legacy && q.side != schemas.Target {

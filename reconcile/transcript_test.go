@@ -24,7 +24,7 @@ import (
 //	L covered 1..5        (with nothing: all keys; ..5 and 5.. are open); from=2: read from the side's position 2 on
 //	L truncate @3
 //	L gap reason          a new epoch
-//	L lost reason         a gap of the entity alone, at the side's position; lost-again says the latest again
+//	L lost reason         a gap of the entity alone, at the side's position; lost-again says the latest again, lost twice another one where that was
 //	L poison 1 reason     an event of key 1 that cannot be read; - where the key is not known; poison-again says the latest again
 //	L keyless reason      a row that a baseline read and that has no key; keyless-again says the latest again
 //	L again 2             writes the side's change number 2 again, as it was
@@ -56,6 +56,7 @@ type script struct {
 	*history
 	epoch [3]uint32
 	made  [3][]*schemas.Change
+	gaps  uint32                    // by lost twice
 	said  map[string]schemas.Record // the latest gap and quarantine, to be said again
 	moves bool                      // a rollout is named, and verdicts are printed with their authority
 }
@@ -147,6 +148,11 @@ func (s *script) do(side schemas.Side, words []string, at schemas.Micros, option
 		s.pos[side]++
 		r := schemas.Record{Gap: &schemas.Gap{Side: side, Entity: "order", Source: side.String(), Epoch: s.epoch[side],
 			Pos: positionText(s.pos[side]), Reason: strings.Join(words[1:], " ")}}
+		if len(words) > 1 && words[1] == "twice" { // where the one before was
+			s.pos[side]--
+			s.gaps++
+			r.Gap.Pos, r.Gap.Ordinal = s.said["lost"].Gap.Pos, s.gaps
+		}
 		s.said["lost"] = r
 		s.step(r)
 	case "poison":

@@ -109,8 +109,10 @@ type Gap struct {
 	Source string
 	Epoch  uint32 // the new epoch; with an Entity, the one that goes on
 	Pos    string // where the new epoch begins, if known; with an Entity, what is at or before it stood earlier in the log
-	Reason string
-	TS     Micros // if known
+	// Ordinal tells gaps of one entity at one position apart: a later one has a higher one. Rows that were read count from it on.
+	Ordinal uint32
+	Reason  string
+	TS      Micros // if known
 }
 
 // Quarantine says that an event of a side could not be made a change. With a

@@ -120,7 +120,8 @@ func fillChange(c *Change, m *pb.Change) (reason string) {
 }
 
 func gapFromWire(m *pb.Gap) *Gap {
-	return &Gap{Side: sideFromWire(m.Side), Entity: m.Entity, Source: m.Source, Epoch: m.Epoch, Pos: m.Pos, Reason: textOf(m.Reason), TS: Micros(m.Ts)}
+	return &Gap{Side: sideFromWire(m.Side), Entity: m.Entity, Source: m.Source, Epoch: m.Epoch, Pos: m.Pos, Reason: textOf(m.Reason), TS: Micros(m.Ts),
+		Ordinal: m.Ordinal}
 }
 
 func quarantineFromWire(m *pb.Quarantine) (*Record, string) {

@@ -112,7 +112,7 @@ func rolloutToWire(r *RolloutControl) *pb.Rollout {
 
 func gapToWire(g *Gap) *pb.Gap {
 	return &pb.Gap{
-		Side: pb.Side(g.Side), Entity: g.Entity, Source: g.Source, Epoch: g.Epoch, Pos: g.Pos, Reason: bytesOf(g.Reason), Ts: int64(g.TS),
+		Side: pb.Side(g.Side), Entity: g.Entity, Source: g.Source, Epoch: g.Epoch, Pos: g.Pos, Reason: bytesOf(g.Reason), Ts: int64(g.TS), Ordinal: g.Ordinal,
 	}
 }
 

@@ -153,7 +153,7 @@ func genRecord(t *rapid.T) *Record {
 	case 4:
 		return &Record{Gap: &Gap{
 			Side: side, Entity: genWord.Draw(t, "entity"), Source: genWord.Draw(t, "source"), Epoch: epoch, Pos: genWord.Draw(t, "pos"),
-			Reason: genText.Draw(t, "reason"), TS: genTime.Draw(t, "ts"),
+			Reason: genText.Draw(t, "reason"), TS: genTime.Draw(t, "ts"), Ordinal: rapid.Uint32().Draw(t, "ordinal"),
 		}}
 	case 5:
 		q := &Quarantine{

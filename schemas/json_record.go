@@ -124,6 +124,9 @@ func (o *jsonObject) gap(g *Gap) {
 	o.text("source", g.Source)
 	o.number("epoch", int64(g.Epoch))
 	o.said("pos", g.Pos)
+	if g.Ordinal != 0 {
+		o.number("ordinal", int64(g.Ordinal))
+	}
 	o.text("reason", g.Reason)
 	o.saidTime("ts", g.TS)
 }

@@ -68,7 +68,7 @@ var (
 	progressFields = newFieldSet("kind!", "partition", "side!", "source!", "epoch!", "pos!", "ts!", "clock_offset_us", "clock_error_us")
 	coveredFields  = newFieldSet("kind!", "partition", "side!", "entity!", "from", "to", "source!", "epoch!", "pos!", "read_from")
 	controlFields  = newFieldSet("kind!", "partition", "rules", "authority", "settle_window", "baseline", "entities", "rollout", "definition")
-	gapFields      = newFieldSet("kind!", "partition", "side!", "entity", "source!", "epoch!", "pos", "reason!", "ts")
+	gapFields      = newFieldSet("kind!", "partition", "side!", "entity", "source!", "epoch!", "pos", "ordinal", "reason!", "ts")
 	quarantined    = newFieldSet("kind!", "partition", "side!", "entity!", "key", "source!", "epoch!", "pos!", "ordinal", "txn", "read",
 		"commit_ts!", "commit_ts_min", "stamp", "digest!", "reason!")
 	endFields  = newFieldSet("kind!")
@@ -279,6 +279,8 @@ func (r *jsonReader) gap(record *Record) {
 			g.Epoch = r.uint32()
 		case "pos":
 			g.Pos = r.text()
+		case "ordinal":
+			g.Ordinal = r.uint32()
 		case "reason":
 			g.Reason = r.text()
 		case "ts":

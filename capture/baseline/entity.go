@@ -18,6 +18,7 @@ type reading struct {
 	table  *Table
 	ledger *ledger
 	saved  savedEntity
+	gap    uint32 // ordinal of the gap that is said before rows which are read anew: below theirs
 
 	planning sync.Mutex
 	paced    time.Time // when the next chunk may begin; under planning
@@ -45,6 +46,11 @@ func (r *Runner) entity(ctx context.Context, e *schemas.Entity) error {
 	}
 	x := &reading{runner: r, table: t, saved: saved, durable: saved, anew: saved.Anew, news: make(chan struct{}, 1),
 		ledger: &ledger{table: t, side: r.cfg.Side, done: saved.After, began: saved.Began, rows: saved.Rows}}
+	if saved.Anew {
+		if x.gap, err = r.state.Reserve(1); err != nil {
+			return err
+		}
+	}
 	r.tell(e, func(p *progress) {
 		p.reading, p.rows, p.rowsBegan, p.total, p.after, p.began = true, saved.Rows, saved.Rows, t.Rows, saved.After, time.Now()
 		p.unordered = t.Unordered
@@ -209,7 +215,7 @@ func (x *reading) void() *schemas.Gap {
 		return nil
 	}
 	x.anew = false
-	return &schemas.Gap{Side: x.runner.cfg.Side, Entity: x.table.Entity.Name, Reason: "its rows are read anew"}
+	return &schemas.Gap{Side: x.runner.cfg.Side, Entity: x.table.Entity.Name, Ordinal: x.gap, Reason: "its rows are read anew"}
 }
 
 // maxOver is how much larger than planned a chunk may be before the rest of it

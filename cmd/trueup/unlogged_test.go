@@ -87,4 +87,11 @@ func TestI9_ChangesOutsideTheLogAreSaidInTheStatus(t *testing.T) {
 	if n := sum(s.Keys.Unknown); n != 0 || s.Coverage[0].Unlogged+s.Coverage[1].Unlogged != 0 {
 		t.Errorf("%d unknown, coverage %+v", n, s.Coverage)
 	}
+
+	// Once more while the stores' logs stand still: a row that is gone meanwhile is found, too.
+	target.unlogged("delete from things where id = 1")
+	if out, complain, err := execute(t.Context(), "baseline", "--again", "-f", path); err != nil {
+		t.Fatalf("%v\n%s\n%s", err, out, complain)
+	}
+	untilStatus(t, path, "the last is found", func(s *statusFile) bool { return s.Keys.Diverged == 3 && sum(s.Keys.Unknown) == 0 })
 }

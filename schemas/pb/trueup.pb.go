@@ -1363,7 +1363,8 @@ type Gap struct {
 	Pos           string                 `protobuf:"bytes,4,opt,name=pos,proto3" json:"pos,omitempty"`
 	Reason        []byte                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"` // may quote a server's message
 	Ts            int64                  `protobuf:"varint,6,opt,name=ts,proto3" json:"ts,omitempty"`
-	Entity        string                 `protobuf:"bytes,7,opt,name=entity,proto3" json:"entity,omitempty"` // none: the whole side
+	Entity        string                 `protobuf:"bytes,7,opt,name=entity,proto3" json:"entity,omitempty"`    // none: the whole side
+	Ordinal       uint32                 `protobuf:"varint,8,opt,name=ordinal,proto3" json:"ordinal,omitempty"` // of several of one entity at one position
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1445,6 +1446,13 @@ func (x *Gap) GetEntity() string {
 		return x.Entity
 	}
 	return ""
+}
+
+func (x *Gap) GetOrdinal() uint32 {
+	if x != nil {
+		return x.Ordinal
+	}
+	return 0
 }
 
 // Quarantine says that an event of a side could not be read. Source, epoch,
@@ -2812,7 +2820,7 @@ const file_trueup_proto_rawDesc = "" +
 	"\rEntityControl\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12-\n" +
 	"\tauthority\x18\x02 \x01(\x0e2\x0f.trueup.v1.SideR\tauthority\x12(\n" +
-	"\x10settle_window_us\x18\x03 \x01(\x03R\x0esettleWindowUs\"\xaa\x01\n" +
+	"\x10settle_window_us\x18\x03 \x01(\x03R\x0esettleWindowUs\"\xc4\x01\n" +
 	"\x03Gap\x12#\n" +
 	"\x04side\x18\x01 \x01(\x0e2\x0f.trueup.v1.SideR\x04side\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x14\n" +
@@ -2820,7 +2828,8 @@ const file_trueup_proto_rawDesc = "" +
 	"\x03pos\x18\x04 \x01(\tR\x03pos\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\fR\x06reason\x12\x0e\n" +
 	"\x02ts\x18\x06 \x01(\x03R\x02ts\x12\x16\n" +
-	"\x06entity\x18\a \x01(\tR\x06entity\"\xe2\x02\n" +
+	"\x06entity\x18\a \x01(\tR\x06entity\x12\x18\n" +
+	"\aordinal\x18\b \x01(\rR\aordinal\"\xe2\x02\n" +
 	"\n" +
 	"Quarantine\x12#\n" +
 	"\x04side\x18\x01 \x01(\x0e2\x0f.trueup.v1.SideR\x04side\x12\x16\n" +

@@ -1117,6 +1117,11 @@ func (m *Gap) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.Ordinal != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Ordinal))
+		i--
+		dAtA[i] = 0x40
+	}
 	if len(m.Entity) > 0 {
 		i -= len(m.Entity)
 		copy(dAtA[i:], m.Entity)
@@ -3002,6 +3007,9 @@ func (m *Gap) SizeVT() (n int) {
 	l = len(m.Entity)
 	if l > 0 {
 		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	if m.Ordinal != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.Ordinal))
 	}
 	n += len(m.unknownFields)
 	return n
@@ -6606,6 +6614,25 @@ func (m *Gap) UnmarshalVTUnsafe(dAtA []byte) error {
 			}
 			m.Entity = stringValue
 			iNdEx = postIndex
+		case 8:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Ordinal", wireType)
+			}
+			m.Ordinal = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Ordinal |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
