@@ -66,7 +66,7 @@ Exit codes: 0 clean, 1 diverged, 2 inconclusive (unknown, no data), 3 error.`,
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
-	root.AddCommand(newDemo(), newCheck(), newRun(), newBaseline(), newCapture(), newLog(), newAudit(), newStatus(), newDivergences(),
+	root.AddCommand(newDemo(), newCheck(), newRun(), newBaseline(), newCapture(), newLog(), newAudit(), newStatus(), newShowKey(), newDivergences(),
 		newCompensations(), newState(), newWebhooks(), newRollout(), newServe(), newSchema(), newVersion())
 	return root
 }

@@ -39,6 +39,15 @@ func TestI9_ChangesOutsideTheLogAreSaidInTheStatus(t *testing.T) {
 	}
 	both("insert into things values (1, 'a', 1), (2, 'b', 2), (3, 'c', 3)")
 	untilStatus(t, path, "three keys are equal", func(s *statusFile) bool { return s.Keys.Equal == 3 && s.Keys.Diverged == 0 })
+	// "Why is this key equal?", asked while it is compared.
+	for key, want := range map[string]string{"2": `"verdict":"equal","authority":"legacy","paired_by":"value"`, "4": `"verdict":"equal"`} {
+		if out, complain, err := execute(t.Context(), "show", "thing", key, "--json", "-f", path); err != nil || !strings.Contains(out, want) {
+			t.Errorf("show thing %s: %v, want %s\n%s\n%s", key, err, want, out, complain)
+		}
+	}
+	if _, _, err := execute(t.Context(), "show", "things", "2", "-f", path); err == nil || !strings.Contains(err.Error(), `entity "things": the migration has [thing]`) {
+		t.Errorf("an entity that is not there: %v", err)
+	}
 
 	target.unlogged("update things set v = 'unseen' where id = 1")
 	legacy.unlogged("delete from things where id = 3")

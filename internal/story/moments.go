@@ -39,7 +39,9 @@ func (s *Story) across() (out []Moment) {
 	say := func(at schemas.Micros, kind, format string, args ...any) {
 		out = append(out, Moment{At: at, Kind: kind, Text: fmt.Sprintf(format, args...)})
 	}
-	say(d.Since.Add(s.Window), "due", "the %s had until here (settle window %s)", d.Side.Other(), s.Window)
+	if d.ID != "" {
+		say(d.Since.Add(s.Window), "due", "the %s had until here (settle window %s)", d.Side.Other(), s.Window)
+	}
 	for i := range s.Events {
 		switch e := &s.Events[i]; e.Stage {
 		case schemas.Opened:
@@ -119,6 +121,8 @@ func (s *Story) role(v *Version, r Role) string {
 		return "what the " + v.Side.String() + " had when it was judged"
 	case Closer:
 		return "this made the sides equal"
+	case Paired:
+		return "the verdict rests on this"
 	case Echo:
 		return "echo of repair " + inert.Text(short(v.Tag.CompensationID))
 	}

@@ -24,6 +24,8 @@ type Config struct {
 	Before time.Duration
 	// Strange is told of records of the topics that are no events of Trueup; nil: nobody is.
 	Strange func(topic string, partition int32, offset int64, err error)
+	// Progress is told how many records of how many ReadKey has read; nil: nobody is.
+	Progress func(done, total int64)
 }
 
 // DefaultBefore is how long before a divergence began its histories are read.

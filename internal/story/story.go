@@ -80,6 +80,7 @@ const (
 	Judged Role = "judged" // the latest event that found a difference rests on it
 	Closer Role = "closer" // it made the sides equal
 	Echo   Role = "echo"   // it is a repair, seen coming back
+	Paired Role = "paired" // of a Key: its verdict rests on it
 )
 
 // Repair is a compensation and what became of it.
