@@ -201,6 +201,10 @@ func plainRow(b []byte, unneeded bool, done, row *Row) bool {
 	if b == nil {
 		return true
 	}
+	if unneeded && plainImage(b) {
+		*row = unread
+		return true
+	}
 	p := plainReader{b: b}
 	columns := (*done)[:0]
 	for f := p.field(imageColumn); f != 0; f = p.field(imageColumn) {
@@ -226,6 +230,56 @@ func plainRow(b []byte, unneeded bool, done, row *Row) bool {
 	}
 	*row = columns
 	return true
+}
+
+// plainImage says whether an image is one that plainRow reads, without reading it.
+// It is false, too, for some that are, which nobody writes. Most records are
+// looked at no further, so that it is worth a reader of its own.
+func plainImage(b []byte) bool {
+	for i := 0; i < len(b); {
+		if b[i] != imageColumn {
+			return false
+		}
+		n, at := shortLen(b, i+1)
+		end := at + n
+		if n < 0 || end > len(b) {
+			return false
+		}
+		if i = at; i < end && b[i] == columnName {
+			n, at = shortLen(b[:end], i+1)
+			if i = at + n; n < 0 || i > end {
+				return false
+			}
+		}
+		if i+1 < end && b[i] == columnPresence && Presence(b[i+1]) <= Unavailable {
+			i += 2
+		}
+		if i < end && b[i] == columnText {
+			n, at = shortLen(b[:end], i+1)
+			if i = at + n; n < 0 || i > end {
+				return false
+			}
+		}
+		if i != end {
+			return false
+		}
+	}
+	return true
+}
+
+// shortLen reads a length of one byte or two, and returns where what follows
+// begins; -1 where there is none, or a longer one.
+func shortLen(b []byte, i int) (n, next int) {
+	if i >= len(b) {
+		return -1, i
+	}
+	if b[i] < 0x80 {
+		return int(b[i]), i + 1
+	}
+	if i+1 >= len(b) || b[i+1] >= 0x80 {
+		return -1, i
+	}
+	return int(b[i]&0x7f) | int(b[i+1])<<7, i + 2
 }
 
 func (c *Column) readPlain(b []byte) bool {
