@@ -19,6 +19,17 @@ type Decoder struct {
 	rows   [2]Row // memory of the row before a change and of the one after it
 }
 
+// NewDecoder returns what reads records for who compares them under rules.
+func NewDecoder(rules *Rules) Decoder {
+	d := Decoder{Mapping: rules.Version}
+	for _, e := range rules.Entities() {
+		for _, s := range Sides {
+			d.Before[s] = d.Before[s] || e.ReadsBefore(s)
+		}
+	}
+	return d
+}
+
 // unread is a row of a change that stands in the log and was not read, or has no columns.
 var unread = Row{}
 

@@ -78,6 +78,7 @@ type Group struct {
 	// end, and while a partition is assigned. It guards owned.
 	turn  turn
 	owned map[int32]*ownedPartition
+	room  []Record // of a batch's parts; under turn
 
 	// mu guards what the client's callbacks leave for others, without waiting.
 	mu         sync.Mutex
@@ -183,6 +184,7 @@ func (g *Group) options() ([]kgo.Opt, error) {
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
+		kgo.WithPools(new(pool)),
 		kgo.FetchMaxBytes(groupFetchBytes),
 		kgo.FetchMaxPartitionBytes(groupFetchPartitionBytes),
 		kgo.AdjustFetchOffsetsFn(g.adjust),

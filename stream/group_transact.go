@@ -50,33 +50,40 @@ func (g *Group) transact(ctx context.Context, fetches kgo.Fetches) (again bool, 
 	for _, part := range batch.Parts {
 		g.owned[part.Partition].next = part.Next
 	}
+	g.recycle(fetches)
 	return false, nil
+}
+
+// recycle has the memory of records that the handler is done with used again.
+func (g *Group) recycle(fetches kgo.Fetches) {
+	clear(g.room[:cap(g.room)])
+	fetches.EachRecord(func(r *kgo.Record) { r.Recycle() })
 }
 
 // batch sorts polled records by partition. It returns nil if a partition had to be
 // stopped, so that nothing of the poll may be used.
 func (g *Group) batch(ctx context.Context, fetches kgo.Fetches) (*Batch, error) {
 	parts := make(map[int32]*Part)
-	for _, fetch := range fetches {
-		for i := range fetch.Topics {
-			for j := range fetch.Topics[i].Partitions {
-				fp := &fetch.Topics[i].Partitions[j]
-				if len(fp.Records) == 0 {
-					continue
-				}
-				part := parts[fp.Partition]
-				if part == nil {
-					part = &Part{Partition: fp.Partition, Records: make([]Record, 0, len(fp.Records))}
-					parts[fp.Partition] = part
-				}
-				for _, r := range fp.Records {
-					part.Records = append(part.Records, fromClient(r))
-				}
-				last := fp.Records[len(fp.Records)-1]
-				part.Next = Position{Offset: last.Offset + 1, Epoch: last.LeaderEpoch}
-			}
+	count := make(map[int32]int)
+	fetches.EachPartition(func(fp kgo.FetchTopicPartition) { count[fp.Partition] += len(fp.Records) })
+	room := slices.Grow(g.room[:0], fetches.NumRecords())
+	g.room = room
+	fetches.EachPartition(func(fp kgo.FetchTopicPartition) {
+		if len(fp.Records) == 0 {
+			return
 		}
-	}
+		part := parts[fp.Partition]
+		if part == nil {
+			n := count[fp.Partition]
+			part = &Part{Partition: fp.Partition, Records: room[:0:n]}
+			parts[fp.Partition], room = part, room[n:n]
+		}
+		for _, r := range fp.Records {
+			part.Records = append(part.Records, fromClient(r))
+		}
+		last := fp.Records[len(fp.Records)-1]
+		part.Next = Position{Offset: last.Offset + 1, Epoch: last.LeaderEpoch}
+	})
 	batch := &Batch{}
 	for _, part := range parts {
 		batch.Parts = append(batch.Parts, part)

@@ -67,7 +67,9 @@ type Preparer interface {
 }
 
 // Batch is what a group hands to its handler at once: at most a part per partition,
-// in the order of partitions.
+// in the order of partitions. Its records, and the memory that these point into, are
+// the handler's until Committed or Aborted returns: then others are read into it. What
+// is kept is copied.
 type Batch struct {
 	Parts []*Part
 }

@@ -89,14 +89,15 @@ func (p *part) copiedAt() (stream.Position, bool) {
 	return p.copied.Position()
 }
 
-// commit makes what a batch did to the partition durable.
+// commit has what a batch did to the partition made durable, and waits for that of the
+// batch before only.
 func (p *part) commit(b *stream.Part) error {
 	if p.copied != nil && !b.Replay {
 		if err := p.copied.Committed(b.Last()); err != nil {
 			return err
 		}
 	}
-	return p.state.Commit()
+	return p.state.CommitLater()
 }
 
 // trimTimeout bounds how long brokers are waited for with what can be done later.

@@ -86,7 +86,7 @@ func eventID(d *schemas.Divergence) string { return fmt.Sprintf("%s/%d", d.ID, d
 // openPart opens a partition on its state. State of other rules or of a format
 // gone by is dropped: the log has everything, and it is compared anew.
 func openPart(number int32, rules *schemas.Rules, log *stream.Log, db *state.DB) (p *part, rebuilt bool, err error) {
-	p = &part{number: number, rules: rules, log: log, state: db.Partition(number), decode: schemas.Decoder{Mapping: rules.Version, Before: readsBefore(rules)}}
+	p = &part{number: number, rules: rules, log: log, state: db.Partition(number), decode: schemas.NewDecoder(rules)}
 	err = p.reopen()
 	if errors.Is(err, reconcile.ErrForeignState) {
 		if err := p.state.Drop(); err != nil {
@@ -95,16 +95,6 @@ func openPart(number int32, rules *schemas.Rules, log *stream.Log, db *state.DB)
 		return p, true, p.reopen()
 	}
 	return p, false, err
-}
-
-// readsBefore says of which sides rows before changes are looked at.
-func readsBefore(rules *schemas.Rules) (before [3]bool) {
-	for _, e := range rules.Entities() {
-		for _, s := range schemas.Sides {
-			before[s] = before[s] || e.ReadsBefore(s)
-		}
-	}
-	return before
 }
 
 // reopen forgets what is not committed.

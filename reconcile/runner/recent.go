@@ -6,37 +6,59 @@ import "sort"
 // seconds of a busy partition, about as long as a settle window.
 const recentBytes = 4 << 20
 
-// recent holds the newest changes of a partition as they stand in the log, and
-// with them the memory that they were read into.
+// recent holds the newest changes of a partition as they stand in the log: copies,
+// since what they were read into is used again.
 type recent struct {
 	changes []placed // oldest first, from head on
 	head    int
-	bytes   int
+	ring    []byte // of what is in changes; each in one piece
+	end     int    // of the newest
 }
 
 type placed struct {
-	offset int64
-	value  []byte
+	offset   int64
+	from, to int // in the ring
 }
 
-// add takes a change. One that is read again is there already, or gone.
+// firstRecent is the ring's size at first, in bytes: a partition with little to do needs no more.
+const firstRecent = 64 << 10
+
+// add takes a change. One that is read again is there already, or gone; one that is
+// larger than all that may be kept is not kept.
 func (r *recent) add(offset int64, value []byte) {
-	if n := len(r.changes); n > 0 && offset <= r.changes[n-1].offset {
+	if n := len(r.changes); n > 0 && offset <= r.changes[n-1].offset || len(value) > recentBytes {
 		return
 	}
-	r.changes = append(r.changes, placed{offset, value})
-	r.bytes += len(value)
-	for r.bytes > recentBytes {
-		oldest := &r.changes[r.head]
-		r.bytes -= len(oldest.value)
-		*oldest = placed{}
-		r.head++
+	from := r.end
+	if from+len(value) > len(r.ring) {
+		from = r.wrap(len(value))
 	}
+	r.end = from + copy(r.ring[from:], value)
+	for r.head < len(r.changes) && r.changes[r.head].from >= from && r.changes[r.head].from < r.end {
+		r.head++ // it was overwritten
+	}
+	r.changes = append(r.changes, placed{offset, from, r.end})
 	if r.head > len(r.changes)/2 {
 		n := copy(r.changes, r.changes[r.head:])
-		clear(r.changes[n:])
 		r.changes, r.head = r.changes[:n], 0
 	}
+}
+
+// wrap makes room for n bytes behind the newest change: by a larger ring while there may
+// be one, from then on at its beginning. What is between the newest and the ring's end
+// then is older than what is at the beginning, and goes first.
+func (r *recent) wrap(n int) (from int) {
+	if len(r.ring) < recentBytes {
+		larger := make([]byte, min(max(2*len(r.ring), firstRecent, 2*n), recentBytes))
+		copy(larger, r.ring[:r.end])
+		if r.ring = larger; r.end+n <= len(r.ring) {
+			return r.end
+		}
+	}
+	for r.head < len(r.changes) && r.changes[r.head].from >= r.end {
+		r.head++
+	}
+	return 0
 }
 
 func (r *recent) find(offset int64) ([]byte, bool) {
@@ -45,5 +67,5 @@ func (r *recent) find(offset int64) ([]byte, bool) {
 	if i == len(kept) || kept[i].offset != offset {
 		return nil, false
 	}
-	return kept[i].value, true
+	return r.ring[kept[i].from:kept[i].to], true
 }

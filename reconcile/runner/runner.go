@@ -40,7 +40,7 @@ type Config struct {
 	// SessionTimeout is how long the group waits for a member that says nothing, before its partitions go to others; 0: the
 	// group's default.
 	SessionTimeout time.Duration
-	// MaxBatch bounds the records of a batch; 0: the group's default.
+	// MaxBatch bounds the records of a batch; 0: 20,000.
 	MaxBatch int
 	// Seen is told of each record as it is taken, with its message, one at a time; nil: nobody is. It must not keep
 	// either, and finds no columns in rows of which a digest stands for the values. After a restart it may be told of some
@@ -87,6 +87,9 @@ type Status struct {
 	At        time.Time
 }
 
+// defaultBatch is as many records as some hundred milliseconds are spent on.
+const defaultBatch = 20_000
+
 // Runner compares the partitions that its consumer group gives it.
 type Runner struct {
 	cfg   Config
@@ -123,6 +126,9 @@ func New(cfg Config) (*Runner, error) {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.MaxBatch == 0 {
+		cfg.MaxBatch = defaultBatch
 	}
 	r := &Runner{cfg: cfg, parts: map[int32]*part{}, found: map[int32]changelog.Found{}}
 	r.status.Stopped = map[int32]string{}
@@ -264,9 +270,34 @@ func (r *Runner) Committed(ctx context.Context, batch *stream.Batch) error {
 		}
 		crash.Site("reconcile.state_of_some")
 	}
+	// Behind a large batch there is a next one, which need not wait for the state of this
+	// one, and says so if that could not be written. A crash leaves the state where it was
+	// before the batch, as one before Committed does.
+	if batch.Records() < r.largeBatch() {
+		for _, b := range batch.Parts {
+			if err := r.settle(b.Partition); err != nil {
+				return err
+			}
+		}
+	}
 	crash.Site("reconcile.state_written")
 	r.trimCopies(ctx, batch)
 	r.publishStatus()
+	return nil
+}
+
+// largeBatch is of how many records a batch is where more are waiting to be read.
+func (r *Runner) largeBatch() int { return r.cfg.MaxBatch / 4 }
+
+// settle waits until a partition's state is what it was committed to be.
+func (r *Runner) settle(number int32) error {
+	p := r.parts[number]
+	if p == nil {
+		return nil
+	}
+	if err := p.state.Wait(); err != nil {
+		return fmt.Errorf("partition %d: %w", number, err)
+	}
 	return nil
 }
 
@@ -290,13 +321,17 @@ func (r *Runner) Aborted(_ context.Context, batch *stream.Batch) {
 
 // Revoked implements stream.Handler. The state stays, for when the partition comes back.
 func (r *Runner) Revoked(_ context.Context, number int32) error {
+	err := r.settle(number)
 	delete(r.parts, number)
 	r.publishStatus()
-	return nil
+	return err
 }
 
 // Lost implements stream.Handler.
 func (r *Runner) Lost(_ context.Context, number int32) {
+	if err := r.settle(number); err != nil {
+		r.cfg.Logger.Error("the last that was taken of a lost partition is not in the state", "stage", "reconcile", "partition", number, "err", err)
+	}
 	delete(r.parts, number)
 	r.publishStatus()
 }

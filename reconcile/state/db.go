@@ -64,6 +64,8 @@ type DB struct {
 	readOnly bool
 	filters  *filters
 
+	commits sync.WaitGroup // that partitions do not wait for
+
 	ballast *ballast              // nil: none
 	corrupt atomic.Pointer[error] // what Pebble found, by a read or by itself
 
@@ -258,6 +260,7 @@ func writeIdentity(cfg Config, path string) error {
 
 // Close makes everything durable and closes.
 func (d *DB) Close() error {
+	d.commits.Wait()
 	var err error
 	if !d.readOnly {
 		err = d.db.LogData(nil, pebble.Sync)

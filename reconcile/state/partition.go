@@ -17,6 +17,8 @@ type Partition struct {
 	db      *DB
 	prefix  [2]byte
 	pending *bytemap.Map // what is written since: the value behind one of the bytes below
+	leaving *bytemap.Map // what was, and is being committed; empty: nothing is
+	ended   chan error   // of that commit; nil: there is none
 	written *written     // what has been written, where nothing was before; nil: it is not known
 	buf     []byte
 	value   []byte
@@ -30,7 +32,7 @@ const (
 
 // Partition returns the part of a partition, with no writes pending.
 func (d *DB) Partition(n int32) *Partition {
-	p := &Partition{db: d, pending: bytemap.New()}
+	p := &Partition{db: d, pending: bytemap.New(), leaving: bytemap.New()}
 	binary.BigEndian.PutUint16(p.prefix[:], uint16(n))
 	share := d.filters.of(n)
 	if p.empty() {
@@ -67,6 +69,11 @@ func (p *Partition) Get(key []byte) ([]byte, bool, error) {
 	if e, ok := p.pending.Get(key); ok {
 		return e[1:], e[0] == wasSet, nil
 	}
+	if p.ended != nil {
+		if e, ok := p.leaving.Get(key); ok {
+			return e[1:], e[0] == wasSet, nil
+		}
+	}
 	if p.written != nil && !p.written.has(key) {
 		return nil, false, nil
 	}
@@ -99,6 +106,9 @@ func (p *Partition) Delete(key []byte) error {
 
 // Scan implements reconcile.State: pending writes and the DB, merged in order.
 func (p *Partition) Scan(lower, upper []byte, fn func(key, value []byte) error) error {
+	if err := p.Wait(); err != nil {
+		return err
+	}
 	pending := p.pending.Keys(lower, upper)
 	it, err := p.db.db.NewIter(&pebble.IterOptions{LowerBound: bytes.Clone(p.full(lower)), UpperBound: bytes.Clone(p.full(upper))})
 	if err != nil {
@@ -179,6 +189,19 @@ const batchHeader = 64
 
 // Commit writes everything pending in one batch.
 func (p *Partition) Commit() error {
+	if err := p.CommitLater(); err != nil {
+		return err
+	}
+	return p.Wait()
+}
+
+// CommitLater is Commit without waiting for it: reads see what is being written. That
+// it failed is said by the next call that waits: CommitLater, Commit, Wait, Scan or
+// Drop. After that the partition is not to be used.
+func (p *Partition) CommitLater() error {
+	if err := p.Wait(); err != nil {
+		return err
+	}
 	if b := p.db.ballast; b != nil && b.gone.Load() {
 		return ErrFull
 	}
@@ -190,6 +213,35 @@ func (p *Partition) Commit() error {
 			return err
 		}
 	}
+	b, err := p.batch()
+	if err != nil {
+		return err
+	}
+	p.pending, p.leaving = p.leaving, p.pending
+	ended, sync := make(chan error, 1), p.db.syncDue()
+	p.ended = ended
+	p.db.commits.Go(func() {
+		if err := b.Commit(sync); err != nil {
+			ended <- fmt.Errorf("commit state: %w", damaged(err))
+		}
+		close(ended)
+	})
+	return nil
+}
+
+// Wait waits for a commit that is under way.
+func (p *Partition) Wait() error {
+	if p.ended == nil {
+		return nil
+	}
+	err := <-p.ended
+	p.ended = nil
+	p.leaving.Clear()
+	return err
+}
+
+// batch is everything pending.
+func (p *Partition) batch() (*pebble.Batch, error) {
 	b := p.db.db.NewBatchWithSize(p.pending.Size() + batchHeader)
 	for k, e := range p.pending.All {
 		var err error
@@ -204,14 +256,10 @@ func (p *Partition) Commit() error {
 			err = b.Delete(p.full(k), nil)
 		}
 		if err != nil {
-			return errors.Join(fmt.Errorf("build batch: %w", err), b.Close())
+			return nil, errors.Join(fmt.Errorf("build batch: %w", err), b.Close())
 		}
 	}
-	if err := b.Commit(p.db.syncDue()); err != nil {
-		return fmt.Errorf("commit state: %w", damaged(err))
-	}
-	p.pending.Clear()
-	return nil
+	return b, nil
 }
 
 // Discard forgets everything pending.
@@ -219,6 +267,9 @@ func (p *Partition) Discard() { p.pending.Clear() }
 
 // Drop deletes everything of the partition, durably.
 func (p *Partition) Drop() error {
+	if err := p.Wait(); err != nil {
+		return err
+	}
 	p.Discard()
 	upper := p.upper()
 	if upper == nil {
