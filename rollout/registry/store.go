@@ -97,7 +97,13 @@ func (s *Store) Submit(ctx context.Context, e Event) (*State, Outcome, error) {
 	if err != nil {
 		return nil, mine, fmt.Errorf("event %s: %w", e.ID, err)
 	}
-	if err := s.writer.Write(ctx, stream.Record{Topic: s.topic(), Key: []byte(e.Changes[0].Flag), Value: value}); err != nil {
+	record := stream.Record{Topic: s.topic(), Key: []byte(e.Changes[0].Flag), Value: value}
+	if topic, ok := s.log.Topic(s.topic()); ok {
+		if err := e.fits(len(value), topic.Name, topic.MaxRecordBytes-recordOverhead-len(record.Key)); err != nil {
+			return nil, mine, err
+		}
+	}
+	if err := s.writer.Write(ctx, record); err != nil {
 		return nil, mine, fmt.Errorf("event %s: outcome not known: %w", e.ID, err)
 	}
 	s.mu.Lock()
