@@ -94,7 +94,7 @@ func (o *serveOptions) handler(ctx context.Context, follower *follow.Follower, s
 	mux.Handle("/", evaluation.Handler())
 	windows := &migrationWindows{files: o.migrations.files, logger: o.logger}
 	changes := &api.Server{Store: o.fence.over(store, o.migrations, io.Discard), Access: known, Evidence: o.migrations.evidence, Look: o.look.reports, Report: o.reports.write, Lease: o.lease,
-		Registry: o.at.name, Stands: func() []*registry.Standing { return follower.View().Flags }, Windows: windows.all,
+		Registry: o.at.name, Stands: func() []*registry.Standing { return follower.View().Flags }, Windows: windows.all, UndoCost: o.migrations.undoCost,
 		Revival: func(ctx context.Context, f *registry.Standing, c *registry.Change) error {
 			_, err := o.migrations.revival(ctx, f, c)
 			return err

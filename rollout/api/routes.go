@@ -98,7 +98,10 @@ func (s *Server) plan(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plan, plan.Look(state, reports, time.Now())
+	if err := plan.Look(state, reports, time.Now()); err != nil {
+		return nil, err
+	}
+	return planned{plan, s.waysBack(q.Context(), state, plan, files)}, nil
 }
 
 func (s *Server) apply(q *request) (any, error) {

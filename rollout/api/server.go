@@ -37,12 +37,14 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/trueup-io/trueup/rollout"
 	"github.com/trueup-io/trueup/rollout/access"
 	"github.com/trueup-io/trueup/rollout/audit"
 	"github.com/trueup-io/trueup/rollout/compat"
 	"github.com/trueup-io/trueup/rollout/measure"
 	"github.com/trueup-io/trueup/rollout/registry"
 	"github.com/trueup-io/trueup/rollout/timeline"
+	"github.com/trueup-io/trueup/rollout/undo"
 )
 
 const maxBody = 4 << 20
@@ -62,6 +64,8 @@ type Server struct {
 	Evidence func(ctx context.Context, s *registry.State, p *registry.Plan, files []registry.Definition, changes []registry.Change) error
 	// Look says of the steps forward of a plan whether they fit what is there, by flag; nil: nobody looks.
 	Look func(ctx context.Context, p *registry.Plan, files []registry.Definition) (map[string]*compat.Report, error)
+	// UndoCost says what going back of a flag would lose now, to where, nil: to where legacy has authority for all keys; nil: nobody says.
+	UndoCost func(ctx context.Context, f *registry.Standing, to *rollout.Flag) (*undo.Report, error)
 	// Revival gives a revival that goes forward what its migration has measured; nil: nothing is known of any.
 	Revival func(ctx context.Context, f *registry.Standing, c *registry.Change) error
 	// Report writes what an application saw to the log of a migration; nil: none is taken.

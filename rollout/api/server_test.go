@@ -89,6 +89,7 @@ func ending(name string) string {
 type world struct {
 	t       *testing.T
 	topic   *memory
+	server  *Server
 	handler http.Handler
 	reports []*measure.Report // that were taken
 }
@@ -114,10 +115,11 @@ func begin(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, topic: &memory{}}
-	w.handler = (&Server{Store: w.topic, Report: w.reported, Access: known, Journal: journal,
+	w.server = &Server{Store: w.topic, Report: w.reported, Access: known, Journal: journal,
 		Evidence: func(context.Context, *registry.State, *registry.Plan, []registry.Definition, []registry.Change) error {
 			return nil
-		}}).Handler()
+		}}
+	w.handler = w.server.Handler()
 	for _, name := range []string{"orders-eu", "pay"} {
 		w.direct(registry.Change{Flag: name, Op: registry.Define, Definition: definition(name, "team-"+name, "off", "off")})
 	}
