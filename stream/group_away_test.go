@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -83,4 +84,46 @@ func hold(t *testing.T, cluster *kfake.Cluster, l *stream.Log, key kmsg.Key) *at
 		return nil, nil, false
 	})
 	return &held
+}
+
+// A member that was away has joined anew by itself when its commit is answered: it is
+// itself the other member that the brokers then speak of.
+func TestI15_FencedByItself(t *testing.T) {
+	cluster, l := faulty(t)
+	streamtest.Fill(t, l, 0, 90)
+	var refused atomic.Bool
+	cluster.ControlKey(kmsg.TxnOffsetCommit.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		commit, ok := r.(*kmsg.TxnOffsetCommitRequest)
+		if !ok || !refused.CompareAndSwap(false, true) {
+			return nil, nil, false
+		}
+		answer, ok := commit.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
+		if !ok {
+			return nil, nil, false
+		}
+		for _, asked := range commit.Topics {
+			topic := kmsg.NewTxnOffsetCommitResponseTopic()
+			topic.Topic = asked.Topic
+			for _, p := range asked.Partitions {
+				partition := kmsg.NewTxnOffsetCommitResponseTopicPartition()
+				partition.Partition, partition.ErrorCode = p.Partition, kerr.FencedInstanceID.Code
+				topic.Partitions = append(topic.Partitions, partition)
+			}
+			answer.Topics = append(answer.Topics, topic)
+		}
+		return answer, nil, true
+	})
+	store := streamtest.NewStore()
+	m := streamtest.Join(t, l, quick(), streamtest.NewModel(store, l.Topics().Divergences))
+	ends := streamtest.Ends(t, l)
+	m.Await(t, "all is applied", func() bool { return streamtest.Reached(store, ends) })
+	if err := m.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if !refused.Load() {
+		t.Fatal("nothing was refused")
+	}
+	streamtest.CheckState(t, l, store)
+	streamtest.CheckOutputs(t, l, l.Topics().Divergences)
 }
