@@ -223,6 +223,34 @@ var metrics = []metric[statusFile]{
 				say(float64(s.State.Written))
 			}
 		}},
+	{"trueup_changelog_partitions", "Partitions of this process by what the changelog has of their state: whole, being written, or none, as it does not fit. Absent where there is no changelog.", prometheus.GaugeValue, []string{"copy"},
+		func(s *statusFile, say func(float64, ...string)) {
+			if c := s.Changelog; c != nil {
+				say(float64(c.Whole), "whole")
+				say(float64(c.Writing), "writing")
+				say(float64(len(c.Without)), "none")
+			}
+		}},
+	{"trueup_changelog_restored_records", "Records that the partitions of this process took from the changelog when they came here.", prometheus.GaugeValue, nil,
+		func(s *statusFile, say func(float64, ...string)) {
+			if s.Changelog != nil {
+				records, _ := s.Changelog.taken()
+				say(float64(records))
+			}
+		}},
+	{"trueup_changelog_restored_seconds", "How long that took, added up.", prometheus.GaugeValue, nil,
+		func(s *statusFile, say func(float64, ...string)) {
+			if s.Changelog != nil {
+				_, seconds := s.Changelog.taken()
+				say(seconds)
+			}
+		}},
+	{"trueup_changelog_refused_partitions", "Partitions of this process for which the changelog was further than the state, and was not taken; \"trueup status\" says why.", prometheus.GaugeValue, nil,
+		func(s *statusFile, say func(float64, ...string)) {
+			if s.Changelog != nil {
+				say(float64(len(s.Changelog.Refused)))
+			}
+		}},
 
 	{"trueup_compensations_total", "Outcomes of compensations, by result.", prometheus.CounterValue, []string{"result"},
 		func(s *statusFile, say func(float64, ...string)) {

@@ -81,6 +81,7 @@ func (p *pipeline) status(ctx context.Context, now time.Time) *statusFile {
 		}
 		disk := p.reconciler.StateStats()
 		s.State = &stateStatus{disk.Bytes, disk.Ingested, disk.Written, disk.Debt}
+		s.Changelog = changelogOf(r.Changelog)
 		n := r.Records
 		s.Records = recordCounts{n.Consumed, n.Applied, n.Duplicate, n.OutOfScope, n.Quarantined, n.Waiting, p.behind(ctx, r.Next), n.Unaccounted()}
 		if lost := n.Unaccounted(); lost != 0 {

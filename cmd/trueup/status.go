@@ -132,6 +132,7 @@ func printStatus(w io.Writer, s *statusFile, now time.Time) {
 	r := s.Records
 	fmt.Fprintf(w, "records %d consumed = %d applied + %d duplicate + %d out of scope + %d quarantined + %d waiting; %d behind\n",
 		r.Consumed, r.Applied, r.Duplicate, r.OutOfScope, r.Quarantined, r.Waiting, r.Behind)
+	printChangelog(w, s.Changelog)
 	printAdvice(w, s)
 	if c := s.Compensations; c.Running {
 		state := ""

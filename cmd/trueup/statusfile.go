@@ -31,6 +31,7 @@ type statusFile struct {
 	Coverage      []coverageStatus      `json:"coverage,omitempty"` // of the partitions that this process compares
 	Ranges        []rangesStatus        `json:"ranges,omitempty"`   // of keys, in the same partitions
 	State         *stateStatus          `json:"state,omitempty"`
+	Changelog     *changelogStatus      `json:"changelog,omitempty"` // nil: the migration has none
 	Windows       []windowStatus        `json:"windows,omitempty"`
 	Rollout       *rolloutStatus        `json:"rollout,omitempty"`  // nil: the migration moves by none, or it is not known yet
 	LogRoom       *logStatus            `json:"log_room,omitempty"` // nil: the log is kept for ever, or nobody asked yet
