@@ -12,6 +12,7 @@ import (
 type brokerTask struct {
 	Dir        string
 	Partitions int // 0: as many as there are by default
+	Changelog  bool
 }
 
 // ready is the broker's answer when it takes records.
@@ -20,7 +21,7 @@ type ready struct{ Brokers string }
 const logName = "bench"
 
 func (t brokerTask) run(ctx context.Context) error {
-	l, err := stream.Open(ctx, stream.Config{Migration: logName, DataDir: t.Dir, Partitions: t.Partitions})
+	l, err := stream.Open(ctx, stream.Config{Migration: logName, DataDir: t.Dir, Partitions: t.Partitions, Changelog: t.Changelog})
 	if err != nil {
 		return err
 	}
@@ -33,7 +34,11 @@ func (t brokerTask) run(ctx context.Context) error {
 
 // startBroker starts the embedded broker in a process of its own.
 func startBroker(ctx context.Context, dir string, partitions int) (*child, error) {
-	c, err := startChild(ctx, "broker", brokerTask{dir, partitions})
+	return startBrokerOf(ctx, brokerTask{Dir: dir, Partitions: partitions})
+}
+
+func startBrokerOf(ctx context.Context, t brokerTask) (*child, error) {
+	c, err := startChild(ctx, "broker", t)
 	if err != nil {
 		return nil, err
 	}

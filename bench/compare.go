@@ -22,6 +22,8 @@ type compareTask struct {
 	Profile  string
 	Share    int  // of the partitions that it is to have at its end; 0: any
 	Follow   bool // go on until stopped
+
+	Changelog bool // keep the state on the changelog, too
 }
 
 // compared is what a comparing process says of itself.
@@ -37,7 +39,7 @@ type compared struct {
 }
 
 func (t compareTask) log() stream.Config {
-	return stream.Config{Migration: logName, DataDir: t.DataDir, Brokers: t.Brokers}
+	return stream.Config{Migration: logName, DataDir: t.DataDir, Brokers: t.Brokers, Changelog: t.Changelog}
 }
 
 func (t compareTask) run(ctx context.Context) (err error) {

@@ -18,6 +18,7 @@ import (
 type comparing struct {
 	dropped    bool // settled keys are forgotten
 	kafka      bool // one node of Apache Kafka carries the log, not the embedded broker
+	changelog  bool // there is a topic for the state
 	partitions int
 	processes  int
 }
@@ -73,6 +74,7 @@ type benchLog struct {
 	config   stream.Config
 	embedded *child
 	kafka    *servers.Kafka
+	copied   bool // whoever compares keeps the state on the changelog, too
 }
 
 func (s *session) startLog(ctx context.Context, how comparing) (_ *benchLog, err error) {
@@ -82,7 +84,7 @@ func (s *session) startLog(ctx context.Context, how comparing) (_ *benchLog, err
 	}
 	if !how.kafka {
 		l.config.DataDir = l.dir
-		l.embedded, err = startBroker(ctx, l.dir, how.partitions)
+		l.embedded, err = startBrokerOf(ctx, brokerTask{Dir: l.dir, Partitions: how.partitions, Changelog: how.changelog})
 		return l, err
 	}
 	if l.kafka, err = servers.StartKafka(ctx, servers.KafkaOptions{Dir: l.dir, JVM: []string{"-Xmx512m"}}); err != nil {
@@ -182,7 +184,7 @@ func (l *benchLog) start(ctx context.Context, s *session, name string, round int
 		if err != nil {
 			return nil, err
 		}
-		t := compareTask{Shape: shape, DataDir: l.config.DataDir, Brokers: l.config.Brokers, StateDir: dir, Instance: instance(n),
+		t := compareTask{Shape: shape, DataDir: l.config.DataDir, Brokers: l.config.Brokers, StateDir: dir, Instance: instance(n), Changelog: l.copied,
 			Share: l.config.Partitions / processes}
 		if n == 0 {
 			if name != "" {
