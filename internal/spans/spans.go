@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -122,7 +123,9 @@ func (s *Spans) Seen(r *schemas.Record, written time.Time) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.written.add(r.Change.EventID, written)
+	id := r.Change.EventID
+	id.Source, id.Pos = strings.Clone(id.Source), strings.Clone(id.Pos) // the record's memory is used again
+	s.written.add(id, written)
 }
 
 // tell makes a span that is over already.

@@ -57,3 +57,21 @@ func TestRecentIsBounded(t *testing.T) {
 		t.Error("the latest is forgotten")
 	}
 }
+
+// The memory of a record that was seen is used again.
+func TestSeenKeepsNothingOfARecord(t *testing.T) {
+	id := schemas.EventID{Source: "orders-legacy", Epoch: 1, Pos: "0000000000000010"}
+	b := schemas.AppendRecord(nil, &schemas.Record{Change: &schemas.Change{EventID: id, Side: schemas.Legacy, Entity: "order", Key: []string{"1"},
+		Op: schemas.OpInsert, After: schemas.Row{}, Tag: schemas.Tag{Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}})
+	r, err := new(schemas.Decoder).Unmarshal(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Spans{written: newRecent()}
+	at := time.UnixMicro(5)
+	s.Seen(r, at)
+	clear(b)
+	if got, ok := s.written.get(id); !ok || !got.Equal(at) {
+		t.Errorf("when it came to the log is not known any more: %v", got)
+	}
+}

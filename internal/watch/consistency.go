@@ -45,7 +45,8 @@ func NewConsistency(seen func(entity string, first schemas.Side, took time.Durat
 	return &Consistency{seen: seen, pending: map[versionOf]firstSeen{}, older: map[versionOf]firstSeen{}}
 }
 
-// Record takes a record of the changes topic. messageKey is its message's key.
+// Record takes a record of the changes topic. messageKey is its message's key. It keeps
+// neither, nor what they point into.
 func (c *Consistency) Record(messageKey []byte, r *schemas.Record) {
 	switch {
 	case r.Progress != nil:
@@ -72,7 +73,7 @@ func (c *Consistency) change(key []byte, x *schemas.Change) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	v := versionOf{x.Entity, string(key), x.Digest}
+	v := versionOf{strings.Clone(x.Entity), string(key), x.Digest} // the record's memory is used again
 	at := x.CommitTS - c.offset[x.Side]
 	first, ok := c.pending[v]
 	if !ok {
@@ -82,7 +83,6 @@ func (c *Consistency) change(key []byte, x *schemas.Change) {
 		if len(c.pending) >= maxPending {
 			c.pending, c.older = map[versionOf]firstSeen{}, c.pending
 		}
-		v.entity = strings.Clone(x.Entity) // the record's texts share its memory
 		c.pending[v] = firstSeen{x.Side, at}
 		return
 	}
@@ -93,5 +93,5 @@ func (c *Consistency) change(key []byte, x *schemas.Change) {
 	if took < 0 {
 		side, took = x.Side, -took
 	}
-	c.seen(x.Entity, side, took, strings.Clone(TraceID(x.Tag.Traceparent)))
+	c.seen(v.entity, side, took, strings.Clone(TraceID(x.Tag.Traceparent)))
 }

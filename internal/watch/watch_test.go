@@ -150,13 +150,21 @@ func TestTimeToConsistency(t *testing.T) {
 	for i := 0; !sampled(key); i++ {
 		key = fmt.Appendf(nil, `["order","%d"]`, i)
 	}
-	var got []string
+	var got, entities []string
 	c := NewConsistency(func(entity string, first schemas.Side, took time.Duration, trace string) {
 		got = append(got, fmt.Sprintf("%s %s first, %s, %s", entity, first, took, trace))
+		entities = append(entities, entity)
 	})
 	change := func(side schemas.Side, at time.Duration, digest byte, op schemas.Op, compensation string) {
-		c.Record(key, &schemas.Record{Change: &schemas.Change{Side: side, Entity: "order", Op: op, CommitTS: begun.Add(at), Digest: schemas.Digest{digest}, Mapping: "m",
+		b := schemas.AppendRecord(nil, &schemas.Record{Change: &schemas.Change{EventID: schemas.EventID{Source: "s", Epoch: 1, Pos: "1"}, Side: side, Entity: "order",
+			Key: []string{"1"}, After: schemas.Row{}, Op: op, CommitTS: begun.Add(at), Digest: schemas.Digest{digest}, Mapping: "m",
 			Tag: schemas.Tag{CompensationID: compensation, Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}})
+		r, err := new(schemas.Decoder).Unmarshal(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Record(key, r)
+		clear(b) // as by the next records
 	}
 	c.Record(nil, &schemas.Record{Progress: &schemas.Progress{Side: schemas.Target, ClockOffset: 1000}})
 	change(schemas.Legacy, 0, 1, schemas.OpInsert, "")
@@ -169,6 +177,9 @@ func TestTimeToConsistency(t *testing.T) {
 	want := "order legacy first, 4ms, 0af7651916cd43dd8448eb211c80319c\norder legacy first, 2ms, 0af7651916cd43dd8448eb211c80319c"
 	if s := strings.Join(got, "\n"); s != want {
 		t.Errorf("got\n%s\nwant\n%s", s, want)
+	}
+	if s := strings.Join(entities, " "); s != "order order" {
+		t.Errorf("entities that were kept are %q now", s)
 	}
 	for i := range 5 * maxPending {
 		key = fmt.Appendf(key[:0], "%d", i)
