@@ -187,6 +187,9 @@ func (r *Runner) Status() Status {
 
 // Assigned implements stream.Handler: the state says where to go on.
 func (r *Runner) Assigned(ctx context.Context, number int32, committed stream.Position) (stream.Position, error) {
+	if err := r.settle(number); err != nil { // of its time before
+		return stream.NoPosition, err
+	}
 	p, rebuilt, err := openPart(number, r.cfg.Rules, r.cfg.Log, r.db)
 	if err != nil {
 		return stream.NoPosition, err
@@ -313,7 +316,7 @@ func (r *Runner) Aborted(_ context.Context, batch *stream.Batch) {
 		}
 		if err := p.reopen(); err != nil {
 			// The next Process of the partition fails with it, and ends the run.
-			r.cfg.Logger.Error("state cannot be read back", "stage", "reconcile", "partition", b.Partition, "err", err)
+			r.cfg.Logger.Error("state cannot be read back", "stage", "reconcile", "partition", b.Partition, "err", errors.Join(err, r.settle(b.Partition)))
 			delete(r.parts, b.Partition)
 		}
 	}

@@ -165,7 +165,11 @@ func take(t *testing.T, core *reconcile.Core, p *state.Partition, log []schemas.
 			if err := core.Flush(); err != nil {
 				t.Fatal(err)
 			}
-			if err := p.Commit(); err != nil {
+			commit := p.Commit
+			if r.IntN(2) == 0 {
+				commit = p.CommitLater // a crash may find it under way
+			}
+			if err := commit(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -231,11 +235,20 @@ func TestScanMergesWhatIsPending(t *testing.T) {
 			set(p, k, v)
 			model[k] = v
 		case 3:
+			commit := p.Commit
+			if r.IntN(2) == 0 {
+				commit = p.CommitLater
+			}
 			if r.IntN(5) == 0 {
-				if err := p.Commit(); err != nil {
+				if err := commit(); err != nil {
 					t.Fatal(err)
 				}
 			}
+		}
+		k = fmt.Sprint(r.IntN(60))
+		v, ok, err := p.Get([]byte(k))
+		if want, there := model[k]; err != nil || ok != there || string(v) != want {
+			t.Fatalf("%s is %q, %v, %v, want %q, %v", k, v, ok, err, want, there)
 		}
 		set(other, k, "other")
 		lower, upper := fmt.Sprint(r.IntN(60)), fmt.Sprint(r.IntN(60))
