@@ -196,21 +196,13 @@ var wayBack = map[rollout.WayBack]string{
 // something to the way back. What cannot be said is no reason not to plan; it is said.
 func (m *migrationsAt) waysBack(cmd *cobra.Command, s *registry.State, p *registry.Plan, files []registry.Definition, asJSON bool) (map[string]string, error) {
 	said := map[string]string{}
-	for _, d := range files {
-		step, f := p.Step(d.Rollout.Name), s.Flag(d.Rollout.Name)
-		if step.WayBack == rollout.WayStays || f == nil || f.Rollout.Migration == "" {
-			continue
-		}
-		var to *rollout.Flag
-		if step.WayBack == rollout.WayTaken {
-			to = rollout.Ready(d.Rollout)
-		}
-		report, err := m.undoCost(cmd.Context(), f, to)
+	for _, w := range p.WaysBack(s, files) {
+		report, err := m.undoCost(cmd.Context(), w.Flag, w.To)
 		if err != nil {
-			said[f.Name] = "what that is now is not known: " + err.Error()
+			said[w.Flag.Name] = "what that is now is not known: " + err.Error()
 			continue
 		}
-		if said[f.Name] = "now " + report.String(); asJSON {
+		if said[w.Flag.Name] = "now " + report.String(); asJSON {
 			if err := json.NewEncoder(cmd.OutOrStdout()).Encode(undoLine{"undo_cost", report}); err != nil {
 				return nil, err
 			}

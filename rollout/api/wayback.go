@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/trueup-io/trueup/rollout"
 	"github.com/trueup-io/trueup/rollout/registry"
 	"github.com/trueup-io/trueup/rollout/undo"
 )
@@ -34,17 +33,9 @@ func (s *Server) waysBack(ctx context.Context, state *registry.State, p *registr
 	}
 	ctx, cancel := context.WithTimeout(ctx, undoWithin)
 	defer cancel()
-	for _, d := range files {
-		step, f := p.Step(d.Rollout.Name), state.Flag(d.Rollout.Name)
-		if step.WayBack == rollout.WayStays || f == nil || f.Rollout.Migration == "" {
-			continue
-		}
-		var to *rollout.Flag
-		if step.WayBack == rollout.WayTaken {
-			to = rollout.Ready(d.Rollout)
-		}
-		one := undoCost{Flag: f.Name}
-		report, err := s.UndoCost(ctx, f, to)
+	for _, w := range p.WaysBack(state, files) {
+		one := undoCost{Flag: w.Flag.Name}
+		report, err := s.UndoCost(ctx, w.Flag, w.To)
 		if err != nil {
 			one.NotKnown = err.Error()
 		} else {

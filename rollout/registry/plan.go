@@ -122,6 +122,29 @@ func (p *Plan) Step(flag string) *Step {
 	return nil
 }
 
+// WayBack is of a step that does something to the way back to legacy: what going back would
+// lose now is to be known.
+type WayBack struct {
+	Flag *Standing
+	To   *rollout.Flag // where the step goes back to; nil: to where legacy has authority for all keys
+}
+
+// WaysBack returns those of the plan's steps, for flags of migrations, in the order of the definitions.
+func (p *Plan) WaysBack(s *State, definitions []Definition) (all []WayBack) {
+	for _, d := range definitions {
+		step, f := p.Step(d.Rollout.Name), s.Flag(d.Rollout.Name)
+		if step.WayBack == rollout.WayStays || f == nil || f.Rollout.Migration == "" {
+			continue
+		}
+		w := WayBack{Flag: f}
+		if step.WayBack == rollout.WayTaken {
+			w.To = rollout.Ready(d.Rollout)
+		}
+		all = append(all, w)
+	}
+	return all
+}
+
 func (s *State) step(d Definition, now time.Time) Step {
 	r := d.Rollout
 	out := Step{Flag: r.Name, Action: Create, To: rollout.Place{Stage: r.Stage, Ramp: r.Ramp}.String(), definition: d.Source,

@@ -9,11 +9,8 @@ import (
 // ErrTooLarge is an event that its topic does not take.
 var ErrTooLarge = errors.New("too large")
 
-// recordOverhead bounds what a record has beside its key and value.
-const recordOverhead = 64
-
 // fits says whether an event can be written, and if not, what makes it so large: nothing
-// was written then.
+// was written then. Sizes are those of records.
 func (e *Event) fits(size int, topic string, most int) error {
 	if size <= most {
 		return nil

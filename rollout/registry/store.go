@@ -99,7 +99,7 @@ func (s *Store) Submit(ctx context.Context, e Event) (*State, Outcome, error) {
 	}
 	record := stream.Record{Topic: s.topic(), Key: []byte(e.Changes[0].Flag), Value: value}
 	if topic, ok := s.log.Topic(s.topic()); ok {
-		if err := e.fits(len(value), topic.Name, topic.MaxRecordBytes-recordOverhead-len(record.Key)); err != nil {
+		if err := e.fits(record.Size(), topic.Name, topic.MaxRecordBytes); err != nil {
 			return nil, mine, err
 		}
 	}
