@@ -44,6 +44,7 @@ func (g *Group) transact(ctx context.Context, fetches kgo.Fetches) (again bool, 
 		}
 		return true, err
 	}
+	batch.More = g.session.Client().BufferedFetchRecords() > 0
 	if err := g.handler.Committed(done, batch); err != nil {
 		return false, fmt.Errorf("commit state: %w", err)
 	}

@@ -72,6 +72,8 @@ type Preparer interface {
 // is kept is copied.
 type Batch struct {
 	Parts []*Part
+	// More says, when Committed is called, that records which come next have been read already.
+	More bool
 }
 
 // Records returns the number of records in the batch.

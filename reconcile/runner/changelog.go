@@ -54,46 +54,46 @@ func (r *Runner) changelogID(number int32) changelog.Identity {
 		Rules: r.cfg.Rules.Version}
 }
 
-// openCopy goes on with the copy of a partition's state, or begins one.
-func (r *Runner) openCopy(ctx context.Context, p *part) (err error) {
+// openChangelog goes on with the changelog of a partition, or begins one.
+func (r *Runner) openChangelog(ctx context.Context, p *part) (err error) {
 	if r.cfg.Log.Topics().Changelog == "" {
 		return nil
 	}
 	r.mu.Lock()
 	found := r.found[p.number]
 	r.mu.Unlock()
-	if p.copied, err = changelog.NewWriter(r.cfg.Log, p.state, r.changelogID(p.number), found); err != nil {
+	if p.changelog, err = changelog.NewWriter(r.cfg.Log, p.state, r.changelogID(p.number), found); err != nil {
 		return fmt.Errorf("partition %d: %w", p.number, err)
 	}
-	if from, whole := p.copied.Begins(); whole {
+	if from, whole := p.changelog.Begins(); whole {
 		p.trimmed = r.trim(ctx, p.number, from)
 	}
 	return nil
 }
 
-// copy returns what the changelog is to have of what was taken. What is taken again
+// follow returns what the changelog is to have of what was taken. What is taken again
 // was published as it was taken at first, in other pieces perhaps: the state goes its
 // own way then.
-func (p *part) copy(records []stream.Record, replay bool) ([]stream.Record, error) {
+func (p *part) follow(records []stream.Record, replay bool) ([]stream.Record, error) {
 	if replay {
-		return nil, p.copied.Leave()
+		return nil, p.changelog.Leave()
 	}
-	return p.copied.Follow(p.core.Next(), records[len(records)-1].LeaderEpoch)
+	return p.changelog.Follow(p.core.Next(), records[len(records)-1].LeaderEpoch)
 }
 
-// copiedAt is where a state that is the changelog's goes on.
-func (p *part) copiedAt() (stream.Position, bool) {
-	if p.copied == nil {
+// followedTo is where a state that is the changelog's goes on.
+func (p *part) followedTo() (stream.Position, bool) {
+	if p.changelog == nil {
 		return stream.NoPosition, false
 	}
-	return p.copied.Position()
+	return p.changelog.Position()
 }
 
 // commit has what a batch did to the partition made durable, and waits for that of the
 // batch before only.
 func (p *part) commit(b *stream.Part) error {
-	if p.copied != nil && !b.Replay {
-		if err := p.copied.Committed(b.Last()); err != nil {
+	if p.changelog != nil && !b.Replay {
+		if err := p.changelog.Committed(b.Last()); err != nil {
 			return err
 		}
 	}
@@ -103,14 +103,14 @@ func (p *part) commit(b *stream.Part) error {
 // trimTimeout bounds how long brokers are waited for with what can be done later.
 const trimTimeout = 5 * time.Second
 
-// trimCopies removes what generations had that new ones have replaced, once.
-func (r *Runner) trimCopies(ctx context.Context, batch *stream.Batch) {
+// trimChangelogs removes what generations had that new ones have replaced, once.
+func (r *Runner) trimChangelogs(ctx context.Context, batch *stream.Batch) {
 	for _, b := range batch.Parts {
 		p := r.parts[b.Partition]
-		if p.copied == nil {
+		if p.changelog == nil {
 			continue
 		}
-		if from, whole := p.copied.Begins(); whole && p.trimmed != from {
+		if from, whole := p.changelog.Begins(); whole && p.trimmed != from {
 			p.trimmed = r.trim(ctx, b.Partition, from)
 		}
 	}
@@ -133,14 +133,14 @@ func (r *Runner) trim(ctx context.Context, partition int32, from int64) int64 {
 	return from
 }
 
-// copies is what there is of the changelog, nil where the log has none. The lock is held.
-func (r *Runner) copies() *ChangelogStatus {
+// changelogStatus is what there is of the changelog, nil where the log has none. The lock is held.
+func (r *Runner) changelogStatus() *ChangelogStatus {
 	if r.cfg.Log.Topics().Changelog == "" {
 		return nil
 	}
 	s := &ChangelogStatus{Writing: map[int32]int64{}, Without: map[int32]string{}, Restored: map[int32]changelog.Found{}, Refused: map[int32]string{}}
 	for _, n := range slices.Sorted(maps.Keys(r.parts)) {
-		switch w := r.parts[n].copied; {
+		switch w := r.parts[n].changelog; {
 		case w == nil: // it is being assigned
 		case w.Whole():
 			s.Whole = append(s.Whole, n)

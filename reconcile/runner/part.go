@@ -17,18 +17,18 @@ import (
 
 // part is one partition that this process compares.
 type part struct {
-	number  int32
-	rules   *schemas.Rules
-	log     *stream.Log
-	state   *state.Partition
-	core    *reconcile.Core
-	out     reconcile.Effects
-	decode  schemas.Decoder
-	seen    func(*stream.Record, *schemas.Record) // nil: nobody is told
-	needs   *needs                                // of the log, for a rebuild
-	recent  recent                                // the newest changes, so that most evidence needs no reading back
-	copied  *changelog.Writer                     // the state's second copy; nil: there is none
-	trimmed int64                                 // where the copy's generation begins before which was trimmed
+	number    int32
+	rules     *schemas.Rules
+	log       *stream.Log
+	state     *state.Partition
+	core      *reconcile.Core
+	out       reconcile.Effects
+	decode    schemas.Decoder
+	seen      func(*stream.Record, *schemas.Record) // nil: nobody is told
+	needs     *needs                                // of the log, for a rebuild
+	recent    recent                                // the newest changes, so that most evidence needs no reading back
+	changelog *changelog.Writer                     // nil: there is none
+	trimmed   int64                                 // where the copy's generation begins before which was trimmed
 
 	// said holds the events that stood at the end of the divergences topic when the partition was opened, until the
 	// records that were there then have been taken: a broker that is killed in the middle of a commit can keep the
@@ -142,10 +142,10 @@ func (p *part) take(ctx context.Context, records []stream.Record, replay bool) (
 	if err := errors.Join(p.core.Flush(), p.needs.save(p.state)); err != nil {
 		return nil, nil, fmt.Errorf("partition %d: %w", p.number, err)
 	}
-	if p.copied == nil {
+	if p.changelog == nil {
 		return outputs, alarms, nil
 	}
-	copies, err := p.copy(records, replay)
+	copies, err := p.follow(records, replay)
 	if err != nil {
 		return nil, nil, fmt.Errorf("partition %d: %w", p.number, err)
 	}

@@ -40,7 +40,7 @@ type Config struct {
 	// SessionTimeout is how long the group waits for a member that says nothing, before its partitions go to others; 0: the
 	// group's default.
 	SessionTimeout time.Duration
-	// MaxBatch bounds the records of a batch; 0: 20,000.
+	// MaxBatch bounds the records of a batch; 0: the group's default.
 	MaxBatch int
 	// Seen is told of each record as it is taken, with its message, one at a time; nil: nobody is. It must not keep
 	// either, and finds no columns in rows of which a digest stands for the values. After a restart it may be told of some
@@ -87,9 +87,6 @@ type Status struct {
 	At        time.Time
 }
 
-// defaultBatch is as many records as some hundred milliseconds are spent on.
-const defaultBatch = 20_000
-
 // Runner compares the partitions that its consumer group gives it.
 type Runner struct {
 	cfg   Config
@@ -126,9 +123,6 @@ func New(cfg Config) (*Runner, error) {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	if cfg.MaxBatch == 0 {
-		cfg.MaxBatch = defaultBatch
 	}
 	r := &Runner{cfg: cfg, parts: map[int32]*part{}, found: map[int32]changelog.Found{}}
 	r.status.Stopped = map[int32]string{}
@@ -195,7 +189,7 @@ func (r *Runner) Assigned(ctx context.Context, number int32, committed stream.Po
 		return stream.NoPosition, err
 	}
 	p.seen = r.cfg.Seen
-	if err := r.openCopy(ctx, p); err != nil {
+	if err := r.openChangelog(ctx, p); err != nil {
 		return stream.NoPosition, err
 	}
 	if err := p.learn(ctx); err != nil {
@@ -214,7 +208,7 @@ func (r *Runner) Assigned(ctx context.Context, number int32, committed stream.Po
 	r.parts[number] = p
 	crash.Site("reconcile.assigned")
 	r.publishStatus()
-	if at, ok := p.copiedAt(); ok {
+	if at, ok := p.followedTo(); ok {
 		return at, nil
 	}
 	if p.core.Next() == 0 {
@@ -273,10 +267,10 @@ func (r *Runner) Committed(ctx context.Context, batch *stream.Batch) error {
 		}
 		crash.Site("reconcile.state_of_some")
 	}
-	// Behind a large batch there is a next one, which need not wait for the state of this
-	// one, and says so if that could not be written. A crash leaves the state where it was
-	// before the batch, as one before Committed does.
-	if batch.Records() < r.largeBatch() {
+	// What comes next need not wait for the state of this batch, and says so if that could
+	// not be written. A crash leaves the state where it was before the batch, as one before
+	// Committed does.
+	if !batch.More {
 		for _, b := range batch.Parts {
 			if err := r.settle(b.Partition); err != nil {
 				return err
@@ -284,13 +278,10 @@ func (r *Runner) Committed(ctx context.Context, batch *stream.Batch) error {
 		}
 	}
 	crash.Site("reconcile.state_written")
-	r.trimCopies(ctx, batch)
+	r.trimChangelogs(ctx, batch)
 	r.publishStatus()
 	return nil
 }
-
-// largeBatch is of how many records a batch is where more are waiting to be read.
-func (r *Runner) largeBatch() int { return r.cfg.MaxBatch / 4 }
 
 // settle waits until a partition's state is what it was committed to be.
 func (r *Runner) settle(number int32) error {
@@ -311,8 +302,8 @@ func (r *Runner) Aborted(_ context.Context, batch *stream.Batch) {
 		if p == nil {
 			continue
 		}
-		if p.copied != nil {
-			p.copied.Aborted()
+		if p.changelog != nil {
+			p.changelog.Aborted()
 		}
 		if err := p.reopen(); err != nil {
 			// The next Process of the partition fails with it, and ends the run.
@@ -369,7 +360,7 @@ func (r *Runner) publishStatus() {
 	s.Coverage, s.Ranges = coverageOf(said), r.rangesNow(s.At)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s.Changelog = r.copies()
+	s.Changelog = r.changelogStatus()
 	s.Stopped, s.Rebuilt, s.Damaged = r.status.Stopped, r.status.Rebuilt, r.status.Damaged
 	r.status = s
 }
