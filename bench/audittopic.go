@@ -60,7 +60,7 @@ func auditTopic(records int) func(context.Context, *session, string) ([]line, er
 		if err != nil {
 			return nil, err
 		}
-		broker, err := startBroker(ctx, dir, 0)
+		broker, err := startBroker(ctx, brokerTask{Dir: dir})
 		if err != nil {
 			return nil, err
 		}

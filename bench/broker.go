@@ -33,11 +33,7 @@ func (t brokerTask) run(ctx context.Context) error {
 }
 
 // startBroker starts the embedded broker in a process of its own.
-func startBroker(ctx context.Context, dir string, partitions int) (*child, error) {
-	return startBrokerOf(ctx, brokerTask{Dir: dir, Partitions: partitions})
-}
-
-func startBrokerOf(ctx context.Context, t brokerTask) (*child, error) {
+func startBroker(ctx context.Context, t brokerTask) (*child, error) {
 	c, err := startChild(ctx, "broker", t)
 	if err != nil {
 		return nil, err

@@ -97,7 +97,7 @@ func (s *session) live(ctx context.Context, start func(dir string) (*child, erro
 	if err != nil {
 		return nil, err
 	}
-	broker, err := startBroker(ctx, dir, 0)
+	broker, err := startBroker(ctx, brokerTask{Dir: dir})
 	if err != nil {
 		return nil, err
 	}

@@ -191,7 +191,7 @@ func (s *session) withBroker(ctx context.Context, t mysqlTask) (sample, error) {
 		return sample{}, err
 	}
 	t.DataDir = dir
-	broker, err := startBroker(ctx, dir, 0)
+	broker, err := startBroker(ctx, brokerTask{Dir: dir})
 	if err != nil {
 		return sample{}, err
 	}

@@ -34,7 +34,7 @@ func toLog(sh *shape) func(context.Context, *session, string) ([]line, error) {
 			return sample{}, err
 		}
 		t.DataDir = dir
-		broker, err := startBroker(ctx, dir, 0)
+		broker, err := startBroker(ctx, brokerTask{Dir: dir})
 		if err != nil {
 			return sample{}, err
 		}

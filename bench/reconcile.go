@@ -84,7 +84,7 @@ func (s *session) startLog(ctx context.Context, how comparing) (_ *benchLog, err
 	}
 	if !how.kafka {
 		l.config.DataDir = l.dir
-		l.embedded, err = startBrokerOf(ctx, brokerTask{Dir: l.dir, Partitions: how.partitions, Changelog: how.changelog})
+		l.embedded, err = startBroker(ctx, brokerTask{Dir: l.dir, Partitions: how.partitions, Changelog: how.changelog})
 		return l, err
 	}
 	if l.kafka, err = servers.StartKafka(ctx, servers.KafkaOptions{Dir: l.dir, JVM: []string{"-Xmx512m"}}); err != nil {

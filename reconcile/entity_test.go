@@ -82,9 +82,9 @@ func TestStateOfFormatOneIsRead(t *testing.T) {
 	if err := core.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	meta, _, _ := state.Get([]byte(metaKey))
+	meta, _, _ := state.Get([]byte(PartitionRecord))
 	old := append([]byte{1}, meta[1:len(meta)-2]...) // format 2 ends with one byte for each side of the one entity
-	if err := state.Set([]byte(metaKey), old); err != nil {
+	if err := state.Set([]byte(PartitionRecord), old); err != nil {
 		t.Fatal(err)
 	}
 	h.reopen(state)
@@ -92,7 +92,7 @@ func TestStateOfFormatOneIsRead(t *testing.T) {
 	if s := h.core.Totals(); s.Equal != 1 {
 		t.Errorf("%+v; want one key equal", s)
 	}
-	if err := state.Set([]byte(metaKey), append([]byte{stateFormat + 1}, old[1:]...)); err != nil {
+	if err := state.Set([]byte(PartitionRecord), append([]byte{StateFormat + 1}, old[1:]...)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := NewCore(Config{Rules: h.rules}, state); err == nil {

@@ -10,7 +10,10 @@ import (
 
 // The state's key spaces, by first byte; txnPrefix is another.
 const (
-	metaKey     = "m" // one record: everything of the partition that is not a key's
+	// PartitionRecord is one record: everything of the partition that is not a key's. While it holds something that is
+	// none, such as nothing of a length, no core goes on from the State.
+	PartitionRecord = "m"
+
 	keyPrefix   = 'k' // 'k' entity NUL order-key: a key's record
 	waitPrefix  = 'w' // 'w' sequence: the keys that waited for a frontier when they were written together
 	queuePrefix = 'q' // 'q' sequence: a queued change

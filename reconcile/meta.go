@@ -12,14 +12,14 @@ import (
 // errPage ends a scan early.
 var errPage = errors.New("page is full")
 
-// stateFormat is the format of everything a core keeps in State. 9 tells gaps
+// StateFormat is the format of everything a core keeps in State. 9 tells gaps
 // at one position apart; 8 counts what
 // a store's log does not have; 7 says where a rollout stands, and under which epoch a queued change was written; 6 whether
 // other rules are in force since the last progress, and how many keys were
 // dropped; 5 how far a side had fallen behind, whether its clock was set, and
 // since when a follower has what it has. What 1 to 8 wrote is made anew from
 // the log.
-const stateFormat = 9
+const StateFormat = 9
 
 // ErrForeignState says that a state was made under other rules or by a newer
 // format; it must be rebuilt from the log.
@@ -52,7 +52,7 @@ func (c *Core) Flush() error {
 		}
 		p.dirty = false
 	}
-	if err := c.state.Set([]byte(metaKey), c.encodeMeta()); err != nil {
+	if err := c.state.Set([]byte(PartitionRecord), c.encodeMeta()); err != nil {
 		return fmt.Errorf("write partition record: %w", err)
 	}
 	return nil
@@ -69,7 +69,7 @@ func (c *Core) Loaded() int { return c.keys.cache.len() }
 
 func (c *Core) encodeMeta() []byte {
 	e := &encoder{}
-	e.byte(stateFormat)
+	e.byte(StateFormat)
 	e.text(c.cfg.Rules.Version)
 	e.int(c.next)
 	for _, s := range schemas.Sides {
@@ -119,27 +119,20 @@ func (c *Core) encodeMeta() []byte {
 	return e.b
 }
 
-// StateFormat is the format of what a core keeps in State.
-const StateFormat = stateFormat
-
 // StateAt returns the offset up to which a State was brought under rules of a version,
 // -1 where there is none, or none that a core under these rules would go on from.
 func StateAt(s State, rules string) (next int64, err error) {
-	b, ok, err := s.Get([]byte(metaKey))
+	b, ok, err := s.Get([]byte(PartitionRecord))
 	if err != nil || !ok {
 		return -1, err
 	}
 	d := &decoder{b: b}
 	format, version, next := d.byte(), d.text(), d.int()
-	if d.bad || format != stateFormat || version != rules {
+	if d.bad || format != StateFormat || version != rules {
 		return -1, nil
 	}
 	return next, nil
 }
-
-// PartitionRecord is the key under which a State says of what it is the state. While it
-// holds something that is none, such as nothing of a length, no core goes on from it.
-const PartitionRecord = metaKey
 
 func (c *Core) encodeCoverage(e *encoder) {
 	for _, s := range schemas.Sides {
@@ -170,7 +163,7 @@ func sortedKeys[V any](m map[string]V) []string {
 
 // load reads everything back, and sets the timers anew.
 func (c *Core) load() error {
-	b, ok, err := c.state.Get([]byte(metaKey))
+	b, ok, err := c.state.Get([]byte(PartitionRecord))
 	if err != nil {
 		return err
 	}
@@ -209,8 +202,8 @@ func (c *Core) load() error {
 func (c *Core) decodeMeta(b []byte) (touched []string, err error) {
 	d := &decoder{b: b}
 	format := d.byte()
-	if format != stateFormat {
-		return nil, fmt.Errorf("%w: format %d, this program writes %d", ErrForeignState, format, stateFormat)
+	if format != StateFormat {
+		return nil, fmt.Errorf("%w: format %d, this program writes %d", ErrForeignState, format, StateFormat)
 	}
 	if v := d.text(); v != c.cfg.Rules.Version {
 		return nil, fmt.Errorf("%w: rules %s, now %s", ErrForeignState, v, c.cfg.Rules.Version)

@@ -57,7 +57,7 @@ func (h *buffer) take(r *Record) *buffered {
 	k := copy(buf, r.Key)
 	copy(buf[k:], r.Value)
 	e := h.entry()
-	e.chunk, e.size = c, r.size()
+	e.chunk, e.size = c, r.Size()
 	e.record = kgo.Record{Partition: r.Partition, Headers: r.Headers, Context: e}
 	if r.Key != nil {
 		e.record.Key = buf[:k:k]

@@ -29,20 +29,17 @@ const (
 	embeddedCluster = "trueup-"
 )
 
-// compacts says whether what carries the log compacts topics safely. The embedded
-// broker does not: it would count what an open transaction wrote, and a kill while it
-// rewrites its files would lose them. There a changelog is bounded by beginning it
-// anew, and removing what was before (TrimChangelog).
-func (l *Log) compacts() bool { return !strings.HasPrefix(l.cluster, embeddedCluster) }
-
 // CompactsChangelog says whether brokers remove what later records of the changelog
-// replace. Where they do not, whoever writes it begins it anew from time to time.
-func (l *Log) CompactsChangelog() bool { return l.compacts() }
+// replace. The embedded broker does not: it would count what an open transaction wrote,
+// and a kill while it rewrites its files would lose them. There whoever writes the
+// changelog begins it anew from time to time, and removes what was before
+// (TrimChangelog).
+func (l *Log) CompactsChangelog() bool { return !strings.HasPrefix(l.cluster, embeddedCluster) }
 
 // changelogConfig is what the changelog has beside, or instead of, what all topics have.
 func (l *Log) changelogConfig() map[string]*string {
 	policy := "delete"
-	if l.compacts() {
+	if l.CompactsChangelog() {
 		policy = "compact,delete" // nothing is old enough to be deleted: it allows TrimChangelog
 	}
 	return map[string]*string{
@@ -70,16 +67,16 @@ func (l *Log) checkChangelog(rc kadm.ResourceConfig) error {
 	}
 	policy := values["cleanup.policy"]
 	var errs []error
-	if l.compacts() && !strings.Contains(policy, "compact") {
+	if l.CompactsChangelog() && !strings.Contains(policy, "compact") {
 		errs = append(errs, fmt.Errorf("cleanup.policy is %q, so that it would grow without bound: set cleanup.policy=compact,delete", policy))
 	}
-	if !l.compacts() && strings.Contains(policy, "compact") {
+	if !l.CompactsChangelog() && strings.Contains(policy, "compact") {
 		errs = append(errs, fmt.Errorf("cleanup.policy is %q, which the embedded broker does not do safely: set cleanup.policy=delete", policy))
 	}
 	if strings.Contains(policy, "delete") && (number("retention.ms", -1) >= 0 || number("retention.bytes", -1) >= 0) {
 		errs = append(errs, errors.New("it has a retention, which takes state away that nothing replaced: set retention.ms=-1 and retention.bytes=-1"))
 	}
-	if ms := number("delete.retention.ms", ChangelogDeletes.Milliseconds()); l.compacts() && ms < ChangelogDeletes.Milliseconds() {
+	if ms := number("delete.retention.ms", ChangelogDeletes.Milliseconds()); l.CompactsChangelog() && ms < ChangelogDeletes.Milliseconds() {
 		errs = append(errs, fmt.Errorf("delete.retention.ms is %d, so that who restores could miss a deletion: set it to %d or more", ms, ChangelogDeletes.Milliseconds()))
 	}
 	if len(errs) == 0 {

@@ -19,7 +19,7 @@ type TopicInfo struct {
 	Name           string
 	ID             TopicID
 	Partitions     int
-	MaxRecordBytes int // the largest record that it takes, headers and lengths included
+	MaxRecordBytes int // the largest record that it takes, by Record.Size
 }
 
 // TopicID changes when a topic is deleted and made again. It is zero where brokers are

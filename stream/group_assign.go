@@ -141,7 +141,7 @@ func (g *Group) replay(ctx context.Context, p int32, owned *ownedPartition, comm
 	}
 	_, err := f.read(ctx, from, committed.Offset, func(r Record) error {
 		records = append(records, r)
-		bytes += r.size()
+		bytes += r.Size()
 		if len(records) < g.cfg.MaxPollRecords && bytes < maxFetchBytes {
 			return nil
 		}

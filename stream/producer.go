@@ -169,7 +169,7 @@ func (p *Producer) Append(ctx context.Context, r Record) error {
 	if err := p.topic.check(&r); err != nil {
 		return err
 	}
-	size := r.size()
+	size := r.Size()
 	p.mu.Lock()
 	for p.err == nil && p.full(size) {
 		p.mu.Unlock()

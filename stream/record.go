@@ -79,9 +79,9 @@ func fromClient(r *kgo.Record) Record {
 	}
 }
 
-// size bounds what a record takes in a batch: its bytes and the most that lengths,
-// deltas and header counts can add.
-func (r *Record) size() int {
+// Size bounds what a record takes in a batch, which is what TopicInfo.MaxRecordBytes is
+// about: its bytes and the most that lengths, deltas and header counts can add.
+func (r *Record) Size() int {
 	n := len(r.Key) + len(r.Value) + 48
 	for i := range r.Headers {
 		n += len(r.Headers[i].Key) + len(r.Headers[i].Value) + 10

@@ -10,7 +10,7 @@ import (
 
 // check refuses a record that the topic cannot take, before it can block others.
 func (t *TopicInfo) check(r *Record) error {
-	if size := r.size(); size > t.MaxRecordBytes {
+	if size := r.Size(); size > t.MaxRecordBytes {
 		return fmt.Errorf("topic %q: a record of %d bytes is larger than the %d that it takes: raise its max.message.bytes", t.Name, size, t.MaxRecordBytes)
 	}
 	if r.Partition < 0 || int(r.Partition) >= t.Partitions {

@@ -58,9 +58,9 @@ says. It exits 0 if the key is equal, 1 if it diverges, 2 if that is not known.`
 			switch {
 			case err != nil:
 				return err
-			case k.Verdict == "diverged":
+			case k.Verdict == story.VerdictDiverged:
 				return exitStatus(exitDiverged)
-			case k.Verdict != "equal":
+			case k.Verdict != story.VerdictEqual:
 				return exitStatus(exitInconclusive)
 			}
 			return nil

@@ -40,9 +40,9 @@ const progressEvery = 1 << 15
 
 // What Key.Verdict says.
 const (
-	verdictEqual    = "equal"
-	verdictDiverged = "diverged"
-	verdictUnknown  = "unknown"
+	VerdictEqual    = "equal"
+	VerdictDiverged = "diverged"
+	VerdictUnknown  = "unknown"
 )
 
 // ReadKey judges one key anew, from the beginning of the log: of its partition
@@ -168,18 +168,18 @@ func (k *Key) conclude(core *reconcile.Core, e *schemas.Entity, key []string, ro
 	}
 	switch {
 	case sum.Diverged > 0:
-		k.Verdict = verdictDiverged
+		k.Verdict = VerdictDiverged
 	case sum.Equal > 0:
-		k.Verdict = verdictEqual
+		k.Verdict = VerdictEqual
 	default:
 		for reason, n := range sum.Unknown { // any order: there is one
 			if n > 0 {
-				k.Verdict, k.Reason = verdictUnknown, reason
+				k.Verdict, k.Reason = VerdictUnknown, reason
 			}
 		}
 	}
 	if !kept && len(k.Versions) == 0 && look.Sides[schemas.Legacy].Covered && look.Sides[schemas.Target].Covered {
-		k.Verdict, k.Absent = verdictEqual, true
+		k.Verdict, k.Absent = VerdictEqual, true
 	}
 	var row [3]schemas.Row
 	for _, side := range schemas.Sides {
@@ -364,9 +364,9 @@ func (k *Key) JSON(to io.Writer) error {
 		Rules   []string `json:"rules"`
 		Applied []string `json:"applied"`
 	}
-	verdict := k.Verdict
+	verdict, reason := k.Verdict, k.Reason
 	if verdict == "" {
-		verdict, k.Reason = verdictUnknown, schemas.NoData
+		verdict, reason = VerdictUnknown, schemas.NoData
 	}
 	last := struct {
 		Kind         string         `json:"kind"` // key
@@ -388,7 +388,7 @@ func (k *Key) JSON(to io.Writer) error {
 		To           int64          `json:"to"`
 		Complete     bool           `json:"complete"`
 		Versions     int            `json:"versions"`
-	}{Kind: "key", Entity: k.Story.Divergence.Entity, Key: k.Story.Divergence.Key, Verdict: verdict, Reason: k.Reason, Authority: k.Look.Authority.String(),
+	}{Kind: "key", Entity: k.Story.Divergence.Entity, Key: k.Story.Divergence.Key, Verdict: verdict, Reason: reason, Authority: k.Look.Authority.String(),
 		PairedBy: k.by(), Legacy: k.side(schemas.Legacy), Target: k.side(schemas.Target), Rules: k.Rules, SettleWindow: k.Window.String(),
 		FieldRules: []rule{}, Divergences: []string{}, Unkeyed: k.Unkeyed, Partition: k.Range.Partition, From: k.Range.From, To: k.Range.To,
 		Complete: !k.Range.Cut, Versions: len(k.Versions)}

@@ -218,9 +218,6 @@ type builder struct {
 	tooLarge  int // bytes of the largest record that the topic does not take
 }
 
-// recordOverhead is what a batch may take beside a record's key and value.
-const recordOverhead = 64
-
 // room makes room for what is pending in a state.
 func (b *builder) room(bytes int) { b.memory = make([]byte, 0, bytes+chunkBytes/8) }
 
@@ -239,11 +236,13 @@ func (b *builder) copied(x []byte) []byte {
 
 // add adds a key's record; without a value it says that it is deleted.
 func (b *builder) add(key, value []byte) {
-	if n := len(key) + len(value) + recordOverhead; n > b.topic.MaxRecordBytes {
+	r := stream.Record{Topic: b.topic.Name, Partition: b.partition, Key: key, Value: value}
+	if n := r.Size(); n > b.topic.MaxRecordBytes {
 		b.tooLarge = max(b.tooLarge, n)
 		return
 	}
-	b.records = append(b.records, stream.Record{Topic: b.topic.Name, Partition: b.partition, Key: b.copied(key), Value: b.copied(value)})
+	r.Key, r.Value = b.copied(key), b.copied(value)
+	b.records = append(b.records, r)
 }
 
 func (b *builder) addJSON(key []byte, of any) error {

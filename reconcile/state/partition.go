@@ -243,17 +243,16 @@ func (p *Partition) Wait() error {
 // batch is everything pending.
 func (p *Partition) batch() (*pebble.Batch, error) {
 	b := p.db.db.NewBatchWithSize(p.pending.Size() + batchHeader)
-	for k, e := range p.pending.All {
+	for k, v := range p.Changes {
 		var err error
-		switch {
-		case e[0] == wasSet:
+		if v == nil {
+			err = b.Delete(p.full(k), nil)
+		} else {
 			if p.written != nil && !p.written.add(k) {
 				p.written.room.giveBack()
 				p.written = nil
 			}
-			err = b.Set(p.full(k), e[1:], nil)
-		case p.written == nil || p.written.has(k):
-			err = b.Delete(p.full(k), nil)
+			err = b.Set(p.full(k), v, nil)
 		}
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("build batch: %w", err), b.Close())

@@ -1,3 +1,4 @@
+// Package core breaks the rules of a core, each where that is said.
 package core
 
 import (
