@@ -384,6 +384,35 @@ func TestI27_OtherImage(t *testing.T) {
 	}
 }
 
+// What the store spells otherwise, and the field's collation or tolerance takes for the
+// same, is what was written: a char(4) comes back with blanks, a FLOAT with six digits.
+func TestI27_AnotherSpellingIsNoOtherImage(t *testing.T) {
+	for field, wrote := range map[string][2]string{"type: text, collation: trimend": {"ab", "ab  "}, "type: float, relative: 0.001": {"1.2345678", "1.23457"}} {
+		g := newGuarded(t, "mode: apply, policy: authority_wins")
+		g.rules = rulesOf(t, strings.Replace(guardRules("mode: apply, policy: authority_wins"), "v: {type: text}", "v: {"+field+"}", 1))
+		written := func(d *schemas.Divergence) {
+			e, _ := g.rules.Entity("order")
+			d.Authority.Row[1].Text, d.Follower.Row[1].Text = wrote[0], "9"
+			d.Authority.Values, d.Follower.Values = e.Values(d.Authority.Side, d.Authority.Row), e.Values(d.Follower.Side, d.Follower.Row)
+		}
+		c := g.take(g.opened(1, written))[0].Compensation
+		if n, _ := g.writeAll(schemas.Applied); n != 1 {
+			t.Fatalf("%s: not written", field)
+		}
+		updated := *g.opened(1, written) // the application has changed w meanwhile
+		updated.Stage, updated.Sequence, updated.Fields = schemas.Updated, 1, []string{"w"}
+		updated.Authority.Row[2].Text, updated.Follower.Row[1].Text = "other", wrote[1]
+		updated.Authority.Values, updated.Follower.Values = nil, nil
+		updated.Follower.Tag.CompensationID = c.ID
+		if what := tripped(g.take(&updated)); what != "" {
+			t.Errorf("%s: breaker %s", field, what)
+		}
+		if n, _ := g.writeAll(schemas.Applied); n != 1 {
+			t.Errorf("%s: the other field is not repaired", field)
+		}
+	}
+}
+
 func TestMissingEcho(t *testing.T) {
 	g := newGuarded(t, "mode: apply, policy: authority_wins, guards: {echoWithin: 10s}")
 	g.take(g.opened(1, nil))

@@ -95,11 +95,11 @@ func (b *book) otherImage(d *schemas.Divergence, _ string) []schemas.Event {
 		return nil
 	}
 	wrote, has := e.Values(side, w.last.Set), e.Values(side, v.Row)
-	for _, f := range e.Fields {
-		value, written := wrote[f.Name]
-		if got, there := has[f.Name]; written && (!there && !masked(v.Row) || there && !equalText(got, value)) {
+	for _, name := range e.Diff(wrote, has) {
+		_, written := wrote[name]
+		if _, there := has[name]; written && (there || !masked(v.Row)) {
 			return b.trip(ruleBreaker(breakerOtherImage, &w.last),
-				"field %s of %s %s is not what compensation %s wrote, and stands there under its tag", f.Name, d.Entity, strings.Join(d.Key, "/"), w.last.ID)
+				"field %s of %s %s is not what compensation %s wrote, and stands there under its tag", name, d.Entity, strings.Join(d.Key, "/"), w.last.ID)
 		}
 	}
 	return nil

@@ -38,17 +38,22 @@ func eachWay(t *testing.T, test func(t *testing.T, drivers [3]string)) {
 
 // newRepairing makes the tables on both sides, by statements in which TIMESTAMP is the
 // engine's type with milliseconds, and a migration of the entities that stand in yaml,
-// in which LEGACY and TARGET are the schemas.
+// in which LEGACY and TARGET are the schemas. A table that the sides have with other
+// columns stands in tables with the side before its name.
 func newRepairing(t *testing.T, drivers [3]string, yaml string, tables map[string]string, order ...string) *repairing {
 	t.Helper()
 	r := &repairing{T: t, driver: drivers}
 	var dsns, applies [3]string
 	for _, side := range schemas.Sides {
 		driver, timestamp := "pgx", "timestamp(3)"
-		if r.schema[side] = "public"; drivers[side] == "mariadb" {
+		switch r.schema[side] = "public"; drivers[side] {
+		case "mariadb":
 			driver, timestamp = "mysql", "datetime(3)"
 			dsns[side], r.schema[side] = servertest.MariaDBDatabase(t)
-		} else {
+		case "mysql":
+			driver, timestamp = "mysql", "datetime(3)"
+			dsns[side], r.schema[side] = servertest.MySQLDatabase(t)
+		default:
 			dsns[side] = servertest.PostgresDatabase(t)
 		}
 		db, err := sql.Open(driver, dsns[side])
@@ -58,7 +63,11 @@ func newRepairing(t *testing.T, drivers [3]string, yaml string, tables map[strin
 		t.Cleanup(func() { db.Close() })
 		r.stores[side] = db
 		for _, name := range order {
-			r.exec(side, "create table "+name+" ("+strings.ReplaceAll(tables[name], "TIMESTAMP", timestamp)+")")
+			columns, own := tables[side.String()+" "+name]
+			if !own {
+				columns = tables[name]
+			}
+			r.exec(side, "create table "+name+" ("+strings.ReplaceAll(columns, "TIMESTAMP", timestamp)+")")
 			if drivers[side] == "postgres" {
 				r.exec(side, "alter table "+name+" replica identity full")
 			}
@@ -170,9 +179,9 @@ func (r *repairing) rows(side schemas.Side, query string) (all []string) {
 // ledger lists what repairs of a side were written, in their order.
 func (r *repairing) ledger(side schemas.Side) []string {
 	r.Helper()
-	name := "trueup.ledger"
-	if r.driver[side] == "mariadb" {
-		name = "trueup_ledger"
+	name := "trueup_ledger"
+	if r.driver[side] == "postgres" {
+		name = "trueup.ledger"
 	}
 	return r.rows(side, "select entity, statement from "+name+" order by applied_at")
 }
