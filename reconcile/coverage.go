@@ -33,9 +33,18 @@ const bySide = int(schemas.Target) + 1
 // places is how many there are for what is kept of an entity and a side.
 func places(rules *schemas.Rules) int { return len(rules.Entities()) * bySide }
 
+// MaxRanges is how many ranges of keys that do not join may be covered of an
+// entity on a side. Baselines leave one or two; each is looked through for every
+// key of which nothing is known, and stands in every partition's record.
+const MaxRanges = 1024
+
 // coverage is what of each entity is covered, by side. It holds few spans: a
 // span that lies within a newer one is dropped, and one that begins with the
 // last key of another is joined to it.
+//
+// Invariant: no more than MaxRanges of an entity and a side. Ranges that overlap
+// are joined before there are more, and what is beyond is not taken: its keys stay
+// unknown until a change of theirs is read, as if nothing had been said of them.
 type coverage [][]span // by coverKey.at
 
 func (c coverage) add(k coverKey, n span) {
@@ -52,7 +61,41 @@ func (c coverage) add(k coverKey, n span) {
 	if !slices.ContainsFunc(spans, func(o span) bool { return o.covers(&n) }) {
 		spans = append(spans, n)
 	}
+	if len(spans) > MaxRanges {
+		before := spans[:len(spans)-1]
+		if spans = joinSpans(slices.Clone(spans)); len(spans) > MaxRanges {
+			spans = before
+		}
+	}
 	c[at] = spans
+}
+
+// joinSpans joins spans of one generation that have keys in common, in the order of
+// their keys. What is joined is known since the last of its parts was: less than is
+// known of the others, and no more than is true.
+func joinSpans(spans []span) []span {
+	slices.SortFunc(spans, func(a, b span) int { return bytes.Compare(a.from, b.from) }) // nil is the first
+	joined := spans[:1]
+	for i := range spans[1:] {
+		if last, n := &joined[len(joined)-1], &spans[1+i]; last.meets(n) {
+			*last = last.union(n)
+		} else {
+			joined = append(joined, *n)
+		}
+	}
+	return joined
+}
+
+// meets says whether a span begins within s, where it does not begin before it.
+func (s *span) meets(o *span) bool { return s.to == nil || bytes.Compare(o.from, s.to) <= 0 }
+
+// union is what is covered by s and a span that begins within it.
+func (s *span) union(o *span) span {
+	u := span{from: s.from, to: s.to, gen: s.gen, since: max(s.since, o.since)}
+	if o.to == nil || u.to != nil && bytes.Compare(o.to, u.to) > 0 {
+		u.to = o.to
+	}
+	return u
 }
 
 func (s *span) covers(o *span) bool {
@@ -102,7 +145,7 @@ type EntityCoverage struct {
 	Entity string
 	Side   schemas.Side
 	Whole  bool           // every key is
-	Ranges int            // that do not join
+	Ranges int            // that do not join; with MaxRanges of them, others may not have been taken
 	Since  schemas.Micros // when the latest of them came to be; 0: there is none
 	// Unlogged are changes that show what the side's log does not have, since the latest baseline that read to the last key.
 	Unlogged int64

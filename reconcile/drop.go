@@ -11,8 +11,8 @@ import (
 // next change of either side brings the row as it was before, which was the
 // value of both, and an insert says that both had none.
 //
-// So coverage of both sides ends where that of one does: what was dropped cannot
-// be compared with what is read anew.
+// So coverage of both sides ends where that of one does, while a row is dropped: it
+// cannot be compared with what is read anew.
 
 // blank says that nothing is known of a key.
 func (k *keyState) blank() bool {
@@ -106,20 +106,25 @@ func (c *Core) recallRow(k *keyState, q *waiting) {
 	k.min, k.max = 0, 0
 }
 
-// loseDropped ends the coverage of an entity whose settled keys are dropped:
-// what one side's gap voids is void for both.
+// loseDropped ends the coverage of an entity whose settled keys are dropped, on both
+// sides, as one side's gap ends it there: what was dropped is known of neither. With no
+// row dropped, what the other side covers is what it was.
+//
+// A row of the other side that was read before is forgotten, if it was equal to what
+// was dropped. A range that it lies in, of which the log says only afterwards that it is
+// covered, would have it absent: from where it has to be read is noted.
 func (c *Core) loseDropped(e *schemas.Entity) {
-	if !e.DropSettled {
+	x := c.entities[coverKey{e, schemas.Legacy}.at()]
+	if x == nil || x.dropped == 0 {
 		return
 	}
 	for _, s := range schemas.Sides {
 		c.covered[coverKey{e, s}.at()] = nil
+		c.entity(e, s).lostPos = c.sides[s].pos
 	}
-	if x := c.entities[coverKey{e, schemas.Legacy}.at()]; x != nil && x.dropped > 0 {
-		c.keys.count(classEqual, -x.dropped)
-		c.keys.count(classGap, x.dropped)
-		x.dropped, x.lost = 0, x.lost+x.dropped
-	}
+	c.keys.count(classEqual, -x.dropped)
+	c.keys.count(classGap, x.dropped)
+	x.dropped, x.lost = 0, x.lost+x.dropped
 }
 
 // cover notes that a range of an entity is covered. Where both sides are

@@ -210,3 +210,61 @@ func TestDroppingSettledKeysChangesNoVerdict(t *testing.T) {
 		t.Errorf("%d things said of %d dropped keys: the stores are not strange enough", verdicts, dropped)
 	}
 }
+
+// A row that a baseline reads of a key that is dropped is not kept: it is covered, and
+// equal on both sides. Where coverage is lost with the other side's before the range is
+// said to be covered, the row would be absent then, and a divergence that is none. The
+// range is not taken, until one is that was read since.
+func TestI12_RowsReadBeforeCoverageIsLostAreNotAbsent(t *testing.T) {
+	const before = `
+control baseline=empty
+L 1=a 2=b @0
+T 1=a 2=b @0.1
+L progress @9
+T progress @9
+T read:1=a read:2=b @10
+T progress @10
+`
+	const after = `
+T covered
+T progress @11
+L read:1=a read:2=b @12
+L covered
+L progress @20
+T progress @20
+`
+	for what, lost := range map[string]string{
+		"gap":        "L gap slot lost",
+		"entity gap": "L lost rows\nL progress @10",
+		"reopened":   "L gap slot lost\nreopen",
+	} {
+		log := before + lost + after[:len(after)-1]
+		if got := saysUnder(t, log, droppingRules(t, true)); strings.Contains(got, "opened") || !strings.Contains(got, "equal 0, diverged 0, no_data 2, gap 2;") {
+			t.Errorf("%s: want nothing known of what was read before:\n%s", what, got)
+		}
+		// Read anew, it is known.
+		log += `
+T lost its rows are read anew
+T read:1=a read:2=b @21
+T covered
+T progress @30
+L lost its rows are read anew
+L read:1=a read:2=b @31
+L covered
+L progress @40
+T progress @40
+L 1=- @41
+T 1=- @41.1
+L progress @50
+T progress @50
+`
+		if got := saysUnder(t, log, droppingRules(t, true)); strings.Contains(got, "opened") || !strings.Contains(got, "equal 1, diverged 0;") {
+			t.Errorf("%s: want one row equal after it is read anew:\n%s", what, got)
+		}
+	}
+	// A table that was emptied: what the other side had is not known any more.
+	log := before + "L truncate @10.5\nT truncate @10.6\nL 1=a @10.7\nT 1=a @10.8\nT covered\nL progress @30\nT progress @30\n"
+	if got := saysUnder(t, log, droppingRules(t, true)); strings.Contains(got, "opened") || !strings.Contains(got, "diverged 0") {
+		t.Errorf("after a truncate:\n%s", got)
+	}
+}

@@ -24,6 +24,8 @@ type entityState struct {
 	keyless    int64
 	keylessGen uint32
 
+	lostPos position // up to which the side was read when coverage was lost with the other side's, of an entity whose settled keys are dropped; none before that
+
 	unlogged int64 // changes that showed what the side's log does not have, since the latest baseline or gap
 
 	// Of entities whose settled keys are dropped, on the legacy side's record for both:
@@ -45,6 +47,7 @@ func (x *entityState) encode(e *encoder) {
 	e.uint(uint64(x.unkeyedGen))
 	e.int(x.keyless)
 	e.uint(uint64(x.keylessGen))
+	e.text(x.lostPos.String())
 	e.int(x.unlogged)
 	e.int(x.dropped)
 	e.int(x.lost)
@@ -56,7 +59,7 @@ func decodeEntityState(d *decoder) *entityState {
 	}
 	return &entityState{gaps: uint32(d.uint()), gapPos: positionOf(d.text()), gapOrd: uint32(d.uint()), unkeyed: d.int(), unkeyedPos: positionOf(d.text()), unkeyedOrd: uint32(d.uint()),
 		unkeyedGen: uint32(d.uint()), keyless: d.int(), keylessGen: uint32(d.uint()),
-		unlogged: d.int(), dropped: d.int(), lost: d.int()}
+		lostPos: positionOf(d.text()), unlogged: d.int(), dropped: d.int(), lost: d.int()}
 }
 
 // entityNamed finds an entity: most often it is that of the record before.
@@ -151,7 +154,7 @@ func (c *Core) repeated(q *waiting) bool {
 	case q.op == schemas.OpRead:
 		return q.v.pos.before(x.gapPos) || q.v.pos.equal(x.gapPos) && q.v.ord < x.gapOrd // a baseline can follow where the side stands still
 	case q.kind == waitingCovered:
-		return q.v.pos.before(x.gapPos)
+		return q.readFrom().before(x.gapPos) // what was read before is void
 	}
 	return !x.gapPos.before(q.v.pos)
 }
@@ -163,6 +166,7 @@ func (c *Core) applyEntityGap(q *waiting, out *Effects) error {
 	x.gapPos, x.gapOrd, x.unlogged = q.v.pos, q.v.ord, 0
 	c.covered[coverKey{q.entity, q.side}.at()] = nil
 	c.loseDropped(q.entity)
+	x.lostPos = position{} // what was read before the gap is void by its position
 	out.Alarms = append(out.Alarms, q.alarm(schemas.GapReason))
 	return c.keys.eachIn(q.entity, nil, nil, func(k *keyState) error {
 		c.touch(k)
@@ -189,6 +193,12 @@ func (c *Core) applyUnkeyed(q *waiting, out *Effects) outcome {
 	c.keys.count(classQuarantined, +1)
 	out.Alarms = append(out.Alarms, q.alarm(schemas.Quarantined))
 	return quarantined
+}
+
+// readWhole says whether every row of a covered range was read since coverage was
+// lost: what is kept of the range is then all that there is.
+func (x *entityState) readWhole(q *waiting) bool {
+	return x == nil || x.lostPos.none() || x.lostPos.before(q.readFrom())
 }
 
 // forgetUnkeyed meets a record that says where every row of the entity stands,

@@ -51,7 +51,11 @@ type history struct {
 }
 
 func newHistory(t testing.TB, window string) *history {
-	h := &history{t: t, rules: testRules(t, window)}
+	return newHistoryUnder(t, testRules(t, window))
+}
+
+func newHistoryUnder(t testing.TB, rules *schemas.Rules) *history {
+	h := &history{t: t, rules: rules}
 	core, err := NewCore(Config{Rules: h.rules}, NewMemoryState())
 	if err != nil {
 		t.Fatal(err)

@@ -12,7 +12,13 @@ import (
 // says of it.
 func says(t *testing.T, log string) string {
 	t.Helper()
-	s := &script{history: newHistory(t, "2s"), epoch: [3]uint32{0, 1, 1}, said: map[string]schemas.Record{}}
+	return saysUnder(t, log, testRules(t, "2s"))
+}
+
+// saysUnder is says under other rules.
+func saysUnder(t *testing.T, log string, rules *schemas.Rules) string {
+	t.Helper()
+	s := &script{history: newHistoryUnder(t, rules), epoch: [3]uint32{0, 1, 1}, said: map[string]schemas.Record{}}
 	var out strings.Builder
 	for line := range strings.SplitSeq(strings.TrimSpace(log), "\n") {
 		if err := s.line(strings.Fields(line)); err != nil {

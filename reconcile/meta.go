@@ -12,14 +12,15 @@ import (
 // errPage ends a scan early.
 var errPage = errors.New("page is full")
 
-// StateFormat is the format of everything a core keeps in State. 9 tells gaps
+// StateFormat is the format of everything a core keeps in State. 10 says up to
+// where a side was read when its coverage was lost with the other's; 9 tells gaps
 // at one position apart; 8 counts what
 // a store's log does not have; 7 says where a rollout stands, and under which epoch a queued change was written; 6 whether
 // other rules are in force since the last progress, and how many keys were
 // dropped; 5 how far a side had fallen behind, whether its clock was set, and
-// since when a follower has what it has. What 1 to 8 wrote is made anew from
+// since when a follower has what it has. What 1 to 9 wrote is made anew from
 // the log.
-const StateFormat = 9
+const StateFormat = 10
 
 // ErrForeignState says that a state was made under other rules or by a newer
 // format; it must be rebuilt from the log.

@@ -422,7 +422,9 @@ func (c *Core) applyCovered(q *waiting) error {
 	if r.To != nil {
 		n.to = e.OrderKey(r.To)
 	}
-	c.cover(e, q.side, n)
+	if c.entities[coverKey{e, q.side}.at()].readWhole(q) {
+		c.cover(e, q.side, n)
+	}
 	if alone := n.from == nil && n.to == nil; alone || c.covered.whole(coverKey{e, q.side}, n.gen) {
 		c.forgetUnkeyed(q, alone)
 	}
@@ -482,9 +484,7 @@ func (c *Core) applyTruncate(q *waiting, out *Effects) error {
 	if err != nil {
 		return err
 	}
-	if x := c.entities[coverKey{q.entity, schemas.Legacy}.at()]; x != nil && x.dropped > 0 {
-		c.loseDropped(q.entity) // which rows they are of nobody can say
-	}
+	c.loseDropped(q.entity) // which rows they are of nobody can say
 	c.cover(q.entity, q.side, span{gen: gen, since: q.v.at})
 	return nil
 }

@@ -20,12 +20,14 @@ type coverageStatus struct {
 	Compared string `json:"compared_to,omitempty"` // what is covered is compared up to this time, on both sides
 	// Unlogged are changes that showed what the side's log does not have, since the latest baseline.
 	Unlogged int64 `json:"unlogged,omitempty"`
+	// Full says that there are as many ranges as are kept: others that were read may not be among them.
+	Full bool `json:"full,omitempty"`
 }
 
 func coverageStatusOf(covered []reconcile.EntityCoverage, frontier [3]schemas.Micros) (all []coverageStatus) {
 	compared := min(frontier[schemas.Legacy], frontier[schemas.Target])
 	for _, c := range covered {
-		s := coverageStatus{Entity: c.Entity, Side: c.Side.String(), Whole: c.Whole, Ranges: c.Ranges, Unlogged: c.Unlogged}
+		s := coverageStatus{Entity: c.Entity, Side: c.Side.String(), Whole: c.Whole, Ranges: c.Ranges, Unlogged: c.Unlogged, Full: !c.Whole && c.Ranges >= reconcile.MaxRanges}
 		if c.Since != 0 {
 			s.Since = c.Since.String()
 		}
@@ -48,7 +50,11 @@ func printCoverage(w io.Writer, s *statusFile) {
 		if c.Ranges > 0 {
 			known = fmt.Sprintf("keys outside %d ranges are known by their changes only", c.Ranges)
 		}
-		fmt.Fprintf(w, "not covered: %s on %s: %s; \"trueup baseline\" reads the rest\n", inert.Text(c.Entity), c.Side, known)
+		rest := "\"trueup baseline\" reads the rest"
+		if c.Full {
+			rest = fmt.Sprintf("more are not kept, whatever is read; \"trueup baseline --again --entity %s\" reads all of it as one", inert.Text(c.Entity))
+		}
+		fmt.Fprintf(w, "not covered: %s on %s: %s; %s\n", inert.Text(c.Entity), c.Side, known, rest)
 	}
 	for i := range s.Ranges {
 		if r := &s.Ranges[i]; len(r.Gaps) > 0 && len(r.Covered)+len(r.Gaps) > 1 {

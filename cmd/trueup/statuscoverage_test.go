@@ -18,12 +18,14 @@ func TestStatusSaysWhatIsNotCovered(t *testing.T) {
 		{Entity: "order", Side: schemas.Legacy, Whole: true, Ranges: 1, Since: 5_000_000},
 		{Entity: "order", Side: schemas.Target, Ranges: 3, Since: 6_000_000, Unlogged: 2},
 		{Entity: "customer", Side: schemas.Legacy},
+		{Entity: "customer", Side: schemas.Target, Ranges: reconcile.MaxRanges, Since: 6_000_000},
 	}
 	earlier := schemas.Micros(7_000_000).String()
 	want := []coverageStatus{
-		{"order", "legacy", true, 1, schemas.Micros(5_000_000).String(), earlier, 0},
-		{"order", "target", false, 3, schemas.Micros(6_000_000).String(), earlier, 2},
-		{"customer", "legacy", false, 0, "", "", 0},
+		{"order", "legacy", true, 1, schemas.Micros(5_000_000).String(), earlier, 0, false},
+		{"order", "target", false, 3, schemas.Micros(6_000_000).String(), earlier, 2, false},
+		{"customer", "legacy", false, 0, "", "", 0, false},
+		{"customer", "target", false, 1024, schemas.Micros(6_000_000).String(), earlier, 0, true},
 	}
 	got := coverageStatusOf(covered, frontier)
 	if !slices.Equal(got, want) {
@@ -40,6 +42,7 @@ func TestStatusSaysWhatIsNotCovered(t *testing.T) {
 	printCoverage(&out, &statusFile{Coverage: got})
 	const text = `not covered: order on target: keys outside 3 ranges are known by their changes only; "trueup baseline" reads the rest
 not covered: customer on legacy: no key is known but by its changes; "trueup baseline" reads the rest
+not covered: customer on target: keys outside 1024 ranges are known by their changes only; more are not kept, whatever is read; "trueup baseline --again --entity customer" reads all of it as one
 `
 	if out.String() != text {
 		t.Errorf("said:\n%swant:\n%s", out.String(), text)
