@@ -80,6 +80,8 @@ type Group struct {
 	owned map[int32]*ownedPartition
 	room  []Record // of a batch's parts; under turn
 
+	recycled sync.WaitGroup // the memory of the batch before
+
 	// mu guards what the client's callbacks leave for others, without waiting.
 	mu         sync.Mutex
 	gone       []departure
@@ -283,6 +285,7 @@ func (g *Group) handle(ctx context.Context, fetches kgo.Fetches) (again bool, er
 
 // close ends the session and gives back every partition that is still held.
 func (g *Group) close(err error) {
+	g.recycled.Wait()
 	g.session.CloseAllowingRebalance()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.alive), closeTimeout)
 	defer cancel()

@@ -55,10 +55,12 @@ func (g *Group) transact(ctx context.Context, fetches kgo.Fetches) (again bool, 
 	return false, nil
 }
 
-// recycle has the memory of records that the handler is done with used again.
+// recycle has the memory of records that the handler is done with used again. What comes next
+// need not wait for it.
 func (g *Group) recycle(fetches kgo.Fetches) {
 	clear(g.room[:cap(g.room)])
-	fetches.EachRecord(func(r *kgo.Record) { r.Recycle() })
+	g.recycled.Wait() // what is given back at a time is one batch's
+	g.recycled.Go(func() { fetches.EachRecord(func(r *kgo.Record) { r.Recycle() }) })
 }
 
 // batch sorts polled records by partition. It returns nil if a partition had to be

@@ -62,7 +62,7 @@ func (b *bench) next(dir string, number int32) int64 {
 	b.t.Helper()
 	db, _ := openState(b.t, dir)
 	defer func() { must(b.t, db.Close()) }()
-	p, rebuilt, err := openPart(number, b.rules, b.log, db)
+	p, rebuilt, err := openPart(number, b.rules, b.log, db, &readers{})
 	must(b.t, err)
 	if rebuilt {
 		return -1

@@ -23,11 +23,12 @@ type part struct {
 	state     *state.Partition
 	core      *reconcile.Core
 	out       reconcile.Effects
-	decode    schemas.Decoder
+	readers   *readers
 	seen      func(*stream.Record, *schemas.Record) // nil: nobody is told
 	needs     *needs                                // of the log, for a rebuild
 	recent    recent                                // the newest changes, so that most evidence needs no reading back
 	changelog *changelog.Writer                     // nil: there is none
+	saved     chan error                            // of the state of what was taken, until it is in p.state; nil: it is
 	trimmed   int64                                 // where the copy's generation begins before which was trimmed
 
 	// said holds the events that stood at the end of the divergences topic when the partition was opened, until the
@@ -85,8 +86,8 @@ func eventID(d *schemas.Divergence) string { return fmt.Sprintf("%s/%d", d.ID, d
 
 // openPart opens a partition on its state. State of other rules or of a format
 // gone by is dropped: the log has everything, and it is compared anew.
-func openPart(number int32, rules *schemas.Rules, log *stream.Log, db *state.DB) (p *part, rebuilt bool, err error) {
-	p = &part{number: number, rules: rules, log: log, state: db.Partition(number), decode: schemas.NewDecoder(rules)}
+func openPart(number int32, rules *schemas.Rules, log *stream.Log, db *state.DB, readers *readers) (p *part, rebuilt bool, err error) {
+	p = &part{number: number, rules: rules, log: log, state: db.Partition(number), readers: readers}
 	err = p.reopen()
 	if errors.Is(err, reconcile.ErrForeignState) {
 		if err := p.state.Drop(); err != nil {
@@ -99,6 +100,7 @@ func openPart(number int32, rules *schemas.Rules, log *stream.Log, db *state.DB)
 
 // reopen forgets what is not committed.
 func (p *part) reopen() error {
+	_ = p.ready() // it is forgotten, too
 	p.state.Discard()
 	if err := p.state.Own(); err != nil {
 		return fmt.Errorf("partition %d: %w", p.number, err)
@@ -119,10 +121,12 @@ func (p *part) reopen() error {
 func (p *part) take(ctx context.Context, records []stream.Record, replay bool) ([]stream.Record, []reconcile.Alarm, error) {
 	var outputs []stream.Record
 	var alarms []reconcile.Alarm
-	for i := range records {
+	reader := p.readers.get(p.rules)
+	defer p.readers.put(reader)
+	err := reader.each(records, func(r *stream.Record, rec *schemas.Record, bad error) error {
 		p.out.Reset()
-		if err := p.step(&records[i]); err != nil {
-			return nil, nil, err
+		if err := p.step(r, rec, bad); err != nil {
+			return err
 		}
 		alarms = append(alarms, p.out.Alarms...)
 		for j := range p.out.Verdicts {
@@ -131,19 +135,28 @@ func (p *part) take(ctx context.Context, records []stream.Record, replay bool) (
 			}
 			o, err := p.event(ctx, &p.out.Verdicts[j])
 			if err != nil {
-				return nil, nil, err
+				return err
 			}
 			outputs = append(outputs, o)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
 	}
 	if p.said != nil && p.core.Next() >= p.saidUntil {
 		p.said = nil
 	}
-	if err := errors.Join(p.core.Flush(), p.needs.save(p.state)); err != nil {
-		return nil, nil, fmt.Errorf("partition %d: %w", p.number, err)
-	}
+	// Nothing that is published depends on the state but what the changelog has of it: otherwise
+	// it is made ready while brokers are waited for.
 	if p.changelog == nil {
+		saved := make(chan error, 1)
+		p.saved = saved
+		go func() { saved <- p.save() }()
 		return outputs, alarms, nil
+	}
+	if err := p.save(); err != nil {
+		return nil, nil, fmt.Errorf("partition %d: %w", p.number, err)
 	}
 	copies, err := p.follow(records, replay)
 	if err != nil {
@@ -152,12 +165,26 @@ func (p *part) take(ctx context.Context, records []stream.Record, replay bool) (
 	return append(outputs, copies...), alarms, nil
 }
 
-func (p *part) step(r *stream.Record) error {
-	rec, err := p.decode.Unmarshal(r.Value)
-	if err != nil {
+// save has the state of what was taken pending.
+func (p *part) save() error { return errors.Join(p.core.Flush(), p.needs.save(p.state)) }
+
+// ready waits until the state of what was taken is pending. Until then the core and the state are
+// not to be touched.
+func (p *part) ready() error {
+	if p.saved == nil {
+		return nil
+	}
+	err := <-p.saved
+	p.saved = nil
+	return err
+}
+
+// step gives the core a record, or says of it that it cannot be read.
+func (p *part) step(r *stream.Record, rec *schemas.Record, bad error) error {
+	if bad != nil {
 		entity, key := messageKey(r.Key)
 		sum := sha256.Sum256(r.Value)
-		detail := fmt.Sprintf("record cannot be read: %v; %d bytes, sha256 %s", err, len(r.Value), hex.EncodeToString(sum[:8]))
+		detail := fmt.Sprintf("record cannot be read: %v; %d bytes, sha256 %s", bad, len(r.Value), hex.EncodeToString(sum[:8]))
 		return p.core.Quarantine(r.Offset, entity, key, detail, &p.out)
 	}
 	if rec.Change != nil {

@@ -93,7 +93,8 @@ type Runner struct {
 	db    *state.DB // changed between runs of the group, under mu; nil while there is none
 	group *stream.Group
 
-	parts map[int32]*part // touched by the group's calls, of which there is one at a time; so are the next two
+	readers readers
+	parts   map[int32]*part // touched by the group's calls, of which there is one at a time; so are the next two
 	// ranges are what Status last said of them, and when.
 	ranges   []reconcile.EntityRanges
 	rangesAt time.Time
@@ -184,7 +185,7 @@ func (r *Runner) Assigned(ctx context.Context, number int32, committed stream.Po
 	if err := r.settle(number); err != nil { // of its time before
 		return stream.NoPosition, err
 	}
-	p, rebuilt, err := openPart(number, r.cfg.Rules, r.cfg.Log, r.db)
+	p, rebuilt, err := openPart(number, r.cfg.Rules, r.cfg.Log, r.db, &r.readers)
 	if err != nil {
 		return stream.NoPosition, err
 	}
@@ -262,7 +263,12 @@ func (r *Runner) raise(partition int32, alarms []reconcile.Alarm) {
 func (r *Runner) Committed(ctx context.Context, batch *stream.Batch) error {
 	crash.Site("reconcile.published_before_state")
 	for _, b := range batch.Parts {
-		if err := r.parts[b.Partition].commit(b); err != nil {
+		p := r.parts[b.Partition]
+		err := p.ready()
+		if err == nil {
+			err = p.commit(b)
+		}
+		if err != nil {
 			return fmt.Errorf("partition %d: %w", b.Partition, err)
 		}
 		crash.Site("reconcile.state_of_some")
@@ -289,7 +295,7 @@ func (r *Runner) settle(number int32) error {
 	if p == nil {
 		return nil
 	}
-	if err := p.state.Wait(); err != nil {
+	if err := errors.Join(p.ready(), p.state.Wait()); err != nil {
 		return fmt.Errorf("partition %d: %w", number, err)
 	}
 	return nil

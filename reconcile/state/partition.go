@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -93,6 +94,10 @@ func (p *Partition) Get(key []byte) ([]byte, bool, error) {
 
 // Set implements reconcile.State.
 func (p *Partition) Set(key, value []byte) error {
+	if p.written != nil && !p.written.add(key) {
+		p.written.room.giveBack()
+		p.written = nil
+	}
 	p.value = append(append(p.value[:0], wasSet), value...)
 	p.pending.Set(key, p.value)
 	return nil
@@ -100,6 +105,9 @@ func (p *Partition) Set(key, value []byte) error {
 
 // Delete implements reconcile.State.
 func (p *Partition) Delete(key []byte) error {
+	if p.written != nil && !p.written.has(key) {
+		return nil // it was never there
+	}
 	p.pending.Set(key, []byte{wasDeleted})
 	return nil
 }
@@ -166,15 +174,16 @@ func (p *Partition) Own() error {
 // Changes yields what is pending: each key with the value that it is to have, nil where
 // it is to be deleted, in no order that means anything. What was never there is not
 // deleted. Neither may be kept, and nothing be written meanwhile.
-func (p *Partition) Changes(yield func(key, value []byte) bool) {
-	for k, e := range p.pending.All {
-		switch {
-		case e[0] == wasSet:
-			if !yield(k, e[1:]) {
-				return
+func (p *Partition) Changes(yield func(key, value []byte) bool) { changes(p.pending)(yield) }
+
+func changes(pending *bytemap.Map) iter.Seq2[[]byte, []byte] {
+	return func(yield func(key, value []byte) bool) {
+		for k, e := range pending.All {
+			value := e[1:]
+			if e[0] == wasDeleted {
+				value = nil
 			}
-		case p.written == nil || p.written.has(k):
-			if !yield(k, nil) {
+			if !yield(k, value) {
 				return
 			}
 		}
@@ -213,15 +222,11 @@ func (p *Partition) CommitLater() error {
 			return err
 		}
 	}
-	b, err := p.batch()
-	if err != nil {
-		return err
-	}
 	p.pending, p.leaving = p.leaving, p.pending
-	ended, sync := make(chan error, 1), p.db.syncDue()
+	leaving, ended := p.leaving, make(chan error, 1)
 	p.ended = ended
 	p.db.commits.Go(func() {
-		if err := b.Commit(sync); err != nil {
+		if err := p.db.write(p.prefix, leaving); err != nil {
 			ended <- fmt.Errorf("commit state: %w", damaged(err))
 		}
 		close(ended)
@@ -240,25 +245,23 @@ func (p *Partition) Wait() error {
 	return err
 }
 
-// batch is everything pending.
-func (p *Partition) batch() (*pebble.Batch, error) {
-	b := p.db.db.NewBatchWithSize(p.pending.Size() + batchHeader)
-	for k, v := range p.Changes {
+// write writes what was pending of a partition, in one batch.
+func (d *DB) write(prefix [2]byte, pending *bytemap.Map) error {
+	b := d.db.NewBatchWithSize(pending.Size() + batchHeader)
+	full := prefix[:]
+	for k, v := range changes(pending) {
+		full = append(full[:len(prefix)], k...)
 		var err error
 		if v == nil {
-			err = b.Delete(p.full(k), nil)
+			err = b.Delete(full, nil)
 		} else {
-			if p.written != nil && !p.written.add(k) {
-				p.written.room.giveBack()
-				p.written = nil
-			}
-			err = b.Set(p.full(k), v, nil)
+			err = b.Set(full, v, nil)
 		}
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("build batch: %w", err), b.Close())
+			return errors.Join(fmt.Errorf("build batch: %w", err), b.Close())
 		}
 	}
-	return b, nil
+	return b.Commit(d.syncDue())
 }
 
 // Discard forgets everything pending.
