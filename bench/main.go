@@ -110,7 +110,7 @@ type line struct {
 const rounds = 3
 
 func main() {
-	prefix := flag.String("bench", "", "only benchmarks whose names begin so")
+	prefix := flag.String("bench", "", "only benchmarks whose names begin so, or the one with that name where = follows it")
 	profile := flag.String("profile", "", "a `directory` for CPU profiles of the subjects' processes, and of the heaps of those that compare")
 	keyCount := flag.Int("keys", 200_000, "`how many` distinct keys reconcile compares")
 	child := flag.String("child", "", "of the program itself: what to do in a process of its own")
@@ -154,10 +154,14 @@ func run(ctx context.Context, s *session) (err error) {
 }
 
 // wants says whether a benchmark was asked for: by the beginning of its name, or by
-// all of it with a full stop behind, since some names begin others. Peers are
+// all of it with a full stop behind, since some names begin others; with an equals
+// sign it is that one alone. Peers are
 // asked for by peers, or by peers, a full stop and the beginning of their names;
 // or by a beginning of which no other benchmark could be meant.
 func (s *session) wants(e entry) bool {
+	if whole, ok := strings.CutSuffix(s.prefix, "="); ok {
+		return whole == e.name
+	}
 	if whole, ok := strings.CutSuffix(s.prefix, "."); ok && whole == e.name {
 		return true
 	}
