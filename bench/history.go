@@ -124,7 +124,8 @@ type write struct {
 	n, key, version int
 	at              schemas.Micros
 	before, after   schemas.Row
-	digest          schemas.Digest
+	digest          schemas.Digest // of after
+	digestBefore    schemas.Digest // of before; zero where there is none
 }
 
 func newHistory(shape historyShape, emit func(*schemas.Record) error) (*historyWriter, error) {
@@ -165,6 +166,7 @@ func (h *historyWriter) writeOne(at schemas.Micros) error {
 	}
 	if h.shape.Before && w.version > 0 {
 		w.before = historyRow(key, w.version-1)
+		w.digestBefore = h.entity.Image(schemas.Legacy, w.before).Digest
 	}
 	if err := h.change(schemas.Legacy, &w); err != nil {
 		return err
@@ -221,7 +223,7 @@ func (h *historyWriter) change(side schemas.Side, w *write) error {
 	m.change = schemas.Change{
 		EventID: schemas.EventID{Source: historySources[side], Epoch: 1, Pos: pos}, Side: side, Entity: "order",
 		Key: m.key[:], Op: op, Txn: pos, TxnRows: 1, CommitTS: w.at, CommitTSMin: w.at, Stamp: w.at,
-		Before: w.before, After: w.after, Digest: w.digest, Mapping: h.rules.Version}
+		Before: w.before, After: w.after, Digest: w.digest, Mapping: h.rules.Version, BeforeDigest: w.digestBefore}
 	m.record.Change = &m.change
 	return h.emit(&m.record)
 }

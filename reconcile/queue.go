@@ -101,7 +101,7 @@ func (c *Core) takeChange(offset int64, r *schemas.Change, out *Effects) error {
 		q.hash = c.keys.cache.hash(q.id)
 	}
 	if r.Before != nil && e.ReadsBefore(r.Side) {
-		q.before = rowBefore(e, r)
+		q.before = c.rowBefore(e, r, offset, out)
 	}
 	if r.After != nil {
 		q.block = c.image(e, r, &q.v, out)
@@ -122,7 +122,7 @@ func (c *Core) image(e *schemas.Entity, r *schemas.Change, v *version, out *Effe
 	}
 	img := e.Image(r.Side, r.After)
 	if r.Mapping == c.cfg.Rules.Version && r.Mapping != "" && img.Exact() && img.Digest != r.Digest {
-		out.Mistaken = append(out.Mistaken, v.off)
+		out.mistaken(v.off)
 	}
 	v.digest, v.tolerant = img.Digest, tolerantOf(img.Tolerant)
 	if len(img.Unrepresentable) > 0 {

@@ -11,11 +11,18 @@ import "github.com/trueup-io/trueup/schemas"
 // stand in any partition. See decision 74.
 
 // rowBefore is the row before a change, where the log has all of it.
-func rowBefore(e *schemas.Entity, r *schemas.Change) before {
+func (c *Core) rowBefore(e *schemas.Entity, r *schemas.Change, offset int64, out *Effects) before {
 	if r.Op != schemas.OpUpdate && r.Op != schemas.OpDelete {
 		return before{}
 	}
+	digested := r.BeforeDigest != schemas.Digest{} && r.Mapping == c.cfg.Rules.Version
+	if digested && !c.cfg.Recompute {
+		return before{digest: r.BeforeDigest, known: true}
+	}
 	img := e.Image(r.Side, r.Before)
+	if digested && img.Exact() && img.Digest != r.BeforeDigest {
+		out.mistaken(offset)
+	}
 	if len(img.Unavailable)+len(img.Unrepresentable)+len(img.Schema) > 0 {
 		return before{}
 	}

@@ -14,6 +14,7 @@ import (
 // keep changes out of its log.
 type unloggedHistory struct {
 	*history
+	digested bool // the log has digests for the rows, of which nobody looks at the columns then
 }
 
 func newUnloggedHistory(t *testing.T, legacy, target, field string) *unloggedHistory {
@@ -43,11 +44,48 @@ entities:
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &unloggedHistory{&history{t: t, rules: rules}}
+	h := &unloggedHistory{history: &history{t: t, rules: rules}}
 	if h.core, err = NewCore(Config{Rules: rules, Recompute: true}, NewMemoryState()); err != nil {
 		t.Fatal(err)
 	}
 	return h
+}
+
+// digest has the log carry digests from here on.
+func (h *unloggedHistory) digest() {
+	h.digested = true
+	h.begin(h.core.state)
+}
+
+// begin has a core go on from a state.
+func (h *unloggedHistory) begin(state State) {
+	h.t.Helper()
+	core, err := NewCore(Config{Rules: h.rules, Recompute: !h.digested}, state)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.core = core
+}
+
+// as is a change as a capture writes it and a decoder reads it.
+func (h *unloggedHistory) as(c *schemas.Change) *schemas.Change {
+	h.t.Helper()
+	e, _ := h.rules.Entity("order")
+	img := e.Image(c.Side, c.After)
+	if !h.digested || c.After != nil && !img.Exact() {
+		return c
+	}
+	written := *c
+	written.Digest, written.Mapping, written.BeforeDigest = img.Digest, h.rules.Version, e.DigestBefore(c)
+	d := schemas.NewDecoder(h.rules)
+	r, err := d.Unmarshal(schemas.AppendRecord(nil, &schemas.Record{Change: &written}))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if read := r.Change; len(read.After) > 0 || len(read.Before) > 0 && read.BeforeDigest != (schemas.Digest{}) {
+		h.t.Fatalf("a row was read for which there is a digest: %v", read)
+	}
+	return r.Change
 }
 
 // do takes lines as "T 1 a>b" (a change of key 1 from a to b; - is no row, ? a value that does not
@@ -73,11 +111,7 @@ func (h *unloggedHistory) do(lines string) {
 			if err := h.core.Flush(); err != nil {
 				h.t.Fatal(err)
 			}
-			core, err := NewCore(Config{Rules: h.rules, Recompute: true}, state)
-			if err != nil {
-				h.t.Fatal(err)
-			}
-			h.core = core
+			h.begin(state)
 			continue
 		case words[1] == "covered":
 			h.step(schemas.Record{Covered: &schemas.Covered{Side: side, Entity: "order", Source: id.Source, Epoch: 1, Pos: id.Pos}})
@@ -92,10 +126,10 @@ func (h *unloggedHistory) do(lines string) {
 			}
 			h.step(schemas.Record{Quarantine: q})
 		case words[1] == "again":
-			h.step(schemas.Record{Change: last})
+			h.step(schemas.Record{Change: h.as(last)})
 		case words[1] == "read":
 			last = &schemas.Change{EventID: id, Side: side, Entity: "order", Key: words[2:3], Op: schemas.OpRead, CommitTS: at, After: orderRow(words[2], words[3])}
-			h.step(schemas.Record{Change: last})
+			h.step(schemas.Record{Change: h.as(last)})
 		default:
 			before, after, _ := strings.Cut(words[2], ">")
 			last = &schemas.Change{EventID: id, Side: side, Entity: "order", Key: words[1:2], Op: schemas.OpUpdate, CommitTS: at,
@@ -106,7 +140,7 @@ func (h *unloggedHistory) do(lines string) {
 			case before == "-":
 				last.Op = schemas.OpInsert
 			}
-			h.step(schemas.Record{Change: last})
+			h.step(schemas.Record{Change: h.as(last)})
 		}
 		for _, s := range schemas.Sides {
 			h.progress(s, at+30_000_000)
@@ -154,12 +188,15 @@ func TestI9_ChangesOutsideTheLogAreSaid(t *testing.T) {
 		"behind a truncate":           {log: "T 1 ->a\nT truncate\nT 1 ->b"},
 		"of PostgreSQL":               {log: "L 1 ->a\nL 1 b>c"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		check := func(t *testing.T, digested bool) {
 			field := c.field
 			if field == "" {
 				field = text
 			}
 			h := newUnloggedHistory(t, "postgres", "mariadb", field)
+			if digested {
+				h.digest()
+			}
 			h.do(c.log)
 			said := 0
 			for _, a := range h.out.Alarms {
@@ -180,7 +217,33 @@ func TestI9_ChangesOutsideTheLogAreSaid(t *testing.T) {
 			if n != int64(c.said) {
 				t.Errorf("counted %d, want %d", n, c.said)
 			}
-		})
+		}
+		t.Run(name, func(t *testing.T) { check(t, false) })
+		t.Run(name+", by digests", func(t *testing.T) { check(t, true) })
+	}
+}
+
+// A digest that is not that of the row before a change is damage, which an audit finds.
+func TestDigestOfAnotherRowBefore(t *testing.T) {
+	h := newUnloggedHistory(t, "mysql", "mariadb", "{type: text}")
+	h.baseline()
+	e, _ := h.rules.Entity("order")
+	c := schemas.Change{EventID: schemas.EventID{Source: "target", Epoch: 1, Pos: positionText(1)}, Side: schemas.Target, Entity: "order",
+		Key: []string{"1"}, Op: schemas.OpUpdate, CommitTS: epoch0, Before: orderRow("1", "a"), After: orderRow("1", "b"), Mapping: h.rules.Version}
+	c.Digest, c.BeforeDigest = e.Image(c.Side, c.After).Digest, e.DigestBefore(&c)
+	h.step(schemas.Record{Change: &c})
+	if len(h.out.Mistaken) != 0 {
+		t.Errorf("right digests are damage: %v", h.out.Mistaken)
+	}
+	c.Pos, c.BeforeDigest[0] = positionText(2), c.BeforeDigest[0]+1
+	h.step(schemas.Record{Change: &c})
+	if len(h.out.Mistaken) != 1 {
+		t.Errorf("another digest of the row before is no damage: %v", h.out.Mistaken)
+	}
+	c.Pos, c.Digest = positionText(3), schemas.Digest{1}
+	h.step(schemas.Record{Change: &c})
+	if len(h.out.Mistaken) != 2 {
+		t.Errorf("a change with two wrong digests is said %d times", len(h.out.Mistaken)-1)
 	}
 }
 

@@ -51,6 +51,13 @@ func (e *Effects) Reset() {
 	e.Verdicts, e.Alarms, e.Mistaken = e.Verdicts[:0], e.Alarms[:0], e.Mistaken[:0]
 }
 
+// mistaken notes a change with a digest that is not that of its row. It has one of the row before, too.
+func (e *Effects) mistaken(offset int64) {
+	if n := len(e.Mistaken); n == 0 || e.Mistaken[n-1] != offset {
+		e.Mistaken = append(e.Mistaken, offset)
+	}
+}
+
 func refOf(v *version) Ref {
 	if v == nil {
 		return Ref{Offset: noOffset}

@@ -68,6 +68,8 @@ type Change struct {
 	// version Mapping. Mapping is empty where no digest was computed.
 	Digest  Digest
 	Mapping string
+	// BeforeDigest is that of Before under the same rules; zero where none was computed (see Entity.DigestBefore).
+	BeforeDigest Digest
 }
 
 // Digest is a 128-bit digest of a canonical row image.

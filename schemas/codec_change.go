@@ -55,6 +55,10 @@ func appendChangeRecord(dst []byte, c *Change) []byte {
 		i = putVarint(b, putVarint(b, i, changeMapping), uint64(len(c.Mapping)))
 		i += copy(b[i:], c.Mapping)
 	}
+	if c.BeforeDigest != (Digest{}) {
+		i = putVarint(b, putVarint(b, i, changeBeforeDigest), uint64(len(c.BeforeDigest)))
+		i += copy(b[i:], c.BeforeDigest[:])
+	}
 	if i != len(b) {
 		panic("schemas: a change does not fill the size that it was said to have")
 	}
@@ -136,6 +140,9 @@ func changeSize(c *Change, before, after, tag int) int {
 	}
 	if c.Mapping != "" {
 		n += 2 + sizedSize(len(c.Mapping))
+	}
+	if c.BeforeDigest != (Digest{}) {
+		n += 2 + sizedSize(len(c.BeforeDigest))
 	}
 	return n
 }

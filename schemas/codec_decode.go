@@ -112,10 +112,13 @@ func fillChange(c *Change, m *pb.Change) (reason string) {
 	if m.Tag != nil {
 		c.Tag = tagFromWire(m.Tag)
 	}
-	if n := len(m.Digest); n != 0 && n != len(c.Digest) {
-		return "a digest that is not of 16 bytes"
+	for _, b := range [...][]byte{m.Digest, m.BeforeDigest} {
+		if n := len(b); n != 0 && n != len(c.Digest) {
+			return "a digest that is not of 16 bytes"
+		}
 	}
 	copy(c.Digest[:], m.Digest)
+	copy(c.BeforeDigest[:], m.BeforeDigest)
 	return ""
 }
 
@@ -254,7 +257,7 @@ func releaseRecord(m *pb.Record) {
 		forgetTexts(c.Before)
 		forgetTexts(c.After)
 		clear(c.Key)
-		c.Digest = nil
+		c.Digest, c.BeforeDigest = nil, nil
 		if c.Tag != nil {
 			c.Tag.Reset()
 		}

@@ -11,7 +11,7 @@ type Decoder struct {
 	// Mapping is the version of rules of which a digest stands for its row: a change that has one has a row after it
 	// without columns. Empty: every row is read.
 	Mapping string
-	// Before says of which sides rows before changes are read all the same.
+	// Before says of which sides rows before changes are read all the same, where they have no digest of their own.
 	Before [3]bool
 
 	record Record
@@ -81,8 +81,9 @@ func (d *Decoder) read(m *pb.Change) (reason string) {
 	return ""
 }
 
+// needsBefore says whether the row before a change is to be read although the change's digest is known.
 func (d *Decoder) needsBefore() bool {
-	return int(d.change.Side) < len(d.Before) && d.Before[d.change.Side]
+	return int(d.change.Side) < len(d.Before) && d.Before[d.change.Side] && d.change.BeforeDigest == (Digest{})
 }
 
 // image converts an image, or only looks whether it could be.

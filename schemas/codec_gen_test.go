@@ -84,6 +84,9 @@ func genChange(t *rapid.T) *Change {
 	if rapid.Bool().Draw(t, "digested") {
 		c.Mapping = genWord.Draw(t, "mapping")
 		copy(c.Digest[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "digest"))
+		if c.Before != nil && rapid.Bool().Draw(t, "digested before") {
+			copy(c.BeforeDigest[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "before digest"))
+		}
 	}
 	return c
 }

@@ -36,6 +36,8 @@ const (
 	changeDigest      = 17<<3 | sized
 	changeMapping     = 18<<3 | sized
 
+	changeBeforeDigest = 19<<3 | sized
+
 	imageColumn = 1<<3 | sized // for each column
 
 	columnName     = 1<<3 | sized
@@ -169,6 +171,8 @@ func (c *Change) readPlain(field uint64, p *plainReader) {
 		p.bad = copy(c.Digest[:], p.bytes()) != len(c.Digest) || p.bad
 	case changeMapping:
 		c.Mapping = p.text()
+	case changeBeforeDigest:
+		p.bad = copy(c.BeforeDigest[:], p.bytes()) != len(c.BeforeDigest) || p.bad
 	default:
 		p.bad = true
 	}

@@ -148,6 +148,9 @@ func changeMessage(c *Change) *pb.Change {
 	if c.Mapping != "" || c.Digest != (Digest{}) {
 		m.Digest = c.Digest[:]
 	}
+	if c.BeforeDigest != (Digest{}) {
+		m.BeforeDigest = c.BeforeDigest[:]
+	}
 	return m
 }
 
@@ -227,6 +230,7 @@ func TestBadInput7_NoRecord(t *testing.T) {
 		"no event id":       {change(func(c *pb.Change) { c.Pos = "" }), "event id"},
 		"update to nothing": {change(func(c *pb.Change) { c.After = nil }), "row after"},
 		"half a digest":     {change(func(c *pb.Change) { c.Digest = c.Digest[:8] }), "16 bytes"},
+		"half before":       {change(func(c *pb.Change) { c.BeforeDigest = make([]byte, 8) }), "16 bytes"},
 		"presence beyond":   {change(func(c *pb.Change) { c.After.Columns[0].Presence = 3 }), "presence"},
 		"time beyond":       {change(func(c *pb.Change) { c.CommitTs = 1 << 62 }), "years"},
 		"truncate of a key": {change(func(c *pb.Change) { c.Op = pb.Op_OP_TRUNCATE; c.After = nil }), "key of 1"},

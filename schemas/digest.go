@@ -64,6 +64,20 @@ func (i *Image) Exact() bool {
 	return i.Present && len(i.Unavailable) == 0 && len(i.Unrepresentable) == 0 && len(i.Schema) == 0 && i.Tolerant == nil
 }
 
+// DigestBefore returns the digest of the row before a change of a side, where that will be
+// compared (see ReadsBefore) and a digest can stand for it; zero for any other. What it is taken
+// of has to be under the same rules as the change's own digest.
+func (e *Entity) DigestBefore(c *Change) Digest {
+	if c.Before == nil || c.Op != OpUpdate && c.Op != OpDelete || !e.ReadsBefore(c.Side) {
+		return Digest{}
+	}
+	img := e.Image(c.Side, c.Before)
+	if !img.Exact() {
+		return Digest{}
+	}
+	return img.Digest
+}
+
 // imageBuffers holds scratch memory of Image.
 var imageBuffers = sync.Pool{New: func() any { return new(imageBuffer) }}
 

@@ -18,7 +18,7 @@ func asLine(r *Record) *Record {
 		return r
 	}
 	c := *r.Change
-	c.Digest, c.Mapping = Digest{}, ""
+	c.Digest, c.BeforeDigest, c.Mapping = Digest{}, Digest{}, ""
 	c.Before, c.After = unavailableLast(c.Before), unavailableLast(c.After)
 	return &Record{Partition: r.Partition, Change: &c}
 }

@@ -200,13 +200,14 @@ func (r *Rules) HideEvidence(e *Entity, v *Evidence, c *Change) {
 }
 
 // HideChange returns a change as it may be shown: its images, its key and its tag
-// hide what is sensitive, and its digest is left out.
+// hide what is sensitive, and its digests are left out.
 func (r *Rules) HideChange(e *Entity, c *Change) *Change {
 	if !e.Sensitive() {
 		return c
 	}
 	shown := *c
 	shown.Before, shown.After, shown.Key, shown.Digest = r.HideRow(e, c.Side, c.Before), r.HideRow(e, c.Side, c.After), r.HideKey(e, c.Key), Digest{}
+	shown.BeforeDigest = Digest{}
 	v := Evidence{Side: c.Side, Txn: c.Txn, Tag: c.Tag}
 	r.HideEvidence(e, &v, c)
 	shown.Txn, shown.Tag = v.Txn, v.Tag

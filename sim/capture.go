@@ -240,6 +240,7 @@ func (c *capture) change(id schemas.EventID, w *write, latest schemas.Micros) *s
 	if c.dials.digests {
 		image := e.Image(c.s.side, ch.After)
 		ch.Digest, ch.Mapping = image.Digest, c.log.rules.Version
+		ch.BeforeDigest = e.DigestBefore(ch)
 	}
 	return ch
 }

@@ -165,18 +165,20 @@ func (s *stream) change(t *table, op schemas.Op, before, after, keyed schemas.Ro
 	return nil
 }
 
-// digest computes the digest of a change's row. Any goroutine may call it.
+// digest computes the digests of a change's rows. Any goroutine may call it.
 func (s *Source) digest(c *schemas.Change) {
-	if c.After == nil {
-		return
-	}
 	e, ok := s.cfg.Rules.Entity(c.Entity)
-	if !ok {
+	if !ok || c.Op == schemas.OpTruncate {
 		return
 	}
-	if img := e.Image(s.cfg.Side, c.After); img.Exact() {
-		c.Digest, c.Mapping = img.Digest, s.cfg.Rules.Version
+	if c.After != nil {
+		img := e.Image(s.cfg.Side, c.After)
+		if !img.Exact() {
+			return
+		}
+		c.Digest = img.Digest
 	}
+	c.Mapping, c.BeforeDigest = s.cfg.Rules.Version, e.DigestBefore(c)
 }
 
 func (s *stream) nextID() schemas.EventID {

@@ -329,6 +329,9 @@ func (a *assembler) made(t *txn, m *mapped, e *effect, r record) (*schemas.Chang
 			c.Digest, c.Mapping = image.Digest, a.cfg.Rules.Version
 		}
 	}
+	if c.Mapping != "" {
+		c.BeforeDigest = m.entity.DigestBefore(c)
+	}
 	return c, nil
 }
 

@@ -204,6 +204,25 @@ func TestI9_UnchangedIsUnavailableNotNull(t *testing.T) {
 	if c := got[0]; c.Mapping != s.cfg.Rules.Version || c.Digest != e.Image(schemas.Legacy, c.After).Digest {
 		t.Errorf("digest %x under %q", c.Digest, c.Mapping)
 	}
+	if c := got[0]; c.BeforeDigest != (schemas.Digest{}) {
+		t.Errorf("a digest of a row before, which nobody compares: %x", c.BeforeDigest)
+	}
+	e.DropSettled = true // now it is compared
+	got = s.whole(t, 0x3000,
+		rowOf(kindUpdate, ordersInFull, oldFull, []cell{text("1"), null, text("1.50"), text("long")}, toasted),
+		rowOf(kindDelete, ordersInFull, oldFull, []cell{text("1"), null, text("1.50"), text("long")}, nil),
+		rowOf(kindDelete, ordersByKey, oldKey, []cell{text("1"), null, null, null}, nil))
+	for i, c := range got {
+		if i == 2 {
+			if c.BeforeDigest != (schemas.Digest{}) {
+				t.Errorf("a digest of a row before that the log has no more of than its key")
+			}
+			continue
+		}
+		if c.BeforeDigest != e.Image(schemas.Legacy, c.Before).Digest || c.BeforeDigest == (schemas.Digest{}) {
+			t.Errorf("%s: digest %x of the row before", said(c), c.BeforeDigest)
+		}
+	}
 }
 
 func tagMessage(content string) string {

@@ -691,6 +691,7 @@ type Change struct {
 	Tag           *Tag                   `protobuf:"bytes,16,opt,name=tag,proto3" json:"tag,omitempty"`
 	Digest        []byte                 `protobuf:"bytes,17,opt,name=digest,proto3" json:"digest,omitempty"` // 16 bytes, or none
 	Mapping       string                 `protobuf:"bytes,18,opt,name=mapping,proto3" json:"mapping,omitempty"`
+	BeforeDigest  []byte                 `protobuf:"bytes,19,opt,name=before_digest,json=beforeDigest,proto3" json:"before_digest,omitempty"` // 16 bytes, of the row before, under mapping; or none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -849,6 +850,13 @@ func (x *Change) GetMapping() string {
 		return x.Mapping
 	}
 	return ""
+}
+
+func (x *Change) GetBeforeDigest() []byte {
+	if x != nil {
+		return x.BeforeDigest
+	}
+	return nil
 }
 
 // Progress says that a side is complete up to a position.
@@ -2757,7 +2765,7 @@ const file_trueup_proto_rawDesc = "" +
 	"\n" +
 	"flag_epoch\x18\x03 \x01(\fR\tflagEpoch\x12'\n" +
 	"\x0fcompensation_id\x18\x04 \x01(\fR\x0ecompensationId\x12\x18\n" +
-	"\aservice\x18\x05 \x01(\fR\aservice\"\xfa\x03\n" +
+	"\aservice\x18\x05 \x01(\fR\aservice\"\x9f\x04\n" +
 	"\x06Change\x12#\n" +
 	"\x04side\x18\x01 \x01(\x0e2\x0f.trueup.v1.SideR\x04side\x12\x16\n" +
 	"\x06entity\x18\x02 \x01(\tR\x06entity\x12\x10\n" +
@@ -2777,7 +2785,8 @@ const file_trueup_proto_rawDesc = "" +
 	"\x05after\x18\x0f \x01(\v2\x10.trueup.v1.ImageR\x05after\x12 \n" +
 	"\x03tag\x18\x10 \x01(\v2\x0e.trueup.v1.TagR\x03tag\x12\x16\n" +
 	"\x06digest\x18\x11 \x01(\fR\x06digest\x12\x18\n" +
-	"\amapping\x18\x12 \x01(\tR\amapping\"\xcd\x01\n" +
+	"\amapping\x18\x12 \x01(\tR\amapping\x12#\n" +
+	"\rbefore_digest\x18\x13 \x01(\fR\fbeforeDigest\"\xcd\x01\n" +
 	"\bProgress\x12#\n" +
 	"\x04side\x18\x01 \x01(\x0e2\x0f.trueup.v1.SideR\x04side\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x14\n" +

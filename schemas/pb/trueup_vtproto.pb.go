@@ -527,6 +527,15 @@ func (m *Change) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if len(m.BeforeDigest) > 0 {
+		i -= len(m.BeforeDigest)
+		copy(dAtA[i:], m.BeforeDigest)
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(len(m.BeforeDigest)))
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0x9a
+	}
 	if len(m.Mapping) > 0 {
 		i -= len(m.Mapping)
 		copy(dAtA[i:], m.Mapping)
@@ -2456,9 +2465,11 @@ func (m *Change) ResetVT() {
 		m.After.ReturnToVTPool()
 		m.Tag.ReturnToVTPool()
 		f1 := m.Digest[:0]
+		f2 := m.BeforeDigest[:0]
 		m.Reset()
 		m.Key = f0
 		m.Digest = f1
+		m.BeforeDigest = f2
 	}
 }
 func (m *Change) ReturnToVTPool() {
@@ -2776,6 +2787,10 @@ func (m *Change) SizeVT() (n int) {
 		n += 2 + l + protohelpers.SizeOfVarint(uint64(l))
 	}
 	l = len(m.Mapping)
+	if l > 0 {
+		n += 2 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	l = len(m.BeforeDigest)
 	if l > 0 {
 		n += 2 + l + protohelpers.SizeOfVarint(uint64(l))
 	}
@@ -5096,6 +5111,37 @@ func (m *Change) UnmarshalVTUnsafe(dAtA []byte) error {
 				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
 			}
 			m.Mapping = stringValue
+			iNdEx = postIndex
+		case 19:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field BeforeDigest", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.BeforeDigest = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
