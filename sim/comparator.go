@@ -46,7 +46,7 @@ func newComparator(w *world, partition int) *comparator {
 		c.decode.Mapping = "" // no digest stands for its row
 	}
 	if w.dials.pebble {
-		c.disk = newLSM()
+		c.disk = newLSM(w.dials.digests)
 	}
 	c.open()
 	return c

@@ -95,9 +95,11 @@ type lsm struct {
 	fs   *vfs.MemFS
 	db   *state.DB
 	part *state.Partition
+
+	tracks bool // which keys have a value
 }
 
-func newLSM() *lsm { return &lsm{fs: vfs.NewCrashableMem()} }
+func newLSM(tracks bool) *lsm { return &lsm{fs: vfs.NewCrashableMem(), tracks: tracks} }
 
 func (l *lsm) open(partition int) (reconcile.State, error) {
 	db, err := state.Open(state.Config{Dir: "state", FS: l.fs, CacheSize: 1 << 20, SyncEvery: 1, // each commit, so that a run does not depend on the time
@@ -106,6 +108,11 @@ func (l *lsm) open(partition int) (reconcile.State, error) {
 		return nil, fmt.Errorf("open the comparator's state: %w", err)
 	}
 	l.db, l.part = db, db.Partition(int32(partition))
+	if l.tracks {
+		if err := l.part.Track(); err != nil {
+			return nil, fmt.Errorf("track the comparator's keys: %w", err)
+		}
+	}
 	return l.part, nil
 }
 

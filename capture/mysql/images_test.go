@@ -56,8 +56,13 @@ func TestI9_UnavailableIsNotNull(t *testing.T) {
 		l.session(statements...)
 		for _, change := range c.settled() {
 			got = append(got, change.Op.String()+" "+change.Key[0]+": "+showRow(change.Before)+" -> "+showRow(change.After))
-			if (change.Mapping == "") == (change.Op != schemas.OpDelete && !strings.Contains(showRow(change.After), "v=?")) {
+			if (change.Mapping == "") == (change.Op == schemas.OpDelete || !strings.Contains(showRow(change.After), "v=?")) {
 				t.Errorf("mapping %q of %s", change.Mapping, got[len(got)-1])
+			}
+			before := (change.Op == schemas.OpUpdate || change.Op == schemas.OpDelete) && change.Mapping != "" &&
+				!strings.Contains(showRow(change.Before), "v=?") && !strings.Contains(showRow(change.Before), "n=?")
+			if before != (change.BeforeDigest != schemas.Digest{}) {
+				t.Errorf("digest %x of the row before of %s", change.BeforeDigest, got[len(got)-1])
 			}
 		}
 		if diff := cmp.Diff(want, got); diff != "" {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/trueup-io/trueup/reconcile"
 	"github.com/trueup-io/trueup/reconcile/changelog"
@@ -102,6 +103,11 @@ func openPart(number int32, rules *schemas.Rules, log *stream.Log, db *state.DB,
 func (p *part) reopen() error {
 	_ = p.ready() // it is forgotten, too
 	p.state.Discard()
+	if !slices.ContainsFunc(p.rules.Entities(), func(e *schemas.Entity) bool { return !e.DropSettled }) {
+		if err := p.state.Track(); err != nil {
+			return fmt.Errorf("partition %d: %w", p.number, err)
+		}
+	}
 	if err := p.state.Own(); err != nil {
 		return fmt.Errorf("partition %d: %w", p.number, err)
 	}

@@ -21,6 +21,7 @@ type Partition struct {
 	leaving *bytemap.Map // what was, and is being committed; empty: nothing is
 	ended   chan error   // of that commit; nil: there is none
 	written *written     // what has been written, where nothing was before; nil: it is not known
+	tracked *tracked     // what has a value, instead; nil: it is not known
 	buf     []byte
 	value   []byte
 }
@@ -41,6 +42,8 @@ func (d *DB) Partition(n int32) *Partition {
 	}
 	return p
 }
+
+func (p *Partition) number() int32 { return int32(binary.BigEndian.Uint16(p.prefix[:])) }
 
 // empty says that nothing of the partition is written, as far as that can be seen.
 func (p *Partition) empty() bool {
@@ -67,6 +70,9 @@ func (p *Partition) full(key []byte) []byte {
 
 // Get implements reconcile.State.
 func (p *Partition) Get(key []byte) ([]byte, bool, error) {
+	if !p.mayHave(key) {
+		return nil, false, nil
+	}
 	if e, ok := p.pending.Get(key); ok {
 		return e[1:], e[0] == wasSet, nil
 	}
@@ -74,9 +80,6 @@ func (p *Partition) Get(key []byte) ([]byte, bool, error) {
 		if e, ok := p.leaving.Get(key); ok {
 			return e[1:], e[0] == wasSet, nil
 		}
-	}
-	if p.written != nil && !p.written.has(key) {
-		return nil, false, nil
 	}
 	v, closer, err := p.db.db.Get(p.full(key))
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -94,10 +97,7 @@ func (p *Partition) Get(key []byte) ([]byte, bool, error) {
 
 // Set implements reconcile.State.
 func (p *Partition) Set(key, value []byte) error {
-	if p.written != nil && !p.written.add(key) {
-		p.written.room.giveBack()
-		p.written = nil
-	}
+	p.setting(key)
 	p.value = append(append(p.value[:0], wasSet), value...)
 	p.pending.Set(key, p.value)
 	return nil
@@ -105,8 +105,11 @@ func (p *Partition) Set(key, value []byte) error {
 
 // Delete implements reconcile.State.
 func (p *Partition) Delete(key []byte) error {
-	if p.written != nil && !p.written.has(key) {
-		return nil // it was never there
+	if !p.mayHave(key) {
+		return nil
+	}
+	if p.tracked != nil {
+		p.tracked.remove(key)
 	}
 	p.pending.Set(key, []byte{wasDeleted})
 	return nil
@@ -265,7 +268,13 @@ func (d *DB) write(prefix [2]byte, pending *bytemap.Map) error {
 }
 
 // Discard forgets everything pending.
-func (p *Partition) Discard() { p.pending.Clear() }
+func (p *Partition) Discard() {
+	p.pending.Clear()
+	if p.tracked != nil { // it went with what is forgotten
+		p.tracked.room.giveBack()
+		p.tracked = nil
+	}
+}
 
 // Drop deletes everything of the partition, durably.
 func (p *Partition) Drop() error {
@@ -280,7 +289,7 @@ func (p *Partition) Drop() error {
 	if err := p.db.db.DeleteRange(p.prefix[:], upper, pebble.Sync); err != nil {
 		return fmt.Errorf("drop state: %w", damaged(err))
 	}
-	p.written = newWritten(p.db.filters.of(int32(binary.BigEndian.Uint16(p.prefix[:]))))
+	p.written = newWritten(p.db.filters.of(p.number()))
 	return nil
 }
 
