@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"time"
 
 	"github.com/trueup-io/trueup/internal/memory"
@@ -76,6 +77,10 @@ func (c *child) cpu() time.Duration {
 	return c.cmd.ProcessState.UserTime() + c.cmd.ProcessState.SystemTime()
 }
 
+// brokerGC is the GOGC of the embedded broker: in the product it shares the heap of what captures and compares,
+// which is collected seldom because it is large. Alone it would be collected twenty times a second.
+const brokerGC = 400
+
 // runChild is what a child does.
 func runChild(ctx context.Context, what string) error {
 	in := bufio.NewReader(os.Stdin)
@@ -89,8 +94,12 @@ func runChild(ctx context.Context, what string) error {
 		_, _ = io.Copy(io.Discard, in) // its end is what counts: nobody wants us any more
 		cancel()
 	}()
-	defer memory.Tune()() // as the product does, and then
-	memory.ForgetStart()
+	if what == "broker" {
+		debug.SetGCPercent(brokerGC)
+	} else {
+		defer memory.Tune()() // as the product does, and then
+		memory.ForgetStart()
+	}
 	switch what {
 	case "broker":
 		return decoded(task, func(t brokerTask) error { return t.run(ctx) })
