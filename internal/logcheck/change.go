@@ -47,13 +47,18 @@ func (c *Checker) affinity(partition int32, where string, ch *schemas.Change) {
 
 // digest recomputes what capture computed.
 func (c *Checker) digest(where string, ch *schemas.Change) {
-	if c.rules == nil || ch.After == nil || ch.Mapping != c.rules.Version {
+	if c.rules == nil || ch.Mapping != c.rules.Version {
 		return
 	}
-	if e, ok := c.rules.Entity(ch.Entity); ok {
-		if image := e.Image(ch.Side, ch.After); image.Exact() && image.Digest != ch.Digest {
-			c.violates("I3", where, "the digest of %s is not that of its row", name(ch))
-		}
+	e, ok := c.rules.Entity(ch.Entity)
+	if !ok {
+		return
+	}
+	if image := e.Image(ch.Side, ch.After); image.Exact() && image.Digest != ch.Digest {
+		c.violates("I3", where, "the digest of %s is not that of its row", name(ch))
+	}
+	if ch.BeforeDigest != (schemas.Digest{}) && e.DigestBefore(ch) != ch.BeforeDigest {
+		c.violates("I3", where, "the digest of the row before %s is not that of the row", name(ch))
 	}
 }
 

@@ -315,10 +315,12 @@ func after(l *line, ch *schemas.Change) bool {
 }
 
 // same is what every emission of a change has in common: the bounds of its
-// time depend on when it was read, the number of rows on how.
+// time depend on when it was read, the number of rows on how, and the digests on
+// the rules and the program by which.
 func same(ch *schemas.Change) []byte {
 	c := *ch
 	c.CommitTS, c.CommitTSMin, c.TxnRows = 0, 0, 0
+	c.Digest, c.BeforeDigest, c.Mapping = schemas.Digest{}, schemas.Digest{}, ""
 	return schemas.AppendRecord(nil, &schemas.Record{Change: &c})
 }
 

@@ -59,7 +59,10 @@ func TestDamageIsFoundAtItsOffset(t *testing.T) {
 		offset  int64
 		log     []schemas.Record
 	}{
-		"a restart":                     {"", 0, []schemas.Record{change(1), progress(1), change(2), change(3), progress(3), progress(1), change(2), change(3), progress(3), change(4)}},
+		"a restart": {"", 0, []schemas.Record{change(1), progress(1), change(2), change(3), progress(3), progress(1), change(2), change(3), progress(3), change(4)}},
+		"again, with other digests": {"", 0, []schemas.Record{change(1), change(2), other(change(2), func(c *schemas.Change) {
+			c.Mapping, c.Digest, c.BeforeDigest = "other rules", schemas.Digest{1}, schemas.Digest{2}
+		})}},
 		"a hole":                        {"gap", 1, []schemas.Record{change(1), change(2)}},
 		"reordered":                     {"I4", 1, []schemas.Record{change(2), change(1)}},
 		"a repetition with a hole":      {"I4", 4, []schemas.Record{change(1), change(2), change(3), change(1), change(3)}},
