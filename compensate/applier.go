@@ -14,8 +14,12 @@ import (
 type Applier interface {
 	// Prepare makes sure that the ledger is there and that the tables can be
 	// written: it creates the ledger where it may, and otherwise says which SQL to
-	// run. It may be called again.
+	// run. It may be called again. What is wrong with one table is a *TableError.
 	Prepare(ctx context.Context) error
+
+	// Ready says what Prepare would say, and changes nothing: a ledger that is not
+	// there is an error only where the login may not create it.
+	Ready(ctx context.Context) error
 
 	// Apply makes the write of c take effect at most once, whatever happens on the
 	// way, and only while its precondition holds (I24, I25). The outcome is one of
@@ -36,6 +40,38 @@ type Applier interface {
 
 	// Statement is the SQL that Apply would run for c, with what is bound to its places, and changes nothing.
 	Statement(ctx context.Context, c schemas.Compensation) (SQL, error)
+}
+
+// TableError says that one table is not there, or is none that can be written to
+// at most once. Its repairs are refused until it is; those of other tables go on.
+type TableError struct {
+	Entity, Schema, Name string
+	Side                 schemas.Side
+	Err                  error
+}
+
+func (e *TableError) Error() string {
+	return fmt.Sprintf("table %s.%s of the %s store: %v", e.Schema, e.Name, e.Side, e.Err)
+}
+
+func (e *TableError) Unwrap() error { return e.Err }
+
+// TableErrors takes an error of Prepare or Ready apart: what is wrong with single
+// tables, and the rest of it, nil if that is all.
+func TableErrors(err error) (tables []*TableError, rest error) {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		var others []error
+		for _, e := range several.Unwrap() {
+			t, r := TableErrors(e)
+			tables, others = append(tables, t...), append(others, r)
+		}
+		return tables, errors.Join(others...)
+	}
+	var t *TableError
+	if errors.As(err, &t) {
+		return []*TableError{t}, nil
+	}
+	return nil, err
 }
 
 // Excess is a right that no repair needs, and the SQL that takes it away.

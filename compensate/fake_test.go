@@ -32,6 +32,7 @@ type world struct {
 	tailed int // records of the compensations topic that tails have handed on
 
 	excess []Excess // rights of the login
+	unfit  error    // what Prepare says
 
 	steps   int // operations of the Runner so far
 	crashAt int // the operation at which it dies; 0: never
@@ -249,7 +250,10 @@ type fakeStore struct{ *world }
 func (s fakeStore) Prepare(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.step()
+	if err := s.step(); err != nil {
+		return err
+	}
+	return s.unfit
 }
 
 func (s fakeStore) Ledger(_ context.Context, id string) (string, bool, error) {
@@ -258,6 +262,8 @@ func (s fakeStore) Ledger(_ context.Context, id string) (string, bool, error) {
 	by, found := s.ledger[id]
 	return by, found, s.step()
 }
+
+func (s fakeStore) Ready(context.Context) error { return s.unfit }
 
 func (s fakeStore) Excess(context.Context) ([]Excess, error) { return s.excess, nil }
 

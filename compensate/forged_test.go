@@ -1,6 +1,7 @@
 package compensate
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -119,5 +120,27 @@ func TestExcessIsRefused(t *testing.T) {
 	}
 	if len(w.writes) != 0 || len(w.compensations("d1")) != 0 {
 		t.Errorf("written %v", w.writes)
+	}
+}
+
+// TestATableIsUnfitAlone: a table that has halted is gone, and the process is
+// started again: what is open of other tables is repaired all the same. A ledger
+// that is not as it should be, or a right that is missing, ends it.
+func TestATableIsUnfitAlone(t *testing.T) {
+	rules, w := rulesOf(t, bookRules), newWorld()
+	gone := &TableError{Entity: "line", Schema: "shop", Name: "lines", Side: schemas.Target, Err: errors.New("there is no table shop.lines")}
+	w.unfit = errors.Join(nil, gone)
+	w.rows["order/1"] = "b"
+	w.diverge(event(rules, "d1", 0, schemas.Opened, "order", "1", "a", "b"))
+	run := startRunner(t, config(w, rules, statePath(t)))
+	w.until(func() bool { return w.rows["order/1"] == "a" })
+	run.stop(t)
+
+	w.unfit = errors.Join(errors.New("create the ledger: denied"), gone)
+	run = startRunner(t, config(w, rules, statePath(t)))
+	err := <-run.done
+	run.cancel()
+	if err == nil || !strings.Contains(err.Error(), "create the ledger: denied") {
+		t.Errorf("without a ledger: %v", err)
 	}
 }

@@ -16,8 +16,12 @@ func (r *Runner) start(ctx context.Context) error {
 		if !r.cfg.writes(side) {
 			continue
 		}
-		if err := r.cfg.Appliers[side].Prepare(ctx); err != nil {
+		tables, err := TableErrors(r.cfg.Appliers[side].Prepare(ctx))
+		if err != nil {
 			return fmt.Errorf("prepare the %s store: %w", side, err)
+		}
+		for _, t := range tables { // which halts alone
+			r.cfg.Logger.Warn("repairs of a table are refused", "stage", "compensate", "side", side.String(), "entity", t.Entity, "err", t.Error())
 		}
 		excess, err := r.cfg.Appliers[side].Excess(ctx)
 		if err != nil {

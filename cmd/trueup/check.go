@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -44,7 +45,7 @@ needed is there, 3 if something is not.`,
 				}
 			}
 			if failed > 0 {
-				return fmt.Errorf("check: %d requirements are not met; nothing was started or changed", failed)
+				return fmt.Errorf("check: %d %s not met; nothing was started or changed", failed, plural(failed, "requirement is", "requirements are"))
 			}
 			return nil
 		},
@@ -83,7 +84,7 @@ func checkAll(ctx context.Context, m *schemas.Migration) ([]finding, error) {
 		}
 		add(side.String(), found...)
 		if repaired(rules, side) && err == nil {
-			add(side.String(), checkRepairs(ctx, m, rules, side))
+			add(side.String(), checkRepairs(ctx, m, rules, side)...)
 		}
 	}
 	for _, g := range rules.RepairGaps() {
@@ -109,20 +110,21 @@ func checkDataDir(m *schemas.Migration) capture.Finding {
 }
 
 func checkLog(ctx context.Context, m *schemas.Migration) capture.Finding {
-	if len(m.Log.Brokers) == 0 {
-		return capture.Finding{Severity: capture.OK, Subject: "broker", Detail: "embedded broker, a single copy on this machine's disk"}
-	}
 	cfg := logConfig(m, nil)
 	cfg.Changelog = m.Log.Changelog
 	log, err := stream.Connect(ctx, cfg)
-	switch {
-	case errors.Is(err, stream.ErrNoTopic):
-		return capture.Finding{Severity: capture.OK, Subject: "broker", Detail: "brokers answer; the topics will be created"}
-	case err != nil:
+	what := "brokers answer; the topics will be created"
+	if err == nil {
+		what = fmt.Sprintf("%s, %d partitions", log.Describe(), log.Partitions())
+		err = log.Close()
+	}
+	if len(m.Log.Brokers) == 0 {
+		what = "embedded broker, a single copy on this machine's disk"
+	}
+	if err != nil && !errors.Is(err, stream.ErrNoTopic) && !errors.Is(err, stream.ErrNotRunning) {
 		return capture.Finding{Severity: capture.Fail, Subject: "broker", Detail: err.Error()}
 	}
-	defer log.Close()
-	return capture.Finding{Severity: capture.OK, Subject: "broker", Detail: fmt.Sprintf("%s, %d partitions", log.Describe(), log.Partitions())}
+	return capture.Finding{Severity: capture.OK, Subject: "broker", Detail: what}
 }
 
 func printFinding(w io.Writer, f finding, asJSON bool) error {
@@ -130,13 +132,16 @@ func printFinding(w io.Writer, f finding, asJSON bool) error {
 		return json.NewEncoder(w).Encode(f)
 	}
 	mark := map[string]string{capture.OK: "ok  ", capture.Warn: "warn", capture.Fail: "FAIL"}[f.Severity]
-	if _, err := fmt.Fprintf(w, "%s  %-7s %s: %s\n", mark, f.Where, f.Subject, f.Detail); err != nil {
+	if _, err := fmt.Fprintf(w, "%s  %-7s %s: %s\n", mark, f.Where, f.Subject, below(f.Detail)); err != nil {
 		return err
 	}
 	if f.Remedy != "" {
-		if _, err := fmt.Fprintf(w, "      %s\n", f.Remedy); err != nil {
+		if _, err := fmt.Fprintf(w, "      %s\n", below(f.Remedy)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// below has what follows a finding's first line stand under it: SQL has several.
+func below(text string) string { return strings.ReplaceAll(text, "\n", "\n      ") }

@@ -92,12 +92,12 @@ func (p *pipeline) reach(source string) (epoch uint32, pos string, ok bool) {
 }
 
 // checkRepairs looks at the login that repairs a side.
-func checkRepairs(ctx context.Context, m *schemas.Migration, rules *schemas.Rules, side schemas.Side) capture.Finding {
+func checkRepairs(ctx context.Context, m *schemas.Migration, rules *schemas.Rules, side schemas.Side) []capture.Finding {
 	f := capture.Finding{Severity: capture.Fail, Subject: repairLogin}
 	a, err := newApplier(m, rules, side)
 	if err != nil {
 		f.Detail = err.Error()
-		return f
+		return []capture.Finding{f}
 	}
 	if c, ok := a.(io.Closer); ok {
 		defer c.Close() // nothing was written
@@ -113,9 +113,26 @@ func checkRepairs(ctx context.Context, m *schemas.Migration, rules *schemas.Rule
 		f.Detail = "the login has rights that no repair needs: " + excess.List()
 		f.Remedy = strings.ReplaceAll(excess.Remedy(), "\n", " ") + " or a login of its own in stores." + side.String() + ".applyDsn; deploy/grants has its SQL"
 	default:
-		f.Severity, f.Detail = capture.OK, "the login that repairs are written with has no right that they do not need"
+		return readiness(a.Ready(ctx))
 	}
-	return f
+	return []capture.Finding{f}
+}
+
+// readiness says what keeps repairs from being written, and tables that are
+// none to repair apart: one that was captured before halts alone.
+func readiness(err error) (found []capture.Finding) {
+	tables, rest := compensate.TableErrors(err)
+	for _, t := range tables {
+		found = append(found, capture.Finding{Severity: capture.Fail, Subject: repairLogin, Entity: t.Entity, Detail: t.Error()})
+	}
+	switch {
+	case rest != nil:
+		found = append(found, capture.Finding{Severity: capture.Fail, Subject: repairLogin, Detail: rest.Error()})
+	case len(found) == 0:
+		found = append(found, capture.Finding{Severity: capture.OK, Subject: repairLogin,
+			Detail: "the login that repairs are written with has the rights that they need, and no other"})
+	}
+	return found
 }
 
 // gapFinding says of a value that no repair can write what would be refused.

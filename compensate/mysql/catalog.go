@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,6 +34,31 @@ func describe(ctx context.Context, q querier, allowed compensate.Table) (*table,
 		}
 	}
 	return t, t.fit()
+}
+
+// writable says which rights are missing, with the statement that grants them. To
+// have a statement explained takes the rights that running it would take.
+func (t *table) writable(ctx context.Context, q querier, user string) error {
+	name, key := quote(t.Schema)+"."+quote(t.Name), quote(t.Key[0])
+	var missing []string
+	for _, ask := range []struct{ right, sql string }{
+		{"SELECT", "SELECT 1 FROM " + name + " LIMIT 0"},
+		{"INSERT", "EXPLAIN INSERT INTO " + name + " () VALUES ()"},
+		{"UPDATE", "EXPLAIN UPDATE " + name + " SET " + key + " = " + key + " WHERE FALSE"},
+		{"DELETE", "EXPLAIN DELETE FROM " + name + " WHERE FALSE"},
+	} {
+		err := each(ctx, q, ask.sql, nil, func([]string) error { return nil })
+		switch n := number(err); {
+		case n == tableDenied || n == columnDenied:
+			missing = append(missing, ask.right)
+		case err != nil:
+			return fmt.Errorf("ask for rights: %w", err)
+		}
+	}
+	if missing == nil {
+		return nil
+	}
+	return errors.New("rights are missing; run: GRANT " + strings.Join(missing, ", ") + " ON " + name + " TO " + user)
 }
 
 // askTable wants a table that can roll back.

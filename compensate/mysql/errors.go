@@ -15,6 +15,7 @@ const (
 	duplicateKey = 1062
 	noSuchTable  = 1146
 	tableDenied  = 1142
+	columnDenied = 1143
 )
 
 // permanent is an error of ours that another try would meet again.

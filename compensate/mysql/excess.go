@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -15,27 +14,24 @@ var capturing = []string{"REPLICATION SLAVE", "REPLICATION CLIENT", "BINLOG MONI
 // Excess is compensate.Applier's: whatever SHOW GRANTS says beside what the mapped
 // tables and the ledger need.
 func (a *Applier) Excess(ctx context.Context) (excess []compensate.Excess, err error) {
-	var user, database string
-	if err := a.db.QueryRowContext(ctx, "SELECT CURRENT_USER(), DATABASE()").Scan(&user, &database); err != nil {
-		return nil, fmt.Errorf("ask for the login: %w", err)
-	}
-	if name, host, ok := strings.Cut(user, "@"); ok {
-		user = "'" + name + "'@'" + host + "'"
+	l, err := a.login(ctx)
+	if err != nil {
+		return nil, err
 	}
 	err = each(ctx, a.db, "SHOW GRANTS", nil, func(r []string) error {
 		g := readGrant(r[0])
 		if g.object == "" {
-			excess = append(excess, compensate.Excess{Right: "role " + g.rights[0], Remedy: "REVOKE " + g.rights[0] + " FROM " + user + ";"})
+			excess = append(excess, compensate.Excess{Right: "role " + g.rights[0], Remedy: "REVOKE " + g.rights[0] + " FROM " + l.user + ";"})
 			return nil
 		}
-		allowed := a.allowed(g.object, database)
+		allowed := a.allowed(g.object, l.database)
 		rights := slices.DeleteFunc(g.rights, func(right string) bool {
 			name, _, _ := strings.Cut(right, " (") // a right to some columns alone
 			return slices.Contains(allowed, name)
 		})
 		if len(rights) > 0 {
 			text := strings.Join(rights, ", ") + " ON " + g.object
-			excess = append(excess, compensate.Excess{Right: text, Remedy: "REVOKE " + text + " FROM " + user + ";"})
+			excess = append(excess, compensate.Excess{Right: text, Remedy: "REVOKE " + text + " FROM " + l.user + ";"})
 		}
 		return nil
 	})

@@ -3,7 +3,9 @@ package mysql
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/trueup-io/trueup/schemas"
@@ -48,16 +50,27 @@ func cut(text string) string {
 	return text
 }
 
-// prepareLedger creates the ledger if it is not there, and looks at it.
-func (a *Applier) prepareLedger(ctx context.Context) error {
-	var user, database string
-	if err := a.db.QueryRowContext(ctx, "SELECT CURRENT_USER(), DATABASE()").Scan(&user, &database); err != nil {
-		return fmt.Errorf("look for the ledger: %w", err)
+// login is who writes, as a GRANT names it, and the ledger's database.
+type login struct{ user, database string }
+
+func (a *Applier) login(ctx context.Context) (l login, err error) {
+	if err := a.db.QueryRowContext(ctx, "SELECT CURRENT_USER(), DATABASE()").Scan(&l.user, &l.database); err != nil {
+		return l, fmt.Errorf("look for the ledger: %w", err)
 	}
-	if name, host, ok := strings.Cut(user, "@"); ok {
-		user = "'" + name + "'@'" + host + "'"
+	if name, host, ok := strings.Cut(l.user, "@"); ok {
+		l.user = "'" + name + "'@'" + host + "'"
 	}
-	grants := fmt.Sprintf("GRANT SELECT, INSERT ON %s.trueup_ledger TO %s;", quote(database), user)
+	return l, nil
+}
+
+// grants are the statements that let the login use the ledger.
+func (l login) grants() string {
+	return fmt.Sprintf("GRANT SELECT, INSERT ON %s.trueup_ledger TO %s;", quote(l.database), l.user)
+}
+
+// lookAtLedger says what is wrong with the ledger; absent is asked where none is to
+// be seen.
+func (a *Applier) lookAtLedger(ctx context.Context, l login, absent func(context.Context, login) error) error {
 	look := func() error {
 		rows, err := a.db.QueryContext(ctx, "SELECT "+ledgerColumns+", applied_at FROM trueup_ledger LIMIT 0")
 		if err == nil {
@@ -67,15 +80,40 @@ func (a *Applier) prepareLedger(ctx context.Context) error {
 	}
 	err := look()
 	if n := number(err); n == noSuchTable || n == tableDenied {
-		if _, err := a.db.ExecContext(ctx, LedgerSQL); err != nil {
-			return fmt.Errorf("create the ledger: %w; have it made by running, in database %s:\n%s;\n%s", err, quote(database), LedgerSQL, grants)
+		if err := absent(ctx, l); err != nil {
+			return fmt.Errorf("create the ledger: %w; have it made by running, in database %s:\n%s;\n%s", err, quote(l.database), LedgerSQL, l.grants())
 		}
-		err = look()
+		if err = look(); number(err) == noSuchTable {
+			return nil // it can be made
+		}
 	}
 	if err != nil {
-		return fmt.Errorf("look at the ledger, table trueup_ledger of database %s: %w; run:\n%s", quote(database), err, grants)
+		return fmt.Errorf("look at the ledger, table trueup_ledger of database %s: %w; run:\n%s", quote(l.database), err, l.grants())
 	}
-	return a.ledgerSound(ctx, database)
+	return a.ledgerSound(ctx, l.database)
+}
+
+func (a *Applier) createLedger(ctx context.Context, _ login) error {
+	_, err := a.db.ExecContext(ctx, LedgerSQL)
+	return err
+}
+
+// mayCreateLedger is createLedger for who only looks.
+func (a *Applier) mayCreateLedger(ctx context.Context, l login) error {
+	may := false
+	where := []string{"*.*", quote(l.database) + ".*", quote(l.database) + "." + quote("trueup_ledger")}
+	err := each(ctx, a.db, "SHOW GRANTS", nil, func(r []string) error {
+		g := readGrant(r[0])
+		here := slices.ContainsFunc(where, func(object string) bool { return strings.EqualFold(strings.ReplaceAll(g.object, `\_`, "_"), object) })
+		if g.object == "" || here && (slices.Contains(g.rights, "CREATE") || slices.Contains(g.rights, "ALL PRIVILEGES")) {
+			may = true // of a role only the attempt would tell
+		}
+		return nil
+	})
+	if err == nil && !may {
+		err = errors.New("it is not there, and the login has no CREATE on it")
+	}
+	return err
 }
 
 // ledgerSound wants what makes a compensation at most once: a transactional

@@ -204,10 +204,26 @@ func (a *Applier) forget(schema, name string) {
 }
 
 // Prepare is compensate.Applier's.
-func (a *Applier) Prepare(ctx context.Context) error {
-	errs := []error{a.prepareLedger(ctx)}
+func (a *Applier) Prepare(ctx context.Context) error { return a.look(ctx, a.createLedger) }
+
+// Ready is compensate.Applier's.
+func (a *Applier) Ready(ctx context.Context) error { return a.look(ctx, a.mayCreateLedger) }
+
+// look says what is wrong with the ledger and the tables; absent is asked where no
+// ledger is to be seen.
+func (a *Applier) look(ctx context.Context, absent func(context.Context, login) error) error {
+	l, err := a.login(ctx)
+	if err != nil {
+		return err
+	}
+	errs := []error{a.lookAtLedger(ctx, l, absent)}
 	for _, t := range a.tables {
-		if _, err := describe(ctx, a.db, t); err != nil {
+		described, err := describe(ctx, a.db, t)
+		if err != nil {
+			errs = append(errs, &compensate.TableError{Entity: t.Entity, Schema: t.Schema, Name: t.Name, Side: a.side, Err: err})
+			continue
+		}
+		if err := described.writable(ctx, a.db, l.user); err != nil {
 			errs = append(errs, fmt.Errorf("table %s.%s of the %s store: %w", t.Schema, t.Name, a.side, err))
 		}
 	}

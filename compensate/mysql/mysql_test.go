@@ -1,6 +1,7 @@
 package mysql_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -225,9 +226,26 @@ func TestRights(t *testing.T) {
 	if excess, err := a.Excess(t.Context()); err != nil || excess != nil {
 		t.Errorf("too many rights: %v, %v", excess, err)
 	}
+	if ready := a.Ready(t.Context()); ready == nil || !strings.Contains(ready.Error(), mysql.LedgerSQL) || !strings.Contains(ready.Error(), grant) {
+		t.Fatalf("whoever only looks: %v", ready)
+	}
+	must(t, e, fmt.Sprintf("GRANT SELECT, INSERT, CREATE ON `%s`.trueup_ledger TO '%s'@'%%'", e.Schema(), user), "REVOKE UPDATE, DELETE ON orders FROM "+user)
+	write := fmt.Sprintf("run: GRANT UPDATE, DELETE ON `%s`.`orders` TO '%s'@'%%'", e.Schema(), user)
+	if ready := a.Ready(t.Context()); ready == nil || strings.Contains(ready.Error(), "ledger") || !strings.Contains(ready.Error(), write) {
+		t.Fatalf("two rights are missing, and the ledger can be made: %v", ready)
+	}
+	must(t, e, "GRANT UPDATE, DELETE ON orders TO "+user)
+	if err := a.Ready(t.Context()); err != nil {
+		t.Fatalf("the ledger can be made: %v", err)
+	}
+	if rows, err := e.admin.Rows("SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'trueup_ledger'"); err != nil || len(rows) != 0 {
+		t.Fatalf("looking made the ledger: %v, %v", rows, err)
+	}
 	must(t, e, mysql.LedgerSQL, grant)
-	if err := a.Prepare(t.Context()); err != nil {
-		t.Fatal(err)
+	for _, look := range []func(context.Context) error{a.Ready, a.Prepare} {
+		if err := look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	apply(t, a, update("c-1", orders(e), e.Row(t, "orders", "id = 1"), schemas.Row{col("v", "b")}), schemas.Applied)
 }

@@ -12,7 +12,7 @@ import (
 
 // Explain returns the server's plan of a compensation's statement.
 func Explain(ctx context.Context, conn *pgconn.PgConn, allowed compensate.Table, c *schemas.Compensation) (string, error) {
-	if err := prepareLedger(ctx, conn); err != nil {
+	if err := lookAtLedger(ctx, conn, createLedger); err != nil {
 		return "", err
 	}
 	t, err := describe(ctx, conn, allowed)

@@ -45,19 +45,27 @@ func ledgerValues(c *schemas.Compensation) [][]byte {
 	return values
 }
 
-// prepareLedger creates the ledger if it is not there, and tries whether it can be
-// read and written.
-func prepareLedger(ctx context.Context, conn *pgconn.PgConn) error {
-	rows, err := query(ctx, conn, "SELECT pg_catalog.to_regclass('trueup.ledger') IS NOT NULL")
-	if err != nil {
-		return fmt.Errorf("look for the ledger: %w", err)
+// lookAtLedger tries whether the ledger can be read and written; absent is asked
+// where there is none.
+func lookAtLedger(ctx context.Context, conn *pgconn.PgConn, absent func(context.Context, *pgconn.PgConn) error) error {
+	there := func() (bool, error) {
+		rows, err := query(ctx, conn, "SELECT pg_catalog.to_regclass('trueup.ledger') IS NOT NULL")
+		if err != nil {
+			return false, fmt.Errorf("look for the ledger: %w", err)
+		}
+		return rows[0][0] == "t", nil
 	}
-	if rows[0][0] != "t" {
-		if _, err = conn.Exec(ctx, LedgerSQL).ReadAll(); err != nil && !concurrently(err) {
+	found, err := there()
+	if err == nil && !found {
+		if err = absent(ctx, conn); err != nil {
 			return fmt.Errorf("create the ledger: %w; have it made by running:\n%s\n%s", err, LedgerSQL, grants(ctx, conn))
 		}
+		found, err = there()
 	}
-	rows, err = query(ctx, conn, `SELECT
+	if err != nil || !found {
+		return err // it can be made
+	}
+	rows, err := query(ctx, conn, `SELECT
 		pg_catalog.has_table_privilege('trueup.ledger', 'SELECT') AND pg_catalog.has_table_privilege('trueup.ledger', 'INSERT'),
 		EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conrelid = 'trueup.ledger'::pg_catalog.regclass AND contype = 'p' AND conname = $1),
 		EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = 'trueup.ledger'::pg_catalog.regclass AND attname = 'attempt' AND attnotnull)`, ledgerKey)
@@ -74,6 +82,27 @@ func prepareLedger(ctx context.Context, conn *pgconn.PgConn) error {
 	sql := "SELECT " + strings.Join(ledgerColumns, ", ") + ", applied_at FROM trueup.ledger LIMIT 0"
 	if _, err := query(ctx, conn, sql); err != nil {
 		return fmt.Errorf("table trueup.ledger is not of this version: %w", err)
+	}
+	return nil
+}
+
+func createLedger(ctx context.Context, conn *pgconn.PgConn) error {
+	if _, err := conn.Exec(ctx, LedgerSQL).ReadAll(); err != nil && !concurrently(err) {
+		return err
+	}
+	return nil
+}
+
+// mayCreateLedger is createLedger for who only looks.
+func mayCreateLedger(ctx context.Context, conn *pgconn.PgConn) error {
+	rows, err := query(ctx, conn, `SELECT CASE WHEN pg_catalog.to_regnamespace('trueup') IS NULL
+		THEN pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')
+		ELSE pg_catalog.has_schema_privilege('trueup', 'CREATE') END`)
+	switch {
+	case err != nil:
+		return err
+	case rows[0][0] != "t":
+		return errors.New("it is not there, and the login may create neither the schema trueup nor a table in it")
 	}
 	return nil
 }

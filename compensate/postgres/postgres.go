@@ -240,15 +240,23 @@ func (a *Applier) forget(schema, name string) {
 }
 
 // Prepare is compensate.Applier's.
-func (a *Applier) Prepare(ctx context.Context) error {
+func (a *Applier) Prepare(ctx context.Context) error { return a.look(ctx, createLedger) }
+
+// Ready is compensate.Applier's.
+func (a *Applier) Ready(ctx context.Context) error { return a.look(ctx, mayCreateLedger) }
+
+// look says what is wrong with the ledger and the tables; absent is asked where
+// there is no ledger.
+func (a *Applier) look(ctx context.Context, absent func(context.Context, *pgconn.PgConn) error) error {
 	return a.pool.with(ctx, func(conn *pgconn.PgConn) error {
-		errs := []error{prepareLedger(ctx, conn)}
+		errs := []error{lookAtLedger(ctx, conn, absent)}
 		for _, t := range a.tables {
 			described, err := describe(ctx, conn, t)
-			if err == nil {
-				err = described.writable(ctx, conn)
-			}
 			if err != nil {
+				errs = append(errs, &compensate.TableError{Entity: t.Entity, Schema: t.Schema, Name: t.Name, Side: a.side, Err: err})
+				continue
+			}
+			if err := described.writable(ctx, conn); err != nil {
 				errs = append(errs, fmt.Errorf("table %s.%s of the %s store: %w", t.Schema, t.Name, a.side, err))
 			}
 		}

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -155,22 +156,34 @@ func TestRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	err = a.Prepare(t.Context())
-	if err == nil {
-		t.Fatal("prepared without rights")
-	}
-	for _, want := range []string{"CREATE TABLE IF NOT EXISTS trueup.ledger", "GRANT USAGE ON SCHEMA trueup TO " + role,
-		`GRANT SELECT, INSERT, UPDATE, DELETE ON "public"."orders" TO ` + role} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("no word of %q in:\n%v", want, err)
+	for what, look := range map[string]func(context.Context) error{"prepared": a.Prepare, "ready": a.Ready} {
+		err = look(t.Context())
+		if err == nil {
+			t.Fatalf("%s without rights", what)
 		}
+		for _, want := range []string{"CREATE TABLE IF NOT EXISTS trueup.ledger", "GRANT USAGE ON SCHEMA trueup TO " + role,
+			`GRANT SELECT, INSERT, UPDATE, DELETE ON "public"."orders" TO ` + role} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: no word of %q in:\n%v", what, want, err)
+			}
+		}
+	}
+	must(t, e, "CREATE SCHEMA trueup", "GRANT USAGE, CREATE ON SCHEMA trueup TO "+role, "GRANT SELECT, INSERT, UPDATE, DELETE ON orders TO "+role)
+	if err := a.Ready(t.Context()); err != nil {
+		t.Errorf("the ledger can be made: %v", err)
+	}
+	must(t, e, "SELECT 1 / (pg_catalog.to_regclass('trueup.ledger') IS NULL)::int", "REVOKE CREATE ON SCHEMA trueup FROM "+role)
+	if err := a.Ready(t.Context()); err == nil {
+		t.Error("ready though the ledger is not there and cannot be made")
 	}
 	if excess, err := a.Excess(t.Context()); err != nil || excess != nil {
 		t.Errorf("too many rights: %v, %v", excess, err)
 	}
 	must(t, e, postgres.LedgerSQL, fmt.Sprintf("GRANT USAGE ON SCHEMA trueup TO %[1]s; GRANT SELECT, INSERT ON trueup.ledger TO %[1]s; GRANT SELECT, INSERT, UPDATE, DELETE ON orders TO %[1]s", role))
-	if err := a.Prepare(t.Context()); err != nil {
-		t.Fatal(err)
+	for _, look := range []func(context.Context) error{a.Ready, a.Prepare} {
+		if err := look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	apply(t, a, update("c-1", orders, e.Row(t, "orders", "id = 1"), schemas.Row{col("v", "b")}), schemas.Applied)
 }
