@@ -145,7 +145,7 @@ func (r *configReader) parseText(src string) (root *configNode) {
 	}
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
-		r.syntax(err)
+		r.syntax(src, err)
 		return nil
 	}
 	for _, doc := range file.Docs {
@@ -164,14 +164,29 @@ func (r *configReader) parseText(src string) (root *configNode) {
 	return root
 }
 
-func (r *configReader) syntax(err error) {
+func (r *configReader) syntax(src string, err error) {
 	var syntax yaml.Error
 	if !errors.As(err, &syntax) || syntax.GetToken() == nil {
 		r.failAt(1, 1, "", "the file cannot be read as YAML")
 		return
 	}
-	at := syntax.GetToken().Position // the message alone: the whole error quotes the file, which may hold a secret
+	at := syntax.GetToken().Position
+	if line := nthLine(src, at.Line); strings.Contains(line[:len(line)-len(strings.TrimLeft(line, " \t"))], "\t") {
+		r.failAt(at.Line, at.Column, "", "not YAML: a tab: write spaces, which is what YAML is indented with")
+		return
+	}
+	// The message alone: the whole error quotes the file, which may hold a secret.
 	r.failAt(at.Line, at.Column, "", "not YAML: %s", syntax.GetMessage())
+}
+
+// nthLine is a line of a text, "" if it has fewer.
+func nthLine(text string, n int) string {
+	for line := range strings.Lines(text) {
+		if n--; n == 0 {
+			return line
+		}
+	}
+	return ""
 }
 
 // maxRefusals bounds how often the same refusal is repeated.

@@ -183,6 +183,9 @@ func TestOpen_PartitionCountIsVerified(t *testing.T) {
 			t.Errorf("%q does not say %q", err, want)
 		}
 	}
+	if n := strings.Count(err.Error(), "are wanted"); n != 1 {
+		t.Errorf("said %d times: %v", n, err)
+	}
 	openEmbedded(t, dir) // the refusal let go of the directory
 }
 
