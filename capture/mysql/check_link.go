@@ -64,7 +64,7 @@ func (s *Source) checkClock(ctx context.Context) capture.Finding {
 		least, most = max(least, at-answered), min(most, at-asked)
 	}
 	middle, bound := (least+most)/2, max((most-least)/2, 0)
-	f.Detail = fmt.Sprintf("the server's is %s of ours, ± %s", ahead(middle), bound.Duration().Round(time.Microsecond))
+	f.Detail = fmt.Sprintf("the server's is %s ours, ± %s", ahead(middle), bound.Duration().Round(time.Microsecond))
 	if middle-bound >= clockWarn || middle+bound <= -clockWarn {
 		f.Severity = capture.Warn
 		f.Detail += ": ages and lags are corrected for it, and tell other tools nothing"
@@ -77,5 +77,5 @@ func ahead(m schemas.Micros) string {
 	if m < 0 {
 		return (-m).Duration().String() + " behind"
 	}
-	return m.Duration().String() + " ahead"
+	return m.Duration().String() + " ahead of"
 }

@@ -72,7 +72,7 @@ func (k *check) clock(ctx context.Context, conn *pgconn.PgConn) {
 		o.add(s.after-schemas.MicrosOf(received), s.before-schemas.MicrosOf(sent), sent, received)
 	}
 	middle, bound := o.best(k.cfg.Clock())
-	says := fmt.Sprintf("the server's is %s of ours, ± %s", ahead(middle), bound.Duration().Round(time.Microsecond))
+	says := fmt.Sprintf("the server's is %s ours, ± %s", ahead(middle), bound.Duration().Round(time.Microsecond))
 	if middle-bound >= clockWarn || middle+bound <= -clockWarn {
 		k.warn("clock", says+": ages and lags are corrected for it, and tell other tools nothing", "let both machines follow the same time servers (chronyd, ntpd)")
 		return
@@ -84,5 +84,5 @@ func ahead(m schemas.Micros) string {
 	if m < 0 {
 		return (-m).Duration().String() + " behind"
 	}
-	return m.Duration().String() + " ahead"
+	return m.Duration().String() + " ahead of"
 }

@@ -119,11 +119,11 @@ func printAdvice(w io.Writer, s *statusFile) {
 		}
 		fmt.Fprintf(w, "; %s is suggested\n", ofMillis(x.SuggestedMs))
 		if x.Warning != "" {
-			fmt.Fprintf(w, "        warning: %s\n", inert.Text(x.Warning))
+			fmt.Fprintf(w, "        warning: %s\n", inert.Line(x.Warning))
 		}
 	}
 	if l := s.LogRoom; l != nil && l.Warning != "" {
-		fmt.Fprintf(w, "log     warning: %s\n", inert.Text(l.Warning))
+		fmt.Fprintf(w, "log     warning: %s\n", inert.Line(l.Warning))
 	}
 }
 

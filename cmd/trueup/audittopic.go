@@ -175,7 +175,7 @@ func printAudit(ctx context.Context, to, complain io.Writer, a *audit.Audit, asJ
 func writeFinding(w io.Writer, f *audit.Finding, asJSON bool) error {
 	if !asJSON {
 		fmt.Fprintf(w, "%s: divergence %s of %s %s, event %d, partition %d offset %d: %s\n", f.Class, short(f.Event.ID), f.Event.Entity, keyText(f.Event.Key),
-			f.Event.Sequence, f.Partition, f.Offset, inert.Text(f.Why))
+			f.Event.Sequence, f.Partition, f.Offset, inert.Line(f.Why))
 		return nil
 	}
 	line, err := json.Marshal(struct {
@@ -202,7 +202,7 @@ func writeDamage(w io.Writer, d *audit.Damage, asJSON bool) error {
 		if d.Topic != "" {
 			where = d.Topic + ", "
 		}
-		fmt.Fprintf(w, "the log is damaged (%s): %spartition %d offset %d: %s\n", d.Promise, where, d.Partition, d.Offset, inert.Text(d.Detail))
+		fmt.Fprintf(w, "the log is damaged (%s): %spartition %d offset %d: %s\n", d.Promise, where, d.Partition, d.Offset, inert.Line(d.Detail))
 		return nil
 	}
 	line, err := json.Marshal(struct {

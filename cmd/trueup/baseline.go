@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -91,6 +92,9 @@ type baselineRun struct {
 }
 
 func (b *baselineRun) run(ctx context.Context, errs io.Writer) error {
+	if _, err := os.Stat(b.migration.DataDir); errors.Is(err, fs.ErrNotExist) {
+		return b.alone(ctx, errs) // which makes it once everything else is there
+	}
 	dir, err := datadir.Claim(b.migration.DataDir, b.migration.Name)
 	if errors.Is(err, datadir.ErrInUse) {
 		return b.follow(ctx)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/trueup-io/trueup/capture"
@@ -194,12 +195,20 @@ type baselineStatus struct {
 	LeftS   int64    `json:"left_s"`          // 0: not known
 	After   []string `json:"after,omitempty"` // read up to this key, in the store's order
 	Problem string   `json:"problem,omitempty"`
+	Halted  bool     `json:"halted,omitempty"` // what was read is void
 	// Unordered says why it is not read in step with the other side, nor covered range by range; empty: it is, or that is not known.
 	Unordered string `json:"unordered,omitempty"`
 }
 
-func baselinesOf(r *baseline.Runner) (all []baselineStatus) {
+// baselinesOf is how a side's baselines stand. Of an entity that has halted
+// nothing is covered, whatever was read before.
+func baselinesOf(r *baseline.Runner, halts []capture.Halt) (all []baselineStatus) {
 	for _, s := range r.Status() {
+		halted := slices.ContainsFunc(halts, func(h capture.Halt) bool { return h.Entity == s.Entity })
+		if halted && s.Covered {
+			all = append(all, baselineStatus{Entity: s.Entity, Halted: true})
+			continue
+		}
 		all = append(all, baselineStatus{Entity: s.Entity, Covered: s.Covered, Reading: s.Reading, Rows: s.Rows, Total: s.Total,
 			Rate: int64(s.Rate), LeftS: int64(s.Left.Seconds()), After: s.After, Problem: s.Problem, Unordered: s.Unordered})
 	}

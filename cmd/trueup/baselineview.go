@@ -117,8 +117,10 @@ func (b *baselineStatus) text(side string) string {
 	switch {
 	case b.Covered:
 		return fmt.Sprintf("%s: covered, %d rows read", head, b.Rows)
+	case b.Halted:
+		return fmt.Sprintf("%s: not covered: it has halted; mend what \"trueup status\" says, and start again with --resume %s", head, b.Entity)
 	case b.Problem != "":
-		return fmt.Sprintf("%s: STOPPED: %s", head, inert.Text(b.Problem))
+		return fmt.Sprintf("%s: STOPPED: %s", head, inert.Line(b.Problem))
 	case b.Reading:
 		text := fmt.Sprintf("%s: %d rows read", head, b.Rows)
 		if b.Total > b.Rows {
@@ -129,7 +131,7 @@ func (b *baselineStatus) text(side string) string {
 			text += fmt.Sprintf(", %s left", time.Duration(b.LeftS)*time.Second)
 		}
 		if b.Unordered != "" {
-			text += "; not in step with the other side: " + inert.Text(b.Unordered)
+			text += "; not in step with the other side: " + inert.Line(b.Unordered)
 		}
 		return text
 	case b.Rows > 0:

@@ -58,15 +58,15 @@ func captureToStdout(cmd *cobra.Command, file string, side schemas.Side, until s
 	if err := m.RequireStores(); err != nil {
 		return err
 	}
+	src, err := newSource(m, rules, side, "_stdout", newLogger(cmd.ErrOrStderr()))
+	if err != nil {
+		return err
+	}
 	dir, err := datadir.Claim(filepath.Join(m.DataDir, "stdout-"+side.String()), m.Name)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Release()) }()
-	src, err := newSource(m, rules, side, "_stdout", newLogger(cmd.ErrOrStderr()))
-	if err != nil {
-		return err
-	}
 	return capture.Print(cmd.Context(), capture.PrintConfig{Side: side, Source: sourceName(m, side), StatePath: dir.Path("capture.json"),
 		Until: until, Rules: rules.Version}, src, cmd.OutOrStdout())
 }

@@ -27,14 +27,14 @@ func newCompensations() *cobra.Command {
 		panic(err)
 	}
 	var sql bool
-	list := &cobra.Command{Use: "list", Short: "List repairs, each with what became of it", Args: cobra.NoArgs,
+	list := &cobra.Command{Use: "list -f migration.yaml", Short: "List repairs, each with what became of it", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return listCompensations(cmd, file, "", asJSON, sql) }}
-	show := &cobra.Command{Use: "show ID", Short: "Show one repair: its SQL, its effect, and what became of it", Args: cobra.ExactArgs(1),
+	show := &cobra.Command{Use: "show ID -f migration.yaml", Short: "Show one repair: its SQL, its effect, and what became of it", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return listCompensations(cmd, file, args[0], asJSON, true)
 		}}
 	list.Flags().BoolVar(&sql, "sql", false, "with the statement of each and what is bound to it; the store is asked for its columns, and nothing is changed")
-	cmd.AddCommand(list, show, &cobra.Command{Use: "status", Short: "Say what the rules did, what is held, and how to let it go", Args: cobra.NoArgs,
+	cmd.AddCommand(list, show, &cobra.Command{Use: "status -f migration.yaml", Short: "Say what the rules did, what is held, and how to let it go", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return showGuards(cmd, file, asJSON) }})
 	for _, one := range []struct {
 		action schemas.Action
@@ -42,11 +42,11 @@ func newCompensations() *cobra.Command {
 		short  string
 		args   cobra.PositionalArgs
 	}{
-		{schemas.Approve, "approve ID", "Have a proposed repair written", cobra.ExactArgs(1)},
-		{schemas.Reject, "reject ID", "Have a proposed repair dropped", cobra.ExactArgs(1)},
-		{schemas.Undo, "undo ID", "Take a repair back, if its row is still as it left it", cobra.ExactArgs(1)},
-		{schemas.Pause, "pause", "Write no repair from now on", cobra.NoArgs},
-		{schemas.Resume, "resume [BREAKER]", "Write repairs again, after a pause or a breaker", cobra.MaximumNArgs(1)},
+		{schemas.Approve, "approve ID -f migration.yaml", "Have a proposed repair written", cobra.ExactArgs(1)},
+		{schemas.Reject, "reject ID -f migration.yaml", "Have a proposed repair dropped", cobra.ExactArgs(1)},
+		{schemas.Undo, "undo ID -f migration.yaml", "Take a repair back, if its row is still as it left it", cobra.ExactArgs(1)},
+		{schemas.Pause, "pause -f migration.yaml", "Write no repair from now on", cobra.NoArgs},
+		{schemas.Resume, "resume [BREAKER] -f migration.yaml", "Write repairs again, after a pause or a breaker", cobra.MaximumNArgs(1)},
 	} {
 		c := &cobra.Command{Use: one.use, Short: one.short, Args: one.args, RunE: func(cmd *cobra.Command, args []string) error {
 			m, err := loadMigration(file)
@@ -100,8 +100,12 @@ func compensationID(ctx context.Context, log *stream.Log, prefix string) (string
 	if err != nil {
 		return "", err
 	}
-	if len(found) != 1 {
-		return "", fmt.Errorf("compensation %s: %d begin so; \"trueup compensations list\" shows them", prefix, len(found))
+	switch len(found) {
+	case 0:
+		return "", fmt.Errorf("compensation %s: there is none in topic %s; \"trueup compensations list\" shows all", prefix, log.Topics().Compensations)
+	case 1:
+	default:
+		return "", fmt.Errorf("compensation %s: the ids of %d begin so (%s): give more of it", prefix, len(found), strings.Join(sorted(found)[:min(len(found), 5)], ", "))
 	}
 	return sorted(found)[0], nil
 }

@@ -79,9 +79,9 @@ func newDivergences() *cobra.Command {
 		c.Flags().StringVar(&filter.since, "since", "", "only opened since a time, or so long ago")
 		return c
 	}
-	list := filters(&cobra.Command{Use: "list", Short: "List divergences, each as it stands", Args: cobra.NoArgs,
+	list := filters(&cobra.Command{Use: "list -f migration.yaml", Short: "List divergences, each as it stands", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return listDivergences(cmd, file, &filter, asJSON) }})
-	tail := filters(&cobra.Command{Use: "tail", Short: "Print each event of a divergence as it is published", Args: cobra.NoArgs,
+	tail := filters(&cobra.Command{Use: "tail -f migration.yaml", Short: "Print each event of a divergence as it is published", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return tailDivergences(cmd, file, &filter, asJSON) }})
 	cmd.AddCommand(list, tail, newShow(&file, &asJSON))
 	return cmd
@@ -213,10 +213,14 @@ func writeEvent(w io.Writer, e *schemas.Event, asJSON bool) {
 		}
 	case e.Outcome != nil:
 		o := e.Outcome
-		fmt.Fprintf(w, "outcome of %s: %s %s\n", short(o.CompensationID), o.Result, inert.Text(o.Detail))
+		detail := ""
+		if o.Detail != "" {
+			detail = ": " + inert.Line(o.Detail)
+		}
+		fmt.Fprintf(w, "outcome of %s: %s%s\n", short(o.CompensationID), o.Result, detail)
 	case e.Decision != nil:
 		d := e.Decision
-		fmt.Fprintf(w, "decision: %s %s by %s: %s\n", d.Action, short(d.CompensationID), inert.Text(d.By), inert.Text(d.Why))
+		fmt.Fprintf(w, "decision: %s %s by %s: %s\n", d.Action, short(d.CompensationID), inert.Text(d.By), inert.Line(d.Why))
 	}
 }
 
@@ -231,5 +235,5 @@ func columnText(c schemas.Column, known bool) string {
 	case c.Presence == schemas.Masked:
 		return "masked:" + c.Text
 	}
-	return fmt.Sprintf("%q", c.Text)
+	return quoted(c.Text)
 }

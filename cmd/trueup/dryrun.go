@@ -49,10 +49,10 @@ func (r *dryRun) print(ctx context.Context, w io.Writer, c *schemas.Compensation
 		return json.NewEncoder(w).Encode(line)
 	}
 	if line.Problem != "" {
-		_, err := fmt.Fprintf(w, "    no statement: %s\n", inert.Text(line.Problem))
+		_, err := fmt.Fprintf(w, "    no statement: %s\n", inert.Line(line.Problem))
 		return err
 	}
-	if _, err := fmt.Fprintf(w, "    %s\n", inert.Text(line.SQL)); err != nil {
+	if _, err := fmt.Fprintf(w, "    %s\n", inert.Line(line.SQL)); err != nil {
 		return err
 	}
 	for i, arg := range line.Args {

@@ -17,12 +17,9 @@ func showGuards(cmd *cobra.Command, file string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	s, err := readStatus(m.DataDir)
-	switch {
-	case err != nil:
-		return err
-	case s == nil:
-		return fmt.Errorf("compensations status: nothing has run in %s yet: start it with \"trueup run -f %s\"", m.DataDir, file)
+	s, err := statusOrNothing(m)
+	if err != nil {
+		return fmt.Errorf("compensations %w", err)
 	}
 	c, w := &s.Compensations, cmd.OutOrStdout()
 	if asJSON {
@@ -45,7 +42,7 @@ func showGuards(cmd *cobra.Command, file string, asJSON bool) error {
 	}
 	printHeld(w, c)
 	for _, b := range c.Breakers {
-		fmt.Fprintf(w, "! breaker %s, open since %s: %s\n  %s\n", inert.Text(b.ID), b.Since, inert.Text(b.Reason), inert.Text(b.WayOut))
+		fmt.Fprintf(w, "! breaker %s, open since %s: %s\n  %s\n", inert.Text(b.ID), b.Since, inert.Line(b.Reason), inert.Line(b.WayOut))
 	}
 	return nil
 }
@@ -53,6 +50,6 @@ func showGuards(cmd *cobra.Command, file string, asJSON bool) error {
 // printHeld says what keeps repairs from being written.
 func printHeld(w io.Writer, c *compensationStatus) {
 	for _, why := range sorted(c.Held) {
-		fmt.Fprintf(w, "  %d held: %s\n", c.Held[why], inert.Text(why))
+		fmt.Fprintf(w, "  %d held: %s\n", c.Held[why], inert.Line(why))
 	}
 }

@@ -167,6 +167,6 @@ func (o *observer) answer(w http.ResponseWriter, why []string) {
 	}
 	w.WriteHeader(http.StatusServiceUnavailable)
 	for _, line := range why {
-		fmt.Fprintln(w, inert.Text(strings.ReplaceAll(line, "\n", " ")))
+		fmt.Fprintln(w, inert.Line(strings.ReplaceAll(line, "\n", " ")))
 	}
 }

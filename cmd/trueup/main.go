@@ -51,8 +51,9 @@ func run() int {
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "trueup",
-		Short: "Keeps two stores true to each other during a migration",
+		Use:     "trueup",
+		Version: versionLine(),
+		Short:   "Keeps two stores true to each other during a migration",
 		Long: `Trueup captures the change log of the legacy and the target store, puts every
 change on one log, compares the two histories of each key, says what diverges
 and which write caused it, and repairs it with writes that cannot overwrite
@@ -68,5 +69,7 @@ Exit codes: 0 clean, 1 diverged, 2 inconclusive (unknown, no data), 3 error.`,
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(newDemo(), newCheck(), newRun(), newBaseline(), newCapture(), newLog(), newAudit(), newStatus(), newShowKey(), newDivergences(),
 		newCompensations(), newState(), newWebhooks(), newRollout(), newServe(), newSchema(), newVersion())
+	root.SetVersionTemplate("{{.Version}}\n")
+	complete(root)
 	return root
 }

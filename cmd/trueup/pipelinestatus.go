@@ -219,7 +219,7 @@ func (s *statusFile) addSide(c *captured, now time.Time) {
 		s.Problems = append(s.Problems, fmt.Sprintf("%s does not stream, and goes on where it was once it can: %s", c.side, broken))
 	}
 	if c.rows != nil {
-		side.Baseline = baselinesOf(c.rows)
+		side.Baseline = baselinesOf(c.rows, r.Halts)
 		for _, b := range side.Baseline {
 			if b.Problem != "" {
 				s.Problems = append(s.Problems, fmt.Sprintf("baseline of %s on %s: %s", b.Entity, c.side, b.Problem))

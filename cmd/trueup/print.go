@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/trueup-io/trueup/internal/inert"
@@ -69,7 +70,23 @@ func valueOf(e *schemas.Evidence, field string) string {
 	case v == nil:
 		return "NULL"
 	}
-	return fmt.Sprintf("%q", *v)
+	return quoted(*v)
+}
+
+// shownRunes is how much of a value people are shown: rows may hold megabytes,
+// and --json has all of it.
+const shownRunes = 200
+
+// quoted shows a value, or its beginning and how long it is.
+func quoted(text string) string {
+	if len(text) <= shownRunes {
+		return strconv.Quote(text)
+	}
+	runes := []rune(text)
+	if len(runes) <= shownRunes {
+		return strconv.Quote(text)
+	}
+	return fmt.Sprintf("%q… (%s characters)", string(runes[:shownRunes]), count(int64(len(runes))))
 }
 
 func printSummary(w io.Writer, s *schemas.Summary) {

@@ -232,22 +232,22 @@ func printStanding(w io.Writer, flags []*registry.Standing, asJSON bool) error {
 		}
 		more := ""
 		if f.Killed != nil {
-			more += fmt.Sprintf(", killed by %s: %s", inert.Text(f.Killed.Who), inert.Text(f.Killed.Why))
+			more += fmt.Sprintf(", killed by %s: %s", inert.Text(f.Killed.Who), inert.Line(f.Killed.Why))
 		}
 		if f.Back != nil {
 			if len(f.Returned) > 0 {
 				more += fmt.Sprintf(", %d keys back at legacy alone", len(f.Returned))
 			}
-			more += fmt.Sprintf(", rolled back by %s: %s", inert.Text(f.RolledBack.Who), inert.Text(f.RolledBack.Why))
+			more += fmt.Sprintf(", rolled back by %s: %s", inert.Text(f.RolledBack.Who), inert.Line(f.RolledBack.Why))
 		}
 		for _, a := range f.Approvals {
 			more += ", approved by " + inert.Text(a.Who)
 		}
 		for _, o := range f.Objections {
-			more += fmt.Sprintf(", %s objects (%s): %s", inert.Text(o.Who), inert.Text(o.Event), inert.Text(o.Why))
+			more += fmt.Sprintf(", %s objects (%s): %s", inert.Text(o.Who), inert.Text(o.Event), inert.Line(o.Why))
 		}
 		if f.BrokeGlass != nil {
-			more += fmt.Sprintf(", glass broken by %s: %s", inert.Text(f.BrokeGlass.Who), inert.Text(f.BrokeGlass.Why))
+			more += fmt.Sprintf(", glass broken by %s: %s", inert.Text(f.BrokeGlass.Who), inert.Line(f.BrokeGlass.Why))
 		}
 		if f.Held != nil {
 			_, to := f.Held.Places()

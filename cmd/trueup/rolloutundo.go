@@ -139,7 +139,7 @@ func printUndoCost(w io.Writer, l *undo.Report, asJSON bool) error {
 		text += "there is no way back: " + l.NoReturn + "\n"
 	}
 	for _, why := range l.Uncertain {
-		text += "not certain: " + inert.Text(why) + "\n"
+		text += "not certain: " + inert.Line(why) + "\n"
 	}
 	_, err := io.WriteString(w, text)
 	return err

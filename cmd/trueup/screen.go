@@ -43,13 +43,21 @@ func (s *statusFile) answer(now time.Time) (word, why string, t tint) {
 	case s.Keys.Diverged > 0:
 		return "DIVERGED", fmt.Sprintf("%s of %s compared keys differ", count(s.Keys.Diverged), count(s.Keys.Compared)), red
 	case s.Keys.Compared == 0:
-		return "NOTHING COMPARED YET", "no key is known on both sides", yellow
+		return s.nothing(), "no key is known on both sides", yellow
 	case len(s.Problems) > 0:
 		return "NOT SURE", fmt.Sprintf("%d %s somebody: see below", len(s.Problems), plural(len(s.Problems), "thing needs", "things need")), yellow
 	case unknown > s.Keys.Unknown[string(schemas.Lag)]:
 		return "EQUAL, AS FAR AS COMPARED", fmt.Sprintf("%s keys are unknown", count(unknown)), yellow
 	}
 	return "EQUAL", fmt.Sprintf("all %s compared keys", count(s.Keys.Compared)), green
+}
+
+// nothing is the word where no key is compared: not yet, or not any more.
+func (s *statusFile) nothing() string {
+	if s.Keys.Unknown[string(schemas.GapReason)] > 0 || s.Open != nil && s.Open.Count > 0 {
+		return "NOTHING COMPARED"
+	}
+	return "NOTHING COMPARED YET"
 }
 
 func (k *keyCounts) unknown() (n int64) {
@@ -234,7 +242,7 @@ func rowsText(all []baselineStatus) (string, tint) {
 	for i := range all {
 		b := &all[i]
 		if b.Problem != "" {
-			return "STOPPED: " + inert.Text(b.Problem), red
+			return "STOPPED: " + inert.Line(b.Problem), red
 		}
 		read += b.Rows
 		if b.Covered {
@@ -285,7 +293,7 @@ func problemsOf(s *statusFile, width int) (lines []string) {
 		if len(lines) == 0 {
 			lines = append(lines, "")
 		}
-		for i, part := range strings.Split(ansi.Wrap(inert.Text(p), width-2, ""), "\n") {
+		for i, part := range strings.Split(ansi.Wrap(inert.Line(p), width-2, ""), "\n") {
 			mark := "  "
 			if i == 0 {
 				mark = "! "

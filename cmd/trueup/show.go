@@ -20,7 +20,7 @@ func newShow(file *string, asJSON *bool) *cobra.Command {
 	var before time.Duration
 	var page string
 	show := &cobra.Command{
-		Use:   "show ID",
+		Use:   "show ID -f migration.yaml",
 		Short: "Show one divergence: both histories of its key in time, what differs, who wrote it, and what was done about it",
 		Long: `Show tells the whole life of one divergence: the versions of its key on both
 sides, side by side in time, with transactions, writers, traces and flag epochs;

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -33,7 +34,7 @@ A state that is lost is made anew from the log, all of it. From a checkpoint it
 goes on where that was made.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withState(file, func(m *schemas.Migration, path string) error {
+			return withState(file, hasRun, func(m *schemas.Migration, path string) error {
 				id, err := state.ReadIdentity(path)
 				if errors.Is(err, fs.ErrNotExist) {
 					return fmt.Errorf("checkpoint: %s has no state: nothing was compared there", m.DataDir)
@@ -74,15 +75,24 @@ runs again, and nothing is published twice.
 A partition of which this state has something is refused without --replace.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withState(file, func(m *schemas.Migration, path string) (err error) {
+			isOurs := func(m *schemas.Migration) error {
+				id, err := state.ReadIdentity(args[0])
+				switch {
+				case errors.Is(err, fs.ErrNotExist):
+					return fmt.Errorf("restore: %s is no checkpoint: \"trueup state checkpoint\" makes one, where the partitions were compared", args[0])
+				case err != nil:
+					return err
+				case id.Migration != m.Name:
+					return fmt.Errorf("checkpoint %s is of migration %q, this is %q", args[0], id.Migration, m.Name)
+				}
+				return nil
+			}
+			return withState(file, isOurs, func(m *schemas.Migration, path string) (err error) {
 				from, id, err := state.OpenCheckpoint(args[0])
 				if err != nil {
 					return err
 				}
 				defer func() { err = errors.Join(err, from.Close()) }()
-				if id.Migration != m.Name {
-					return fmt.Errorf("checkpoint %s is of migration %q, this is %q", args[0], id.Migration, m.Name)
-				}
 				db, err := state.Open(state.Config{Dir: path, Identity: id})
 				if err != nil {
 					return err
@@ -105,10 +115,14 @@ A partition of which this state has something is refused without --replace.`,
 	return cmd
 }
 
-// withState claims the migration's data directory, so that nothing runs there.
-func withState(file string, do func(m *schemas.Migration, path string) error) error {
+// withState claims the migration's data directory, so that nothing runs there, if
+// nothing speaks against it before it is made.
+func withState(file string, before func(*schemas.Migration) error, do func(m *schemas.Migration, path string) error) error {
 	m, err := loadMigration(file)
 	if err != nil {
+		return err
+	}
+	if err := before(m); err != nil {
 		return err
 	}
 	dir, err := datadir.Claim(m.DataDir, m.Name)
@@ -116,6 +130,15 @@ func withState(file string, do func(m *schemas.Migration, path string) error) er
 		return err
 	}
 	return errors.Join(do(m, dir.Path("state")), dir.Release())
+}
+
+// hasRun refuses a data directory that nothing was ever done in.
+func hasRun(m *schemas.Migration) error {
+	_, err := os.Stat(m.DataDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("checkpoint: %s has no state: nothing was compared there", m.DataDir)
+	}
+	return err
 }
 
 func partitionsText(partitions []int32) string {

@@ -93,11 +93,11 @@ func printStatus(w io.Writer, s *statusFile, now time.Time) {
 	case s.Keys.Diverged > 0:
 		answer = "DIVERGED"
 	case s.Keys.Compared == 0:
-		answer = "NOTHING COMPARED YET"
+		answer = s.nothing()
 	case len(s.Problems) > 0:
 		answer = "NOT SURE: see below"
 	}
-	fmt.Fprintf(w, "\n%s: %d keys compared, %d equal, %d diverged\n", answer, s.Keys.Compared, s.Keys.Equal, s.Keys.Diverged)
+	fmt.Fprintf(w, "\n%s: %d %s compared, %d equal, %d diverged\n", answer, s.Keys.Compared, plural(int(s.Keys.Compared), "key", "keys"), s.Keys.Equal, s.Keys.Diverged)
 	for _, reason := range sorted(s.Keys.Unknown) {
 		fmt.Fprintf(w, "  unknown (%s): %d\n", reason, s.Keys.Unknown[reason])
 	}
@@ -107,20 +107,20 @@ func printStatus(w io.Writer, s *statusFile, now time.Time) {
 	fmt.Fprintln(w)
 	for _, name := range sorted(s.Sides) {
 		side := s.Sides[name]
-		fmt.Fprintf(w, "%-7s %s, epoch %d, at %s, complete up to %s (%.1f s ago), %d changes captured\n", name, side.Source, side.Epoch,
-			side.Position, side.Frontier, float64(side.LagMs)/1000, side.Changes)
+		fmt.Fprintf(w, "%-7s %s, epoch %d, at %s, complete up to %s (%.1f s ago), %d %s captured\n", name, side.Source, side.Epoch,
+			side.Position, side.Frontier, float64(side.LagMs)/1000, side.Changes, plural(int(side.Changes), "change", "changes"))
 		if side.Slot != nil {
-			fmt.Fprintf(w, "        %s\n", inert.Text(side.Slot.String()))
+			fmt.Fprintf(w, "        %s\n", inert.Line(side.Slot.String()))
 		}
 		if side.Binlog != nil {
-			fmt.Fprintf(w, "        %s\n", inert.Text(side.Binlog.String()))
+			fmt.Fprintf(w, "        %s\n", inert.Line(side.Binlog.String()))
 		}
 		if u := side.UnknownStatements; u != nil && u.Count > 0 {
 			fmt.Fprintf(w, "        statements in the binlog that this version does not know: %d; make sure that they changed no mapped table. The latest, at %s: %s\n",
-				u.Count, inert.Text(u.Pos), inert.Text(u.Latest))
+				u.Count, inert.Text(u.Pos), inert.Line(u.Latest))
 		}
 		for _, f := range side.Warnings {
-			fmt.Fprintf(w, "        warning: %s: %s\n          %s\n", inert.Text(f.Subject), inert.Text(f.Detail), inert.Text(f.Remedy))
+			fmt.Fprintf(w, "        warning: %s: %s\n          %s\n", inert.Text(f.Subject), inert.Line(f.Detail), inert.Line(f.Remedy))
 		}
 	}
 	for _, name := range sorted(s.Sides) {
@@ -147,7 +147,7 @@ func printStatus(w io.Writer, s *statusFile, now time.Time) {
 		printHeld(w, &c)
 	}
 	for _, p := range s.Problems {
-		fmt.Fprintf(w, "! %s\n", inert.Text(p))
+		fmt.Fprintf(w, "! %s\n", inert.Line(p))
 	}
 }
 

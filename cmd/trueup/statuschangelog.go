@@ -78,9 +78,9 @@ func printChangelog(w io.Writer, c *changelogStatus) {
 	}
 	fmt.Fprintln(w)
 	for _, r := range c.Refused {
-		fmt.Fprintf(w, "        partition %d was not restored from it: %s\n", r.Partition, inert.Text(r.Why))
+		fmt.Fprintf(w, "        partition %d was not restored from it: %s\n", r.Partition, inert.Line(r.Why))
 	}
 	for _, r := range c.Without {
-		fmt.Fprintf(w, "        warning: partition %d has none: %s\n", r.Partition, inert.Text(r.Why))
+		fmt.Fprintf(w, "        warning: partition %d has none: %s\n", r.Partition, inert.Line(r.Why))
 	}
 }

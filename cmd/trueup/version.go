@@ -16,13 +16,38 @@ func newVersion() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			info, _ := debug.ReadBuildInfo()
-			goVersion := ""
-			if info != nil {
-				goVersion = info.GoVersion
-			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "trueup %s %s\n", version, goVersion)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), versionLine())
 			return err
 		},
 	}
+}
+
+// versionLine is what "trueup version" and "trueup --version" print. A build that
+// was given no version says which commit it is of, where Go knows that.
+func versionLine() string {
+	info, _ := debug.ReadBuildInfo()
+	if info == nil {
+		return "trueup " + version
+	}
+	what := version
+	if what == "dev" {
+		what += commit(info.Settings)
+	}
+	return "trueup " + what + " " + info.GoVersion
+}
+
+func commit(settings []debug.BuildSetting) string {
+	var revision, edited string
+	for _, s := range settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = "-" + s.Value[:min(12, len(s.Value))]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			edited = "+edited"
+		}
+	}
+	if revision == "" {
+		return ""
+	}
+	return revision + edited
 }

@@ -40,10 +40,15 @@ func watchStatus(ctx context.Context, m *schemas.Migration, out io.Writer) error
 
 func statusOrNothing(m *schemas.Migration) (*statusFile, error) {
 	s, err := readStatus(m.DataDir)
-	if err == nil && s == nil {
-		err = fmt.Errorf("status: nothing has run in %s yet: start it with \"trueup run -f %s\"", m.DataDir, m.Path)
+	switch {
+	case err != nil:
+		return nil, err
+	case s == nil:
+		return nil, fmt.Errorf("status: nothing has run in %s yet: start it with \"trueup run -f %s\"", m.DataDir, m.Path)
+	case s.Migration != m.Name:
+		return nil, fmt.Errorf("status: data directory %s belongs to migration %q, not to %q: point dataDir elsewhere, or correct metadata.name in %s", m.DataDir, s.Migration, m.Name, m.Path)
 	}
-	return s, err
+	return s, nil
 }
 
 // watchModel is the screen and what it shows.
@@ -92,7 +97,7 @@ func (m watchModel) View() tea.View {
 	content := "reading …"
 	switch {
 	case m.err != nil:
-		content = inert.Text(m.err.Error())
+		content = inert.Line(m.err.Error())
 	case m.status != nil:
 		content = screen(m.status, m.at, m.width, m.height-1) + "\n" + dim.on("q: leave")
 	}

@@ -49,7 +49,7 @@ func redeliverWebhook(cmd *cobra.Command, file, name string) error {
 		} else {
 			left++
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", inert.Text(id), inert.Text(problem))
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", inert.Text(id), inert.Line(problem))
 	})
 	if err == nil && left > 0 {
 		err = fmt.Errorf("%d events were not taken and stay in %s", left, webhook.DeadLetters(m.DataDir, name))

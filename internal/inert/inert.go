@@ -37,6 +37,10 @@ func Prose(s string) string {
 	return b.String()
 }
 
+// Line is Prose on one line: sentences and statements, in which quotes are read,
+// or copied.
+func Line(s string) string { return strings.ReplaceAll(Prose(s), "\n", `\n`) }
+
 //go:embed page.html.tmpl
 var shared string
 

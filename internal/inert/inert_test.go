@@ -19,6 +19,9 @@ func TestNothingActs(t *testing.T) {
 		if got := Text(in); got != want[0] {
 			t.Errorf("Text(%q) = %s, want %s", in, got, want[0])
 		}
+		if got, want := Line(in), strings.ReplaceAll(want[1], "\n", `\n`); got != want {
+			t.Errorf("Line(%q) = %s, want %s", in, got, want)
+		}
 		if got := Prose(in); got != want[1] {
 			t.Errorf("Prose(%q) = %s, want %s", in, got, want[1])
 		}
