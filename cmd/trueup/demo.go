@@ -57,7 +57,7 @@ the log gives the same divergences byte for byte.`,
 	}
 	f := cmd.Flags()
 	f.Int64Var(&o.Seed, "seed", 1, "of the plan of writes and faults")
-	f.IntVar(&o.Changes, "changes", 0, "row changes, both sides counted")
+	f.IntVar(&o.Changes, "changes", demo.DefaultChanges, "row changes, both sides counted")
 	f.BoolVar(&o.JSON, "json", false, "print only the scorecard, as JSON")
 	f.StringVar(&o.Keep, "keep", "", "keep everything in this directory")
 	f.StringSliceVar(&o.Brokers, "brokers", nil, "put the log on these Kafka brokers instead of the embedded one")

@@ -155,7 +155,7 @@ func (t *table) column(name string) (column, error) {
 func (t *table) whole(c *schemas.Compensation) error {
 	for name, col := range t.columns {
 		if _, ok := c.Expect.Get(name); !ok && !col.generated {
-			return compensate.Refuse("column %q of %s.%s was not judged: a delete would take it unseen", name, t.Schema, t.Name)
+			return compensate.Refuse("column %q of %s.%s was not judged, and a delete would take it unseen: map it in migration.yaml, or delete the row by hand", name, t.Schema, t.Name)
 		}
 	}
 	return nil
