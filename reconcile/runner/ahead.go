@@ -14,8 +14,9 @@ import (
 // to the next records, and reads them itself.
 
 const (
-	chunk  = 64 // records that are read at a time
-	chunks = 8  // that are read ahead, at most
+	chunk      = 64       // records that are read at a time, at most
+	chunkBytes = 64 << 10 // of them, with which a chunk ends: what was read takes several times as much
+	chunks     = 8        // that are read ahead, at most
 )
 
 // readRecord is a record that was read, or why it could not be.
@@ -31,6 +32,7 @@ type reader struct {
 	ready    [chunks]chan struct{} // of a chunk that was read ahead
 	more     chan struct{}         // a chunk was taken
 	records  []stream.Record
+	ends     []int        // of the chunks, in records
 	next     atomic.Int64 // the chunk that nobody reads yet
 	taken    atomic.Int64 // the chunks before it were taken
 }
@@ -50,15 +52,15 @@ func newReader(rules *schemas.Rules) *reader {
 // each calls fn for every record in turn, with what it says or why that cannot be read.
 // What it says is valid during the call.
 func (r *reader) each(records []stream.Record, fn func(*stream.Record, *schemas.Record, error) error) error {
-	r.records = records
+	r.split(records)
 	r.next.Store(0)
 	r.taken.Store(0)
 	var ahead sync.WaitGroup
-	if len(records) > chunk {
+	if len(r.ends) > 1 {
 		ahead.Go(r.ahead)
 	}
 	err := r.take(fn)
-	r.next.Store(r.count()) // there is nothing more to be read
+	r.next.Store(int64(len(r.ends))) // there is nothing more to be read
 	r.wake()
 	ahead.Wait()
 	select { // what whoever waited no longer did not see
@@ -75,20 +77,30 @@ func (r *reader) each(records []stream.Record, fn func(*stream.Record, *schemas.
 	return err
 }
 
-// count is how many chunks there are.
-func (r *reader) count() int64 { return int64(len(r.records)+chunk-1) / chunk }
+// split says where chunks end.
+func (r *reader) split(records []stream.Record) {
+	r.records, r.ends = records, r.ends[:0]
+	n, size := 0, 0
+	for i := range records {
+		n, size = n+1, size+len(records[i].Value)
+		if n == chunk || size >= chunkBytes || i == len(records)-1 {
+			r.ends = append(r.ends, i+1)
+			n, size = 0, 0
+		}
+	}
+}
 
 func (r *reader) take(fn func(*stream.Record, *schemas.Record, error) error) error {
-	for c := range r.count() {
+	for c := range int64(len(r.ends)) {
 		if r.next.CompareAndSwap(c, c+1) {
 			r.fill(c)
 		} else {
 			<-r.ready[c%chunks]
 		}
-		first := int(c%chunks) * chunk
-		for i := range r.of(c) {
+		records, first := r.of(c), int(c%chunks)*chunk
+		for i := range records {
 			got := &r.read[first+i]
-			if err := fn(&r.of(c)[i], got.record, got.err); err != nil {
+			if err := fn(&records[i], got.record, got.err); err != nil {
 				return err
 			}
 		}
@@ -107,7 +119,7 @@ func (r *reader) wake() {
 
 // ahead reads chunks until there are no more.
 func (r *reader) ahead() {
-	for n := r.count(); ; {
+	for n := int64(len(r.ends)); ; {
 		switch c := r.next.Load(); {
 		case c >= n:
 			return
@@ -122,7 +134,11 @@ func (r *reader) ahead() {
 
 // of returns a chunk's records.
 func (r *reader) of(c int64) []stream.Record {
-	return r.records[c*chunk : min((c+1)*chunk, int64(len(r.records)))]
+	from := 0
+	if c > 0 {
+		from = r.ends[c-1]
+	}
+	return r.records[from:r.ends[c]]
 }
 
 // fill reads a chunk.
@@ -133,28 +149,4 @@ func (r *reader) fill(c int64) {
 		got := &r.read[first+i]
 		got.record, got.err = r.decoders[first+i].Unmarshal(records[i].Value)
 	}
-}
-
-// readers are what partitions read by, one after the other: there are no more than are at
-// work at a time.
-type readers struct {
-	mu   sync.Mutex
-	free []*reader
-}
-
-func (r *readers) get(rules *schemas.Rules) *reader {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if n := len(r.free); n > 0 {
-		got := r.free[n-1]
-		r.free = r.free[:n-1]
-		return got
-	}
-	return newReader(rules)
-}
-
-func (r *readers) put(done *reader) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.free = append(r.free, done)
 }

@@ -70,3 +70,38 @@ func TestRecordsAreReadAheadInTheirOrder(t *testing.T) {
 		}
 	}
 }
+
+// What is read ahead is bounded by its size, too: columns take several times what their records do.
+func TestLargeRecordsAreReadAheadInFewer(t *testing.T) {
+	large, over := make([]byte, chunkBytes/4), make([]byte, 3*chunkBytes)
+	var records []stream.Record
+	for i := range 300 {
+		r := stream.Record{Value: large}
+		switch {
+		case i < 2*chunk:
+			r.Value = nil
+		case i == 200:
+			r.Value = over
+		}
+		records = append(records, r)
+	}
+	var r reader
+	r.split(records)
+	taken := 0
+	for c := range r.ends {
+		of := r.of(int64(c))
+		size := 0
+		for i := range of {
+			size += len(of[i].Value)
+		}
+		if taken += len(of); len(of) == 0 || len(of) > chunk || size-len(of[len(of)-1].Value) >= chunkBytes {
+			t.Errorf("chunk %d has %d records of %d bytes", c, len(of), size)
+		}
+	}
+	if taken != len(records) || r.ends[0] != chunk {
+		t.Errorf("%d records of %d, %d of them at first", taken, len(records), r.ends[0])
+	}
+	if r.split(nil); len(r.ends) != 0 {
+		t.Errorf("no records in %d chunks", len(r.ends))
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -62,7 +63,7 @@ func (b *bench) next(dir string, number int32) int64 {
 	b.t.Helper()
 	db, _ := openState(b.t, dir)
 	defer func() { must(b.t, db.Close()) }()
-	p, rebuilt, err := openPart(number, b.rules, b.log, db, &readers{})
+	p, rebuilt, err := openPart(number, b.rules, b.log, db, &sync.Pool{})
 	must(b.t, err)
 	if rebuilt {
 		return -1

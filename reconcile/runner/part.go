@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/trueup-io/trueup/reconcile"
 	"github.com/trueup-io/trueup/reconcile/changelog"
@@ -24,7 +25,7 @@ type part struct {
 	state     *state.Partition
 	core      *reconcile.Core
 	out       reconcile.Effects
-	readers   *readers
+	readers   *sync.Pool
 	seen      func(*stream.Record, *schemas.Record) // nil: nobody is told
 	needs     *needs                                // of the log, for a rebuild
 	recent    recent                                // the newest changes, so that most evidence needs no reading back
@@ -87,7 +88,7 @@ func eventID(d *schemas.Divergence) string { return fmt.Sprintf("%s/%d", d.ID, d
 
 // openPart opens a partition on its state. State of other rules or of a format
 // gone by is dropped: the log has everything, and it is compared anew.
-func openPart(number int32, rules *schemas.Rules, log *stream.Log, db *state.DB, readers *readers) (p *part, rebuilt bool, err error) {
+func openPart(number int32, rules *schemas.Rules, log *stream.Log, db *state.DB, readers *sync.Pool) (p *part, rebuilt bool, err error) {
 	p = &part{number: number, rules: rules, log: log, state: db.Partition(number), readers: readers}
 	err = p.reopen()
 	if errors.Is(err, reconcile.ErrForeignState) {
@@ -127,8 +128,8 @@ func (p *part) reopen() error {
 func (p *part) take(ctx context.Context, records []stream.Record, replay bool) ([]stream.Record, []reconcile.Alarm, error) {
 	var outputs []stream.Record
 	var alarms []reconcile.Alarm
-	reader := p.readers.get(p.rules)
-	defer p.readers.put(reader)
+	reader := p.readers.Get().(*reader)
+	defer p.readers.Put(reader)
 	err := reader.each(records, func(r *stream.Record, rec *schemas.Record, bad error) error {
 		p.out.Reset()
 		if err := p.step(r, rec, bad); err != nil {

@@ -93,7 +93,7 @@ type Runner struct {
 	db    *state.DB // changed between runs of the group, under mu; nil while there is none
 	group *stream.Group
 
-	readers readers
+	readers sync.Pool       // of *reader: what partitions read by, one after the other
 	parts   map[int32]*part // touched by the group's calls, of which there is one at a time; so are the next two
 	// ranges are what Status last said of them, and when.
 	ranges   []reconcile.EntityRanges
@@ -126,6 +126,7 @@ func New(cfg Config) (*Runner, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Runner{cfg: cfg, parts: map[int32]*part{}, found: map[int32]changelog.Found{}}
+	r.readers.New = func() any { return newReader(cfg.Rules) }
 	r.status.Stopped = map[int32]string{}
 	err := r.openState()
 	if err != nil {
