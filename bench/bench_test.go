@@ -140,6 +140,7 @@ func TestBenchmarksThatFetchRunOnlyWhenAsked(t *testing.T) {
 	peer := entry{name: "capture.x.log.peer", asked: true}
 	for prefix, want := range map[string]bool{
 		"": false, "capture": false, "capture.x.log": false, "capture.x.log.": false, "capture.x.log.peer": true, "capture.x.log.p": true,
+		"capture.x.log=": false, "capture.x.log.p=": false, "capture.x.log.peer=": true,
 		"peers": true, "peers.capture.x": true, "peers.capture.y": false,
 	} {
 		if got := (&session{prefix: prefix}).wants(peer); got != want {

@@ -32,9 +32,13 @@ func (t brokerTask) run(ctx context.Context) error {
 	return errors.Join(err, l.Close())
 }
 
+// brokerGC is for the embedded broker's own process: in the product it shares the heap of what captures and compares,
+// which is collected seldom because it is large. Alone it would be collected twenty times a second.
+const brokerGC = "GOGC=400"
+
 // startBroker starts the embedded broker in a process of its own.
 func startBroker(ctx context.Context, t brokerTask) (*child, error) {
-	c, err := startChild(ctx, "broker", t)
+	c, err := startChild(ctx, "broker", t, brokerGC)
 	if err != nil {
 		return nil, err
 	}

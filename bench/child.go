@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime/debug"
 	"time"
 
 	"github.com/trueup-io/trueup/internal/memory"
@@ -26,14 +25,14 @@ type child struct {
 	out  *bufio.Reader
 }
 
-// startChild starts a child that does what, as task says.
-func startChild(ctx context.Context, what string, task any) (*child, error) {
+// startChild starts a child that does what, as task says, with more in its environment.
+func startChild(ctx context.Context, what string, task any, env ...string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	c := &child{what: what, cmd: exec.CommandContext(ctx, self, "-child", what)}
-	c.cmd.Stderr = os.Stderr
+	c.cmd.Stderr, c.cmd.Env = os.Stderr, append(os.Environ(), env...)
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -77,10 +76,6 @@ func (c *child) cpu() time.Duration {
 	return c.cmd.ProcessState.UserTime() + c.cmd.ProcessState.SystemTime()
 }
 
-// brokerGC is the GOGC of the embedded broker: in the product it shares the heap of what captures and compares,
-// which is collected seldom because it is large. Alone it would be collected twenty times a second.
-const brokerGC = 400
-
 // runChild is what a child does.
 func runChild(ctx context.Context, what string) error {
 	in := bufio.NewReader(os.Stdin)
@@ -94,12 +89,8 @@ func runChild(ctx context.Context, what string) error {
 		_, _ = io.Copy(io.Discard, in) // its end is what counts: nobody wants us any more
 		cancel()
 	}()
-	if what == "broker" {
-		debug.SetGCPercent(brokerGC)
-	} else {
-		defer memory.Tune()() // as the product does, and then
-		memory.ForgetStart()
-	}
+	defer memory.Tune()() // as the product does, and then
+	memory.ForgetStart()
 	switch what {
 	case "broker":
 		return decoded(task, func(t brokerTask) error { return t.run(ctx) })

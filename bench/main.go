@@ -154,16 +154,12 @@ func run(ctx context.Context, s *session) (err error) {
 }
 
 // wants says whether a benchmark was asked for: by the beginning of its name, or by
-// all of it with a full stop behind, since some names begin others; with an equals
-// sign it is that one alone. Peers are
+// all of it with an equals sign behind, since some names begin others. Peers are
 // asked for by peers, or by peers, a full stop and the beginning of their names;
 // or by a beginning of which no other benchmark could be meant.
 func (s *session) wants(e entry) bool {
 	if whole, ok := strings.CutSuffix(s.prefix, "="); ok {
 		return whole == e.name
-	}
-	if whole, ok := strings.CutSuffix(s.prefix, "."); ok && whole == e.name {
-		return true
 	}
 	if !e.asked {
 		return strings.HasPrefix(e.name, s.prefix)
