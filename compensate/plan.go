@@ -182,7 +182,10 @@ func (p *pair) fill(c *schemas.Compensation, w *writing) (err error) {
 		return not("the rules in force find no difference")
 	}
 	// Nothing can be added to NULL, though it stands for a number: it gets the value, on the condition that it still is NULL.
-	maps.DeleteFunc(w.add, func(name, _ string) bool { return p.isNull(w.side, name) })
+	maps.DeleteFunc(w.add, func(name, _ string) bool {
+		col, ok := p.e.StoreColumn(w.side, written.Row, name)
+		return ok && col.Presence == schemas.Null
+	})
 	if err := keyColumns(c, p.e, c.Expect); err != nil {
 		return err
 	}
@@ -215,17 +218,6 @@ func (p *pair) count(c *schemas.Compensation, add map[string]string) error {
 		c.Expect = slices.DeleteFunc(c.Expect, func(col schemas.Column) bool { return col.Name == column })
 	}
 	return nil
-}
-
-// isNull says whether a field's column is NULL in a side's row, whatever that stands for.
-func (p *pair) isNull(side schemas.Side, name string) bool {
-	i := slices.IndexFunc(p.e.Fields, func(f schemas.Field) bool { return f.Name == name })
-	column, ok := p.e.Fields[i].Column(side)
-	if !ok {
-		return false
-	}
-	col, there := p.of(side).Row.Get(column)
-	return there && col.Presence == schemas.Null
 }
 
 // values are the canonical values of a version, nil where it is absent. Every
