@@ -118,9 +118,14 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
-	if *child != "" {
+	if *profile != "" {
+		err = os.MkdirAll(*profile, 0o755)
+	}
+	switch {
+	case err != nil:
+	case *child != "":
 		err = runChild(ctx, *child)
-	} else {
+	default:
 		err = run(ctx, &session{prefix: *prefix, profile: *profile, keys: *keyCount})
 	}
 	if err != nil {

@@ -23,6 +23,7 @@ const batch = 20_000
 // the value's length too.
 type stateTrace struct {
 	*reconcile.MemoryState
+	shape   historyShape
 	ops     []byte
 	pending map[string]int // by key, the length of what is written; -1: deleted
 	events  int
@@ -37,7 +38,7 @@ const (
 
 // traceState compares a history in memory, and notes what that asks of its state.
 func traceState(shape historyShape) (*stateTrace, error) {
-	t := &stateTrace{MemoryState: reconcile.NewMemoryState(), pending: map[string]int{}}
+	t := &stateTrace{shape: shape, MemoryState: reconcile.NewMemoryState(), pending: map[string]int{}}
 	h, err := newHistory(shape, nil)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/trueup-io/trueup/bench/peers"
 	"github.com/trueup-io/trueup/internal/servers"
 	"github.com/trueup-io/trueup/stream"
 )
@@ -49,13 +50,11 @@ func reconcileLog(how comparing) func(context.Context, *session, string) ([]line
 		if err := l.fill(ctx, shape); err != nil {
 			return nil, err
 		}
-		var trace *stateTrace
 		subject := func(round int) (sample, error) { return l.compare(ctx, s, name, round, shape, how.processes) }
 		against := func(int) (sample, error) {
-			if trace == nil {
-				if trace, err = traceState(shape); err != nil {
-					return sample{}, err
-				}
+			trace, err := s.traceOf(shape)
+			if err != nil {
+				return sample{}, err
 			}
 			return trace.raw(s)
 		}
@@ -140,6 +139,10 @@ func (l *benchLog) compare(ctx context.Context, s *session, name string, round i
 
 // compareOnce has the log compared from its beginning, with new state.
 func (l *benchLog) compareOnce(ctx context.Context, s *session, name string, round int, shape historyShape, processes int) (sample, error) {
+	before, err := l.brokerCPU()
+	if err != nil {
+		return sample{}, err
+	}
 	all, err := l.start(ctx, s, name, round, shape, processes)
 	if err != nil {
 		return sample{}, err
@@ -165,6 +168,8 @@ func (l *benchLog) compareOnce(ctx context.Context, s *session, name string, rou
 			return sample{}, fmt.Errorf("%d keys diverged in two equal histories", got.Diverged)
 		}
 	}
+	after, err := l.brokerCPU()
+	result.Broker = after - before
 	for _, c := range all {
 		err = errors.Join(err, c.stop())
 	}
@@ -173,6 +178,18 @@ func (l *benchLog) compareOnce(ctx context.Context, s *session, name string, rou
 		err = errors.Join(err, fmt.Errorf("%d keys are equal, of %d", equal, shape.Keys))
 	}
 	return result, err
+}
+
+// brokerCPU is what the broker has taken until now.
+func (l *benchLog) brokerCPU() (time.Duration, error) {
+	pid := 0
+	if l.kafka != nil {
+		pid = l.kafka.PID()
+	} else {
+		pid = l.embedded.cmd.Process.Pid
+	}
+	u, err := peers.UsageOf(pid)
+	return u.CPU, err
 }
 
 func instance(n int) string { return fmt.Sprintf("bench-%d", n) }

@@ -21,6 +21,7 @@ type session struct {
 	workloads map[*shape]*workload
 	binlogs   map[*shape]*binlog
 	kafka     *servers.Kafka
+	trace     *stateTrace // the last one: of ten million keys it takes minutes to make
 }
 
 // directory returns a new directory that goes with the session.
@@ -32,6 +33,18 @@ func (s *session) directory(name string) (string, error) {
 		}
 	}
 	return os.MkdirTemp(s.dir, name+"-*")
+}
+
+// traceOf returns what a history asks of its state.
+func (s *session) traceOf(shape historyShape) (*stateTrace, error) {
+	if s.trace == nil || s.trace.shape != shape {
+		s.trace = nil // before the next is made beside it
+		var err error
+		if s.trace, err = traceState(shape); err != nil {
+			return nil, err
+		}
+	}
+	return s.trace, nil
 }
 
 // server returns the session's PostgreSQL.
