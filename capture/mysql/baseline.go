@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"sync"
 
+	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/capture/baseline"
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -426,7 +427,7 @@ func (s *Source) rowChange(t *rowsTable, row schemas.Row, clock schemas.Micros) 
 		if to == nil {
 			return schemas.Change{}, nil, fmt.Errorf("table %s %w: a row: %w; correct the key in the mapping", t.Name, baseline.ErrTable, err)
 		}
-		e := &RowError{Side: s.cfg.Side, Entity: t.Entity.Name, Table: t.Entity.Table(s.cfg.Side), CommitTS: clock, Digest: rowDigest(row), Err: err}
+		e := &capture.RowError{Side: s.cfg.Side, Entity: t.Entity.Name, Table: t.Entity.Table(s.cfg.Side), CommitTS: clock, Digest: rowDigest(row), Err: err}
 		return schemas.Change{}, func(ctx context.Context, id schemas.EventID) error {
 			s.counters.refused.Add(1)
 			e.EventID = id

@@ -267,7 +267,7 @@ func TestRowsWithoutAKeyAreRefused(t *testing.T) {
 		l.exec("create table a (id varchar(20) primary key, v int, n int)")
 		c := l.capture(capture.Start{})
 		l.exec("insert into a values ('1',1,1), ('not a number',2,2), ('3',3,3)")
-		var row *RowError
+		var row *capture.RowError
 		if err := c.failed(); !errors.As(err, &row) || row.Entity != "a" || row.Ordinal != 1 || strings.Contains(err.Error(), "not a number") {
 			t.Errorf("ended with %v", err)
 		}

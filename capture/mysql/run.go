@@ -115,7 +115,7 @@ func lasting(err error) bool {
 	var (
 		gap  *capture.GapError
 		last *lastingError
-		row  *RowError
+		row  *capture.RowError
 	)
 	return errors.As(err, &gap) || errors.As(err, &last) || errors.As(err, &row)
 }
@@ -288,7 +288,7 @@ func (r *run) handOver(ctx context.Context, t *transaction, received time.Time) 
 		}
 		r.source.counters.changes.Add(1)
 		return nil
-	}, func(e *RowError) error {
+	}, func(e *capture.RowError) error {
 		e.Pos, e.Ordinal, e.Txn = pos, ordinal, txn
 		e.CommitTS, e.CommitTSMin, e.Stamp = commit, earliest, t.stamp
 		ordinal++
@@ -304,11 +304,11 @@ func (r *run) refuser() capture.Refuser {
 	return to
 }
 
-func quarantine(ctx context.Context, to capture.Refuser, e *RowError) error {
+func quarantine(ctx context.Context, to capture.Refuser, e *capture.RowError) error {
 	if to == nil {
 		return e
 	}
-	if err := to.Quarantine(ctx, e.record()); err != nil {
+	if err := to.Quarantine(ctx, e.Record()); err != nil {
 		return &lastingError{fmt.Errorf("quarantine: %w", err)}
 	}
 	return nil

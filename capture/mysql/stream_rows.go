@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-mysql-org/go-mysql/replication"
 
+	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -196,7 +197,7 @@ func (s *stream) refuse(t *table, key []string, digest schemas.Digest, reason er
 		return &lastingError{fmt.Errorf("more than %d rows of transaction %s have no key; the last: %w; correct the mapping in migration.yaml", refusedMax, s.txn.id, reason)}
 	}
 	s.source.counters.refused.Add(1)
-	s.txn.refused = append(s.txn.refused, refusal{after: s.txn.rows.len(), err: &RowError{EventID: s.nextID(), Side: s.source.cfg.Side,
+	s.txn.refused = append(s.txn.refused, refusal{after: s.txn.rows.len(), err: &capture.RowError{EventID: s.nextID(), Side: s.source.cfg.Side,
 		Entity: t.entity.Name, Table: t.name, Key: key, Txn: s.txn.id.String(), Digest: digest, Err: reason}})
 	return nil
 }

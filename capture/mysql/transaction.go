@@ -40,7 +40,7 @@ type savepoint struct {
 // it.
 type refusal struct {
 	after int
-	err   *RowError
+	err   *capture.RowError
 }
 
 // refusedMax bounds the rows without a key that one transaction may have: more
@@ -113,7 +113,7 @@ func (t *transaction) rollBackTo(name string) error {
 
 // each calls change with every change and refuse with every row that is none,
 // in their order.
-func (t *transaction) each(change func(*schemas.Change) error, refuse func(*RowError) error) error {
+func (t *transaction) each(change func(*schemas.Change) error, refuse func(*capture.RowError) error) error {
 	i, refused := 0, t.refused
 	before := func() error {
 		for len(refused) > 0 && refused[0].after <= i {

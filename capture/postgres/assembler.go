@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/internal/slab"
 	"github.com/trueup-io/trueup/schemas"
@@ -41,7 +42,7 @@ type assembler struct {
 	from lsn
 
 	emit   func(commit lsn, c *schemas.Change) error // hands a change over
-	refuse func(*RowError) error                     // hands over a row that is no change
+	refuse func(*capture.RowError) error             // hands over a row that is no change
 	halts  *halts                                    // nil: nobody takes them, so that every row is handed over
 
 	parser    parser
@@ -310,7 +311,7 @@ func (a *assembler) spill(t *txn) error {
 }
 
 // made makes a change, or what stands in its place where the row cannot be read.
-func (a *assembler) made(t *txn, m *mapped, e *effect, r record) (*schemas.Change, *RowError) {
+func (a *assembler) made(t *txn, m *mapped, e *effect, r record) (*schemas.Change, *capture.RowError) {
 	a.time(t)
 	crash.Site("capture.postgres.in_transaction")
 	c := &a.changes.Take(1)[0]

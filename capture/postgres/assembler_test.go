@@ -44,7 +44,7 @@ func order(id, status string) []cell {
 type scripted struct {
 	*assembler
 	got     []schemas.Change
-	refused []*RowError
+	refused []*capture.RowError
 	done    []done
 }
 
@@ -56,7 +56,7 @@ func newScripted(t testing.TB) *scripted {
 		relations: relations{rules: cfg.Rules, side: cfg.Side, known: map[uint32]*mapped{}, noticed: map[uint32]*mapped{},
 			catalog: map[string]*table{"public.orders": {OID: 7, Kind: "r"}}},
 		emit:   func(_ lsn, c *schemas.Change) error { s.got = append(s.got, ownCopy(c)); return nil },
-		refuse: func(e *RowError) error { s.refused = append(s.refused, e); return nil }}
+		refuse: func(e *capture.RowError) error { s.refused = append(s.refused, e); return nil }}
 	s.reuse(true)
 	return s
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/capture/baseline"
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -328,7 +329,7 @@ func (s *Source) rowsOf(t *rowsTable, chunk *baseline.Chunk, got *copied, clock 
 		row := schemas.Row(cells[i*width : (i+1)*width : (i+1)*width])
 		key, err := t.Entity.Key(s.cfg.Side, row)
 		if err != nil {
-			e := &RowError{Side: s.cfg.Side, Entity: t.Entity.Name, Table: t.Entity.Table(s.cfg.Side), Err: err, CommitTS: clock, Digest: messageDigest(rowText(row))}
+			e := &capture.RowError{Side: s.cfg.Side, Entity: t.Entity.Name, Table: t.Entity.Table(s.cfg.Side), Err: err, CommitTS: clock, Digest: messageDigest(rowText(row))}
 			to := s.refuser.Load()
 			if to == nil {
 				return nil, fmt.Errorf("table %s %w: a row: %w; correct the key in the mapping", t.Name, baseline.ErrTable, err)

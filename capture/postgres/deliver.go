@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 
+	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/internal/crash"
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -109,7 +110,7 @@ func (a *assembler) retag(t *txn, content string) {
 	t.like.Tag = tag
 }
 
-func (a *assembler) refused(e *RowError) error {
+func (a *assembler) refused(e *capture.RowError) error {
 	a.stats.refused.Add(1)
 	return a.refuse(e)
 }

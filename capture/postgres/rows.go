@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/internal/slab"
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -164,11 +165,11 @@ func (m *mapped) explain(err error) error {
 
 // rowError gives up on a row; key is the one that it had, nil where that is not
 // known.
-func (a *assembler) rowError(t *txn, m *mapped, key []string, r record, reason error) *RowError {
+func (a *assembler) rowError(t *txn, m *mapped, key []string, r record, reason error) *capture.RowError {
 	a.time(t)
 	id := t.like.EventID
 	id.Ordinal = r.ordinal
-	return &RowError{EventID: id, Side: a.cfg.Side, Entity: m.entity.Name, Table: m.table, Key: key, Txn: t.like.Txn,
+	return &capture.RowError{EventID: id, Side: a.cfg.Side, Entity: m.entity.Name, Table: m.table, Key: key, Txn: t.like.Txn,
 		CommitTS: t.like.CommitTS, CommitTSMin: t.like.CommitTSMin, Stamp: t.like.Stamp,
 		Digest: messageDigest(string([]byte{r.kind}), r.rest), Err: reason}
 }

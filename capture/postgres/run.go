@@ -191,7 +191,7 @@ func (r *run) streaming(ctx context.Context, stream *stream, catalog map[string]
 		spills: spills{dir: r.spillDir, limit: s.cfg.SpillBytes, stats: &s.counters}, streams: map[uint32]*txn{}}
 	d.last.connects()
 	a.reuse(capture.Lends(d.sink))
-	a.refuse = func(e *RowError) error {
+	a.refuse = func(e *capture.RowError) error {
 		s.windows.Void(e.Entity, "an event of it could not be read") // of which row nobody may know, nor what became of it
 		return s.quarantine(ctx, d.refuser(), e)
 	}
@@ -249,11 +249,11 @@ func (r *run) stop(lost map[string]*problem) error {
 	return r.delivery.stop(&r.source.cfg, r.halts, lost)
 }
 
-func (s *Source) quarantine(ctx context.Context, sink capture.Refuser, e *RowError) error {
+func (s *Source) quarantine(ctx context.Context, sink capture.Refuser, e *capture.RowError) error {
 	if sink == nil {
 		return e
 	}
-	if err := sink.Quarantine(ctx, e.record()); err != nil {
+	if err := sink.Quarantine(ctx, e.Record()); err != nil {
 		return &sinkError{fmt.Errorf("quarantine: %w", err)}
 	}
 	return nil
@@ -275,7 +275,7 @@ func lasting(err error) bool {
 	var (
 		gap  *capture.GapError
 		sink *sinkError
-		row  *RowError
+		row  *capture.RowError
 		full *spillError
 		bad  *problem
 	)

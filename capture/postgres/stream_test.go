@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/capture/baseline"
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -249,7 +250,7 @@ func TestI23_RowWithoutKeyIsNotSkipped(t *testing.T) {
 	cfg := d.config(orderEntity)
 	s, start := openFirst(t, cfg)
 	d.exec(`begin; insert into orders values (1); insert into orders values (null, 'lost'); insert into orders values (2); commit`)
-	var refused *RowError
+	var refused *capture.RowError
 	if err := capturing(t, s, start, newSink()).failed(); !errors.As(err, &refused) || refused.Ordinal != 1 || refused.Pos == "" || refused.Digest == (schemas.Digest{}) {
 		t.Fatal(err)
 	}

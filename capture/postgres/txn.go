@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/trueup-io/trueup/capture"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -53,7 +54,7 @@ type firstTag struct {
 // waiting is something that a transaction did, with its message.
 type waiting struct {
 	change  *schemas.Change
-	refused *RowError
+	refused *capture.RowError
 
 	m      *mapped
 	record // kind 0: the one before it made both changes

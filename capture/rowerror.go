@@ -1,7 +1,6 @@
-package postgres
+package capture
 
 import (
-	"crypto/sha256"
 	"fmt"
 
 	"github.com/trueup-io/trueup/schemas"
@@ -19,7 +18,7 @@ type RowError struct {
 
 	CommitTS, CommitTSMin, Stamp schemas.Micros // as a change has them
 
-	Digest schemas.Digest // the first half of the SHA-256 of the message that held it
+	Digest schemas.Digest // the first half of a SHA-256 of what was read of the row
 	Err    error
 }
 
@@ -29,18 +28,8 @@ func (e *RowError) Error() string {
 
 func (e *RowError) Unwrap() error { return e.Err }
 
-// record is what stands in the log in its place.
-func (e *RowError) record() *schemas.Quarantine {
+// Record is what stands in the log in its place.
+func (e *RowError) Record() *schemas.Quarantine {
 	return &schemas.Quarantine{EventID: e.EventID, Side: e.Side, Entity: e.Entity, Key: e.Key, Txn: e.Txn, Read: e.Txn == "",
 		CommitTS: e.CommitTS, CommitTSMin: e.CommitTSMin, Stamp: e.Stamp, Digest: e.Digest, Reason: fmt.Sprintf("row of %s: %v", e.Table, e.Err)}
-}
-
-// messageDigest is of a message's parts, as it is outside of a stream.
-func messageDigest(parts ...string) (d schemas.Digest) {
-	h := sha256.New()
-	for _, p := range parts {
-		h.Write([]byte(p))
-	}
-	copy(d[:], h.Sum(nil))
-	return d
 }
