@@ -24,7 +24,7 @@ const (
 	// headroom is how much garbage may lie about beside a small heap, in bytes.
 	headroom = 8 << 20
 	// most is how much garbage may lie about beside a large heap, and a quarter of what is alive there, in bytes.
-	most = 48 << 20
+	most = 80 << 20
 	// smallest is the heap that Go never collects at GOGC=100; it goes with GOGC.
 	smallest = 4 << 20
 )

@@ -38,7 +38,7 @@ type Config struct {
 	// SyncEvery bounds what a crash of the machine makes the log replay; 0: 1 s.
 	SyncEvery time.Duration
 	FS        vfs.FS // nil: the disk
-	// Passing says that the state is of one piece of work and not kept for long: it is written with less work, and is larger.
+	// Passing says that the state is of one piece of work and not kept for long: it takes less memory.
 	Passing bool
 	// Ballast is the room that is kept for an end in order when the disk is full, in bytes. 0: DefaultBallast on the disk,
 	// none on another FS.
@@ -131,7 +131,6 @@ func Open(cfg Config) (*DB, error) {
 	cache := pebble.NewCache(cfg.CacheSize)
 	o, filters := Options(cache), newFilters(filterBytes)
 	if cfg.Passing {
-		writeFast(o)
 		filters = newFilters(filterBytesPassing)
 	}
 	o.FS, o.Logger = cfg.FS, logger{cfg.Logger}
@@ -182,21 +181,16 @@ func Options(cache *pebble.Cache) *pebble.Options {
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                16 << 20,
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       2,
+		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       1000,
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		o.Levels[i].BlockSize = 16 << 10
-	}
-	return o
-}
-
-// writeFast trades room for work: nothing is compressed.
-func writeFast(o *pebble.Options) {
-	for i := range o.Levels {
+		// Digests do not get smaller, and what keys have in common is written once as it is.
 		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 	}
+	return o
 }
 
 // claim writes the identity of a new directory and checks that of an old one.
