@@ -182,7 +182,7 @@ func (l *benchLog) compareOnce(ctx context.Context, s *session, name string, rou
 
 // brokerCPU is what the broker has taken until now.
 func (l *benchLog) brokerCPU() (time.Duration, error) {
-	pid := 0
+	var pid int
 	if l.kafka != nil {
 		pid = l.kafka.PID()
 	} else {
