@@ -142,6 +142,7 @@ func TestBenchmarksThatFetchRunOnlyWhenAsked(t *testing.T) {
 		"": false, "capture": false, "capture.x.log": false, "capture.x.log.": false, "capture.x.log.peer": true, "capture.x.log.p": true,
 		"capture.x.log=": false, "capture.x.log.p=": false, "capture.x.log.peer=": true,
 		"peers": true, "peers.capture.x": true, "peers.capture.y": false,
+		"capture.y,capture.x.log.p": true, "capture.x.log=,capture.x.log.p=": false, "peers.capture.y,capture.x.log.peer=": true,
 	} {
 		if got := (&session{prefix: prefix}).wants(peer); got != want {
 			t.Errorf("asked for %q: %v", prefix, got)

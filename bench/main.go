@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -110,7 +111,7 @@ type line struct {
 const rounds = 3
 
 func main() {
-	prefix := flag.String("bench", "", "only benchmarks whose names begin so, or the one with that name where = follows it")
+	prefix := flag.String("bench", "", "only benchmarks whose names begin so, or the one with that name where = follows it; several with commas between them")
 	profile := flag.String("profile", "", "a `directory` for CPU profiles of the subjects' processes, and of the heaps of those that compare")
 	keyCount := flag.Int("keys", 200_000, "`how many` distinct keys reconcile compares")
 	child := flag.String("child", "", "of the program itself: what to do in a process of its own")
@@ -161,16 +162,20 @@ func run(ctx context.Context, s *session) (err error) {
 // wants says whether a benchmark was asked for: by the beginning of its name, or by
 // all of it with an equals sign behind, since some names begin others. Peers are
 // asked for by peers, or by peers, a full stop and the beginning of their names;
-// or by a beginning of which no other benchmark could be meant.
+// or by a beginning of which no other benchmark could be meant. Several are asked for with commas between them.
 func (s *session) wants(e entry) bool {
-	if whole, ok := strings.CutSuffix(s.prefix, "="); ok {
+	return slices.ContainsFunc(strings.Split(s.prefix, ","), e.means)
+}
+
+func (e *entry) means(prefix string) bool {
+	if whole, ok := strings.CutSuffix(prefix, "="); ok {
 		return whole == e.name
 	}
 	if !e.asked {
-		return strings.HasPrefix(e.name, s.prefix)
+		return strings.HasPrefix(e.name, prefix)
 	}
-	if which, ok := strings.CutPrefix(s.prefix, "peers"); ok {
+	if which, ok := strings.CutPrefix(prefix, "peers"); ok {
 		return strings.HasPrefix(e.name, strings.TrimPrefix(which, "."))
 	}
-	return strings.HasPrefix(e.name, s.prefix) && len(s.prefix) > strings.LastIndexByte(e.name, '.')+1
+	return strings.HasPrefix(e.name, prefix) && len(prefix) > strings.LastIndexByte(e.name, '.')+1
 }
