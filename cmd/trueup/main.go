@@ -34,8 +34,7 @@ func main() { os.Exit(run()) }
 
 func run() int {
 	defer memory.Tune()()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	ctx, stop := untilSignal()
 	defer stop()
 	err := newRoot().ExecuteContext(ctx)
 	var status exitStatus
@@ -47,6 +46,19 @@ func run() int {
 	}
 	fmt.Fprintln(os.Stderr, "trueup:", err)
 	return exitError
+}
+
+// untilSignal returns a context that ends when the process is asked to stop, also
+// by its terminal, which was closed: what is stopped cleans up after itself. Who
+// had SIGHUP ignored (nohup) goes on. A second signal ends the process at once.
+func untilSignal() (context.Context, context.CancelFunc) {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }
 
 func newRoot() *cobra.Command {
