@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/trueup-io/trueup/capture"
+	"github.com/trueup-io/trueup/schemas"
 )
 
 // found is everything that a server says of itself.
@@ -112,7 +113,7 @@ func (s *Source) prove(ctx context.Context, l *link, was identity, at lsn, halte
 		return f, nil, err
 	}
 	if f.system.SystemID == was.SystemID && f.system.Timeline < was.Timeline {
-		return f, nil, &pastError{now: f.system.Timeline, was: was.Timeline}
+		return f, nil, &pastError{now: f.system.Timeline, was: was.Timeline, side: s.cfg.Side}
 	}
 	reason := was.breaks(f.identity(), f.forks, at)
 	if reason == "" && !(zooZ4 && s.makeAgain(ctx, l, &f)) {
@@ -144,11 +145,14 @@ func (f *found) unsynced(timeline int32) string {
 
 // pastError says that a server is on a timeline that ours has left behind. It
 // may pass: a name that does not lead to the new primary yet.
-type pastError struct{ now, was int32 }
+type pastError struct {
+	now, was int32
+	side     schemas.Side
+}
 
 func (e *pastError) Error() string {
 	return fmt.Sprintf("the server is on timeline %d, and what was captured last is of timeline %d: it was failed over from, and what it writes happened nowhere else; "+
-		"let the DSN lead to the new primary. If an older state was restored on purpose, begin a new epoch of this side", e.now, e.was)
+		"let the DSN lead to the new primary. If an older state was restored on purpose, start a new epoch of the %s side with --new-epoch %[3]s", e.now, e.was, e.side)
 }
 
 // breaks says why the slot does not continue position at; "" if it does.
@@ -228,6 +232,6 @@ func (s *Source) lostReason(lost map[string]*problem) string {
 
 func (s *Source) gap(reason string) error {
 	return &capture.GapError{Source: s.cfg.Source, Reason: reason,
-		Remedy: fmt.Sprintf("find out why; then begin a new epoch of this side, which drops slot %s if it is still ours: "+
-			"what was known of it is unknown until it is read again", s.cfg.Slot)}
+		Remedy: fmt.Sprintf("find out why; then start a new epoch of the %s side with --new-epoch %[1]s, which drops slot %[2]s if it is still ours: "+
+			"what was known of the side is unknown until a new baseline has read it", s.cfg.Side, s.cfg.Slot)}
 }

@@ -160,6 +160,13 @@ func (w *slotWatch) take(s *SlotStats, now time.Time, log *slog.Logger) (warning
 	return warnings
 }
 
+// staleAfter is four times as long as it takes until a slot is looked at again.
+const staleAfter = 4 * inspectEvery
+
+// Stale says that the slot was not looked at any more by now: the side does not capture, and what the server
+// keeps may be something else, or nothing.
+func (s *SlotStats) Stale(now time.Time) bool { return now.Sub(s.At) > staleAfter }
+
 // String is a line for people.
 func (s *SlotStats) String() string {
 	text := fmt.Sprintf("slot %s: %s, %s of log kept", s.Name, s.WALStatus, bytesText(s.RetainedBytes))

@@ -21,7 +21,7 @@ func statusOf(now time.Time) *statusFile {
 		Coverage: []coverageStatus{{Entity: "order", Side: "target", Unlogged: 1}},
 		Sides: map[string]sideStatus{
 			"legacy": {Epoch: 1, Frontier: "2026-11-24T03:36:21Z", LagMs: 1500, Compared: now.Add(-2 * time.Second).UTC().Format(time.RFC3339Nano), Changes: 7, ClockOffset: -2000,
-				ClockError: 300, Slot: &postgres.SlotStats{RetainedBytes: 56, SafeBytes: new(int64)}, QuarantinedCount: 3,
+				ClockError: 300, Slot: &postgres.SlotStats{At: now, RetainedBytes: 56, SafeBytes: new(int64)}, QuarantinedCount: 3,
 				Baseline: []baselineStatus{{Entity: "order", Covered: true, Rows: 12, After: []string{"secret-key"}}}},
 			"target": {Epoch: 2, Frontier: "2026-11-24T03:36:20Z", LagMs: 10, Changes: 9,
 				UnknownStatements: &mysql.UnknownStatements{Count: 2, Latest: "compact a …", Pos: "binlog.000003:77"},

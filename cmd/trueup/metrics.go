@@ -125,16 +125,16 @@ var metrics = []metric[statusFile]{
 		eachSide(func(side sideStatus, say func(float64)) { say(float64(side.ClockOffset) / 1e6) })},
 	{"trueup_side_clock_error_seconds", "The bound on the error of the clock offset, either way.", prometheus.GaugeValue, []string{"side"},
 		eachSide(func(side sideStatus, say func(float64)) { say(float64(side.ClockError) / 1e6) })},
-	{"trueup_slot_retained_bytes", "Log that a PostgreSQL server keeps for the side's replication slot.", prometheus.GaugeValue, []string{"side"},
+	{"trueup_slot_retained_bytes", "Log that a PostgreSQL server keeps for the side's replication slot. Absent where that was not looked at for a minute.", prometheus.GaugeValue, []string{"side"},
 		eachSide(func(side sideStatus, say func(float64)) {
-			if side.Slot != nil {
+			if side.Slot != nil && !side.Slot.Stale(time.Now()) {
 				say(float64(side.Slot.RetainedBytes))
 			}
 		})},
 
-	{"trueup_slot_safe_bytes", "Log that may still be written before the slot can be lost. Absent where there is no limit.", prometheus.GaugeValue, []string{"side"},
+	{"trueup_slot_safe_bytes", "Log that may still be written before the slot can be lost. Absent where there is no limit, or it was not looked at for a minute.", prometheus.GaugeValue, []string{"side"},
 		eachSide(func(side sideStatus, say func(float64)) {
-			if side.Slot != nil && side.Slot.SafeBytes != nil {
+			if side.Slot != nil && side.Slot.SafeBytes != nil && !side.Slot.Stale(time.Now()) {
 				say(float64(*side.Slot.SafeBytes))
 			}
 		})},

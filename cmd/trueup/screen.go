@@ -7,6 +7,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/trueup-io/trueup/capture/postgres"
 	"github.com/trueup-io/trueup/internal/inert"
 	"github.com/trueup-io/trueup/schemas"
 )
@@ -220,7 +221,11 @@ func sidesOf(s *statusFile, now time.Time, width int) []string {
 			if side.Slot == nil {
 				return "-", dim
 			}
-			return bytesOf(side.Slot.RetainedBytes) + ", " + side.Slot.WALStatus, plain
+			tint := plain
+			if side.Slot.Stale(now) {
+				tint = yellow
+			}
+			return bytesOf(side.Slot.RetainedBytes) + ", " + side.Slot.WALStatus + seenText(side.Slot, now), tint
 		})}
 	if hasRows(s) {
 		lines = append(lines, row("rows", func(side *sideStatus) (string, tint) { return rowsText(side.Baseline) }))
@@ -346,6 +351,14 @@ func sinceText(text string, now time.Time) string {
 		return "?"
 	}
 	return span(now.Sub(m.Time()))
+}
+
+// seenText says of a slot that is not looked at any more when that was done last.
+func seenText(s *postgres.SlotStats, now time.Time) string {
+	if !s.Stale(now) {
+		return ""
+	}
+	return ", seen " + span(now.Sub(s.At)) + " ago"
 }
 
 func bytesOf(n int64) string {

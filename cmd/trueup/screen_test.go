@@ -45,7 +45,7 @@ func busyStatus(now time.Time) *statusFile {
 	s := &statusFile{Migration: "orders", PID: 1, At: now.Add(-time.Second), Started: now.Add(-time.Hour), Rules: "orders-1", Log: "kafka",
 		Sides: map[string]sideStatus{
 			"legacy": {Epoch: 1, Frontier: ago(200 * time.Millisecond), LagMs: 200, Compared: ago(400 * time.Millisecond), Changes: 1234567,
-				Slot:     &postgres.SlotStats{RetainedBytes: 56_000_000, WALStatus: "reserved"},
+				Slot:     &postgres.SlotStats{At: now, RetainedBytes: 56_000_000, WALStatus: "reserved"},
 				Baseline: []baselineStatus{{Entity: "order", Rows: 100000, Covered: true}}},
 			"target": {Epoch: 2, Frontier: ago(75 * time.Second), LagMs: 75_000, Compared: ago(75 * time.Second), Changes: 1234001,
 				Baseline: []baselineStatus{{Entity: "order", Rows: 61000, Total: 100000, Reading: true, LeftS: 42}}},

@@ -110,7 +110,7 @@ func printStatus(w io.Writer, s *statusFile, now time.Time) {
 		fmt.Fprintf(w, "%-7s %s, epoch %d, at %s, complete up to %s (%.1f s ago), %d %s captured\n", name, side.Source, side.Epoch,
 			side.Position, side.Frontier, float64(side.LagMs)/1000, side.Changes, plural(int(side.Changes), "change", "changes"))
 		if side.Slot != nil {
-			fmt.Fprintf(w, "        %s\n", inert.Line(side.Slot.String()))
+			fmt.Fprintf(w, "        %s%s\n", inert.Line(side.Slot.String()), seenText(side.Slot, now))
 		}
 		if side.Binlog != nil {
 			fmt.Fprintf(w, "        %s\n", inert.Line(side.Binlog.String()))

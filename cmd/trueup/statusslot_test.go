@@ -85,15 +85,34 @@ func TestStatusShowsTheSlot(t *testing.T) {
 // no terminal.
 func TestStatusShowsWarnings(t *testing.T) {
 	var out bytes.Buffer
-	printStatus(&out, &statusFile{Sides: map[string]sideStatus{"legacy": {Slot: &postgres.SlotStats{Name: "s", WALStatus: "extended", RetainedBytes: 3 << 20},
-		Warnings: []capture.Finding{{Severity: capture.Warn, Subject: "retained log of slot s", Detail: "much\x1b[2J", Remedy: "catch up"}}}}}, time.Now())
-	for _, says := range []string{"slot s: extended, 3 MB of log kept", "warning: retained log of slot s: much", "          catch up\n"} {
+	now := time.Now()
+	printStatus(&out, &statusFile{Sides: map[string]sideStatus{"legacy": {Slot: &postgres.SlotStats{At: now, Name: "s", WALStatus: "extended", RetainedBytes: 3 << 20},
+		Warnings: []capture.Finding{{Severity: capture.Warn, Subject: "retained log of slot s", Detail: "much\x1b[2J", Remedy: "catch up"}}}}}, now)
+	for _, says := range []string{"slot s: extended, 3 MB of log kept\n", "warning: retained log of slot s: much", "          catch up\n"} {
 		if !strings.Contains(out.String(), says) {
 			t.Errorf("%q is not in\n%s", says, out.String())
 		}
 	}
 	if strings.Contains(out.String(), "\x1b") {
 		t.Error("an escape went through")
+	}
+}
+
+// What a slot was when its side captured last is not what it is now: it may be gone, or
+// keep whatever the server writes.
+func TestASlotThatIsNotLookedAtIsNoFigure(t *testing.T) {
+	now := time.Now()
+	s := &statusFile{Sides: map[string]sideStatus{"legacy": {Slot: &postgres.SlotStats{At: now.Add(-2 * time.Hour), Name: "s", WALStatus: "reserved", RetainedBytes: 56,
+		SafeBytes: new(int64)}}}}
+	var out bytes.Buffer
+	printStatus(&out, s, now)
+	if want := "slot s: reserved, 56 B of log kept, 0 B until it may be lost, seen 2h00m ago\n"; !strings.Contains(out.String(), want) {
+		t.Errorf("%q is not in\n%s", want, out.String())
+	}
+	for _, m := range metrics {
+		if strings.HasPrefix(m.name, "trueup_slot_") {
+			m.values(s, func(v float64, labels ...string) { t.Errorf("%s is %v of %v, two hours later", m.name, v, labels) })
+		}
 	}
 }
 

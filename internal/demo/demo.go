@@ -111,6 +111,9 @@ func newDemo(o Options, window time.Duration) *demo {
 // finished is the last stage.
 const finished = "finished"
 
+// errStopped says that whoever started the demo wanted it to end.
+var errStopped = errors.New("stopped, and everything that was started with it,")
+
 // errEnded says that the pipeline ended before it was told to.
 var errEnded = errors.New("the pipeline ended early")
 
@@ -136,8 +139,11 @@ func (d *demo) run(ctx context.Context) (card Scorecard, err error) {
 	for _, stage := range stages {
 		d.say(stage.says)
 		if err := stage.do(ctx); err != nil {
-			if cause := context.Cause(ctx); errors.Is(cause, errEnded) {
-				err = cause // what failed for it is of no interest
+			switch cause := context.Cause(ctx); { // what failed for it is of no interest
+			case errors.Is(cause, errEnded):
+				err = cause
+			case errors.Is(cause, context.Canceled):
+				return card, fmt.Errorf("%w while %s", errStopped, stage.says)
 			}
 			return card, fmt.Errorf("%s: %w", stage.says, err)
 		}
