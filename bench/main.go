@@ -119,14 +119,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
-	if *profile != "" {
-		err = os.MkdirAll(*profile, 0o755)
-	}
-	switch {
-	case err != nil:
-	case *child != "":
+	if *child != "" {
 		err = runChild(ctx, *child)
-	default:
+	} else {
 		err = run(ctx, &session{prefix: *prefix, profile: *profile, keys: *keyCount})
 	}
 	if err != nil {
@@ -137,6 +132,11 @@ func main() {
 
 func run(ctx context.Context, s *session) (err error) {
 	defer func() { err = errors.Join(err, s.close()) }()
+	if s.profile != "" {
+		if err := os.MkdirAll(s.profile, 0o755); err != nil {
+			return err
+		}
+	}
 	known := 0
 	for _, e := range entries {
 		if !s.wants(e) {

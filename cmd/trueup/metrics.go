@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/trueup-io/trueup/capture/postgres"
 	"github.com/trueup-io/trueup/schemas"
 )
 
@@ -127,15 +128,15 @@ var metrics = []metric[statusFile]{
 		eachSide(func(side sideStatus, say func(float64)) { say(float64(side.ClockError) / 1e6) })},
 	{"trueup_slot_retained_bytes", "Log that a PostgreSQL server keeps for the side's replication slot. Absent where that was not looked at for a minute.", prometheus.GaugeValue, []string{"side"},
 		eachSide(func(side sideStatus, say func(float64)) {
-			if side.Slot != nil && !side.Slot.Stale(time.Now()) {
-				say(float64(side.Slot.RetainedBytes))
+			if slot := side.seenSlot(); slot != nil {
+				say(float64(slot.RetainedBytes))
 			}
 		})},
 
 	{"trueup_slot_safe_bytes", "Log that may still be written before the slot can be lost. Absent where there is no limit, or it was not looked at for a minute.", prometheus.GaugeValue, []string{"side"},
 		eachSide(func(side sideStatus, say func(float64)) {
-			if side.Slot != nil && side.Slot.SafeBytes != nil && !side.Slot.Stale(time.Now()) {
-				say(float64(*side.Slot.SafeBytes))
+			if slot := side.seenSlot(); slot != nil && slot.SafeBytes != nil {
+				say(float64(*slot.SafeBytes))
 			}
 		})},
 	{"trueup_binlog_kept_bytes", "Binary log that a MariaDB or MySQL server has.", prometheus.GaugeValue, []string{"side"},
@@ -335,6 +336,14 @@ func eachRollout(value func(r *rolloutStatus, say func(float64, ...string))) fun
 			value(s.Rollout, say)
 		}
 	}
+}
+
+// seenSlot is the side's slot, nil where it was not looked at of late.
+func (s *sideStatus) seenSlot() *postgres.SlotStats {
+	if s.Slot == nil || s.Slot.Stale(time.Now()) {
+		return nil
+	}
+	return s.Slot
 }
 
 func eachSide(value func(side sideStatus, say func(float64))) func(*statusFile, func(float64, ...string)) {

@@ -221,11 +221,11 @@ func sidesOf(s *statusFile, now time.Time, width int) []string {
 			if side.Slot == nil {
 				return "-", dim
 			}
-			tint := plain
+			how := plain
 			if side.Slot.Stale(now) {
-				tint = yellow
+				how = yellow
 			}
-			return bytesOf(side.Slot.RetainedBytes) + ", " + side.Slot.WALStatus + seenText(side.Slot, now), tint
+			return bytesOf(side.Slot.RetainedBytes) + ", " + side.Slot.WALStatus + seenText(side.Slot, now), how
 		})}
 	if hasRows(s) {
 		lines = append(lines, row("rows", func(side *sideStatus) (string, tint) { return rowsText(side.Baseline) }))

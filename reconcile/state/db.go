@@ -181,7 +181,6 @@ func Options(cache *pebble.Cache) *pebble.Options {
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                16 << 20,
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       1000,
 	}
 	for i := range o.Levels {
