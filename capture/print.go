@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -16,10 +18,21 @@ type PrintConfig struct {
 	Side      schemas.Side
 	Source    string
 	StatePath string
-	// Until is "" to go on until ctx is done, "now" for what is committed when Print starts, or a position.
+	// Until is "" to go on until ctx is done, "now" for what is committed when Print starts, or the pos of a progress.
 	Until string
 	// Rules is the version of the rules: an entity that halted under other ones is taken up again.
 	Rules string
+}
+
+// PosOf returns text as the pos of a record, which is sixteen hexadecimal digits
+// in capitals, if it is one.
+func PosOf(text string) (pos string, ok bool) {
+	const digits = 16
+	if len(text) != digits {
+		return "", false
+	}
+	_, err := strconv.ParseUint(text, 16, 64)
+	return strings.ToUpper(text), err == nil
 }
 
 // errReached ends a capture that has come to where it was to end.

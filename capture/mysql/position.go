@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/go-mysql-org/go-mysql/replication"
+
+	"github.com/trueup-io/trueup/capture"
 )
 
 // position is a place in the server's binlog: a file and a byte offset in it.
@@ -126,4 +128,20 @@ func (t *tracker) advance(h *replication.EventHeader) (start position) {
 	start = t.end
 	start.offset -= min(start.offset, uint64(h.EventSize))
 	return start
+}
+
+// ParseUntil reads a position that a capture is to end at: as the log has it,
+// sixteen hexadecimal digits, or as the server says it, binlog.000042:1234. It
+// returns the pos of the progress that has reached it.
+func ParseUntil(text string) (pos string, err error) {
+	if pos, ok := capture.PosOf(text); ok {
+		return pos, nil
+	}
+	file, offset, _ := strings.Cut(text, ":")
+	n, err := strconv.ParseUint(offset, 10, 64)
+	if err != nil {
+		return "", fmt.Errorf("%q: want sixteen hexadecimal digits, as in the log, or binlog.000042:1234", text)
+	}
+	p, err := positionIn(file, n)
+	return p.reached(), err
 }

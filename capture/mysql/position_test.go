@@ -116,3 +116,20 @@ func TestBinlogFilesOrderByTheirNumber(t *testing.T) {
 		t.Errorf("%v: %v", names, texts)
 	}
 }
+
+func TestUntilIsReadAsTheLogAndAsTheServerSayIt(t *testing.T) {
+	for text, want := range map[string]string{
+		"00000001000004d2":      "00000001000004D2",
+		"mariadb-bin.000001:4":  "0000000100000003",
+		"a.b.000300:4294967296": "0000012CFFFFFFFF",
+	} {
+		if pos, err := ParseUntil(text); err != nil || pos != want {
+			t.Errorf("%q is %s (%v), want %s", text, pos, err, want)
+		}
+	}
+	for _, bad := range []string{"tomorrow", "0/1A4C5A0", "00000001000004D", "0000000100000G00", "+000000100000000", "mariadb-bin.000001", "binlog:4", "binlog.000001:-4", "binlog.000000:4"} {
+		if pos, err := ParseUntil(bad); err == nil {
+			t.Errorf("%q is %s, want an error", bad, pos)
+		}
+	}
+}

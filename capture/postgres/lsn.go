@@ -38,6 +38,20 @@ func parseLSN(text string) (lsn, error) {
 	return 0, fmt.Errorf("WAL position %q: want the form 16/B374D848", text)
 }
 
+// ParseUntil reads a position that a capture is to end at: as the log has it,
+// sixteen hexadecimal digits, or as the server says it, 16/B374D848. It returns
+// the pos of the progress that has reached it.
+func ParseUntil(text string) (pos string, err error) {
+	if pos, ok := capture.PosOf(text); ok {
+		return pos, nil
+	}
+	at, err := parseLSN(text)
+	if err != nil {
+		return "", fmt.Errorf("%q: want sixteen hexadecimal digits, as in the log, or the form 16/B374D848", text)
+	}
+	return posText(max(at, 1) - 1), nil
+}
+
 // position is where a stream goes on, and the timeline that it counts on: a
 // promoted server continues with the same numbers from where it forked off.
 type position struct {

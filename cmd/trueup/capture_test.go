@@ -13,6 +13,7 @@ import (
 
 	_ "github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
+	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/trueup-io/trueup/internal/servers/servertest"
 	"github.com/trueup-io/trueup/schemas"
@@ -60,11 +61,11 @@ func writeMigration(t *testing.T, text, legacy, target string) string {
 }
 
 // captured returns the rows of the changes that a side's capture prints.
-func captureRows(t *testing.T, path, side string) map[string]schemas.Row {
+func captureRows(t *testing.T, path, side, until string) map[string]schemas.Row {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	out, complain, err := execute(ctx, "capture", "-f", path, "--side", side, "--stdout", "--until", "now")
+	out, complain, err := execute(ctx, "capture", "-f", path, "--side", side, "--stdout", "--until", until)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, complain)
 	}
@@ -120,8 +121,8 @@ func TestCaptureToStdoutShipsTheServersOwnText(t *testing.T) {
 		y year, e enum('new','old'), f set('a','b','c'))`)
 	must(err)
 
-	captureRows(t, path, "legacy") // takes the present positions
-	captureRows(t, path, "target")
+	captureRows(t, path, "legacy", "now") // takes the present positions
+	captureRows(t, path, "target", "now")
 	run(`insert into things values
 		(1, -7, 32767, true, 12345678901234.500000, 0.1, 1e300, E'caf\u00e9 ☕\n', 'x', 'pad', '2026-02-28', '2026-11-23 10:00:00.000123+05:30', '1999-12-31 23:59:59.9', '23:59:59.5', '0af76519-16cd-43dd-8448-eb211c80319c', '{"b": 1.10, "a": 12345678901234567890}', '\x00ff', '{1,NULL,3}', '1 day 02:00'),
 		(2, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null),
@@ -150,7 +151,7 @@ func TestCaptureToStdoutShipsTheServersOwnText(t *testing.T) {
 			want = append(want, row)
 		}
 		must(rows.Err())
-		sameTexts(t, captureRows(t, path, "legacy"), want)
+		sameTexts(t, captureRows(t, path, "legacy", "now"), want)
 	})
 	t.Run("mariadb", func(t *testing.T) {
 		conn, err := db.Conn(ctx)
@@ -182,8 +183,87 @@ func TestCaptureToStdoutShipsTheServersOwnText(t *testing.T) {
 			want = append(want, row)
 		}
 		must(rows.Err())
-		sameTexts(t, captureRows(t, path, "target"), want)
+		sameTexts(t, captureRows(t, path, "target", "now"), want)
 	})
+}
+
+// A capture ends at a position as the log and as the server say it; what is none
+// is refused before anything is made.
+func TestCaptureEndsAtAPosition(t *testing.T) {
+	legacy := servertest.PostgresDatabase(t)
+	target, database := servertest.MariaDBDatabase(t)
+	path := writeMigration(t, fmt.Sprintf(typesMigration, database), legacy, target)
+	pg, err := sql.Open("pgx", legacy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pg.Close()
+	maria, err := sql.Open("mysql", target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer maria.Close()
+	for _, c := range []struct {
+		side string
+		db   *sql.DB
+	}{{"legacy", pg}, {"target", maria}} {
+		t.Run(c.side, func(t *testing.T) {
+			run := func(q string) {
+				t.Helper()
+				if _, err := c.db.ExecContext(t.Context(), q); err != nil {
+					t.Fatal(err)
+				}
+			}
+			run("create table things (id bigint primary key)")
+			if c.side == "legacy" {
+				run("alter table things replica identity full")
+			}
+			for _, bad := range []string{"tomorrow", "0/", "00000001000004D", "mariadb-bin"} {
+				_, _, err := execute(soon(t), "capture", "-f", path, "--side", c.side, "--stdout", "--until", bad)
+				if err == nil || !strings.Contains(err.Error(), "--until \""+bad+"\"") {
+					t.Errorf("--until %s: %v", bad, err)
+				}
+			}
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), "trueup-data", "stdout-"+c.side)); !os.IsNotExist(err) {
+				t.Errorf("a bad position made a data directory: %v", err)
+			}
+			captureRows(t, path, c.side, "now")
+			run("insert into things values (1)")
+			servers := serverPosition(t, c.db, c.side)
+			if rows := captureRows(t, path, c.side, servers); len(rows) != 1 {
+				t.Errorf("until %s: %d rows, want what was inserted before it", servers, len(rows))
+			}
+			run("insert into things values (2)")
+			if rows := captureRows(t, path, c.side, "0000000000000001"); len(rows) > 1 {
+				t.Errorf("until a position that was passed: %d rows", len(rows))
+			}
+		})
+	}
+}
+
+// serverPosition is where a server is now, as it says it.
+func serverPosition(t *testing.T, db *sql.DB, side string) (pos string) {
+	t.Helper()
+	if side == "legacy" {
+		if err := db.QueryRowContext(t.Context(), "select pg_current_wal_lsn()::text").Scan(&pos); err != nil {
+			t.Fatal(err)
+		}
+		return pos
+	}
+	var offset int
+	var skip sql.RawBytes
+	rows, err := db.QueryContext(t.Context(), "show master status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		t.Fatalf("the server has no binlog: %v", rows.Err())
+	}
+	if err := rows.Scan(&pos, &offset, &skip, &skip); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%s:%d", pos, offset)
 }
 
 func sameTexts(t *testing.T, got map[string]schemas.Row, want []map[string]*string) {
