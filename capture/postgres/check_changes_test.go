@@ -141,7 +141,7 @@ func TestCheckExcessRights(t *testing.T) {
 	for _, says := range []string{"CREATEROLE", "CREATEDB", "BYPASSRLS", "pg_write_all_data", "pg_execute_server_program"} {
 		expect(t, by, capture.Warn, subject, says)
 	}
-	expect(t, by, capture.Warn, "table public.orders", "nothing is ever written")
+	expect(t, by, capture.Warn, "table public.orders", "by this migration.yaml nothing is written")
 	for _, f := range excess() {
 		d.exec(f.Remedy)
 	}

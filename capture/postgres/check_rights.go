@@ -101,9 +101,9 @@ func (k *check) access(t *table, a access, s server) {
 	switch {
 	case s.Super || k.cfg.Repairs || !a.Writes:
 	case t.Owned:
-		k.warn(subject, "the role owns it, and nothing is ever written to this side", fmt.Sprintf("ALTER TABLE %s OWNER TO another role", t.quoted()))
+		k.warn(subject, "the role owns it, and by this migration.yaml nothing is written to this side", fmt.Sprintf("ALTER TABLE %s OWNER TO another role", t.quoted()))
 	default:
-		k.warn(subject, "the role may write to it, and nothing is ever written to this side",
+		k.warn(subject, "the role may write to it, and by this migration.yaml nothing is written to this side",
 			fmt.Sprintf("REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON %s FROM %s", t.quoted(), me))
 	}
 }
