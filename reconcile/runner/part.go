@@ -42,7 +42,12 @@ type part struct {
 
 // leastCached is how many keys a partition keeps decoded at least, where there
 // are many that share the memory of one process.
-const leastCached = 20_000
+const leastCached = 1_000
+
+// cachedOf is how many keys one of so many partitions keeps decoded.
+func cachedOf(partitions int) int {
+	return max(leastCached, reconcile.DefaultMaxCached/partitions)
+}
 
 // maxSaid bounds the events looked at: more than one transaction's.
 const maxSaid = 50_000
@@ -89,7 +94,8 @@ func eventID(d *schemas.Divergence) string { return fmt.Sprintf("%s/%d", d.ID, d
 // openPart opens a partition on its state. State of other rules or of a format
 // gone by is dropped: the log has everything, and it is compared anew.
 func openPart(number int32, rules *schemas.Rules, log *stream.Log, db *state.DB, readers *sync.Pool) (p *part, rebuilt bool, err error) {
-	p = &part{number: number, rules: rules, log: log, state: db.Partition(number), readers: readers}
+	p = &part{number: number, rules: rules, log: log, state: db.Partition(number), readers: readers,
+		recent: recent{most: recentOf(log.Partitions())}}
 	err = p.reopen()
 	if errors.Is(err, reconcile.ErrForeignState) {
 		if err := p.state.Drop(); err != nil {
@@ -112,7 +118,7 @@ func (p *part) reopen() error {
 	if err := p.state.Own(); err != nil {
 		return fmt.Errorf("partition %d: %w", p.number, err)
 	}
-	core, err := reconcile.NewCore(reconcile.Config{Rules: p.rules, MaxCached: max(leastCached, reconcile.DefaultMaxCached/p.log.Partitions())}, p.state)
+	core, err := reconcile.NewCore(reconcile.Config{Rules: p.rules, MaxCached: cachedOf(p.log.Partitions())}, p.state)
 	if err != nil {
 		return fmt.Errorf("partition %d: %w", p.number, err)
 	}

@@ -3,12 +3,22 @@ package runner
 import "sort"
 
 // recentBytes bounds what is kept of a partition's newest changes: some
-// seconds of a busy partition, about as long as a settle window.
-const recentBytes = 4 << 20
+// seconds of a busy partition, about as long as a settle window. All of a
+// process are bounded by allRecentBytes: of many, each is less busy.
+const (
+	recentBytes    = 4 << 20
+	allRecentBytes = 16 << 20
+)
+
+// recentOf is how many bytes one of so many partitions keeps.
+func recentOf(partitions int) int {
+	return min(recentBytes, max(firstRecent, allRecentBytes/partitions))
+}
 
 // recent holds the newest changes of a partition as they stand in the log: copies,
 // since what they were read into is used again.
 type recent struct {
+	most    int      // bytes of the ring, at most
 	changes []placed // oldest first, from head on
 	head    int
 	ring    []byte // of what is in changes; each in one piece
@@ -26,7 +36,7 @@ const firstRecent = 64 << 10
 // add takes a change. One that is read again is there already, or gone; one that is
 // larger than all that may be kept is not kept.
 func (r *recent) add(offset int64, value []byte) {
-	if n := len(r.changes); n > 0 && offset <= r.changes[n-1].offset || len(value) > recentBytes {
+	if n := len(r.changes); n > 0 && offset <= r.changes[n-1].offset || len(value) > r.most {
 		return
 	}
 	from := r.end
@@ -48,8 +58,8 @@ func (r *recent) add(offset int64, value []byte) {
 // be one, from then on at its beginning. What is between the newest and the ring's end
 // then is older than what is at the beginning, and goes first.
 func (r *recent) wrap(n int) (from int) {
-	if len(r.ring) < recentBytes {
-		larger := make([]byte, min(max(2*len(r.ring), firstRecent, 2*n), recentBytes))
+	if len(r.ring) < r.most {
+		larger := make([]byte, min(max(2*len(r.ring), firstRecent, 2*n), r.most))
 		copy(larger, r.ring[:r.end])
 		if r.ring = larger; r.end+n <= len(r.ring) {
 			return r.end
