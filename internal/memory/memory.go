@@ -23,8 +23,10 @@ import (
 const (
 	// headroom is how much garbage may lie about beside a small heap, in bytes.
 	headroom = 8 << 20
-	// most is how much garbage may lie about beside a large heap, and a quarter of what is alive there, in bytes.
+	// most is how much garbage may lie about beside a large heap, in bytes, and a quarter of what is alive there while
+	// both come to no more than full; or that quarter alone, where it is more.
 	most = 80 << 20
+	full = 400 << 20
 	// smallest is the heap that Go never collects at GOGC=100; it goes with GOGC.
 	smallest = 4 << 20
 )
@@ -81,12 +83,13 @@ func (t *tuner) tune() bool {
 }
 
 // percent is the GOGC for a heap with so many bytes alive: garbage of headroom
-// beside a small one, of headroom less than is alive beside a larger one, and of most
-// and a quarter of what is alive beside one that is larger than that. It goes in steps, so that it is not set for nothing.
+// beside a small one, of headroom less than is alive beside a larger one, and of what
+// most and full leave beside one that is larger than that. It goes in steps, so that
+// it is not set for nothing.
 func percent(live uint64) int {
 	const step = 5
 	l := max(float64(live), 1<<16)
-	garbage := min(max(headroom, l-headroom), most+l/4)
+	garbage := min(max(headroom, l-headroom), max(most, l/4, min(most+l/4, full-l)))
 	p := min(garbage/l, (l+garbage)/smallest) * 100
 	return max(step, int(math.Round(p/step))*step)
 }
