@@ -43,6 +43,9 @@ var errReached = errors.New("reached")
 // ended: what was written counts as durable.
 func Print(ctx context.Context, cfg PrintConfig, src Source, to io.Writer) error {
 	state, err := readSaved(cfg.StatePath)
+	if errors.Is(err, errDamaged) {
+		return fmt.Errorf("%w; remove it, and the capture begins at the store's present position", err)
+	}
 	if err != nil {
 		return err
 	}

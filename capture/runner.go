@@ -124,22 +124,39 @@ func NewRunner(cfg RunnerConfig, log *stream.Log) (*Runner, error) {
 }
 
 // Prepare proves continuity with what was captured before, without starting.
-// On the first start it takes the source's present position. A *GapError is
+// On the first start it takes the source's present position: that is one where the
+// log has nothing of the side either. A *GapError is
 // written to the log as a gap and remembered: the side then stays stopped
 // until it is started with NewEpoch.
 func (r *Runner) Prepare(ctx context.Context, src Source) (Start, error) {
 	var err error
-	if r.state, err = readSaved(r.cfg.StatePath); err != nil {
+	switch r.state, err = readSaved(r.cfg.StatePath); {
+	case errors.Is(err, errDamaged) && r.cfg.NewEpoch:
+		r.cfg.Log.Warn("the state of a side is begun anew", "stage", "capture", "side", r.cfg.Side.String(), "err", err)
+		r.state = saved{}
+	case errors.Is(err, errDamaged):
+		return Start{}, fmt.Errorf("%w; %s", err, newEpochRemedy(r.cfg.Side))
+	case err != nil:
 		return Start{}, err
 	}
 	first := r.state.Epoch == 0
 	if first {
-		r.state = saved{Source: r.cfg.Source, Epoch: 1}
+		if r.state, err = r.lost(ctx); err != nil {
+			return Start{}, err
+		}
 	}
-	if r.cfg.NewEpoch && !first {
+	isLost := first && r.state.Epoch > 0
+	switch {
+	case r.state.Epoch == 0:
+		r.state = saved{Source: r.cfg.Source, Epoch: 1}
+	case r.cfg.NewEpoch:
 		r.state = r.state.renew()
 	}
 	r.setStatus(func(s *Status) { s.Epoch = r.state.Epoch })
+	if isLost && !r.cfg.NewEpoch {
+		return Start{}, r.declare(ctx, &GapError{Source: r.cfg.Source, Remedy: newEpochRemedy(r.cfg.Side),
+			Reason: fmt.Sprintf("the log has changes of this side, and %s is gone, which said where it goes on", r.cfg.StatePath)})
+	}
 	if r.state.Gap != "" {
 		gap := &GapError{Source: r.cfg.Source, Reason: r.state.Gap, Remedy: newEpochRemedy(r.cfg.Side)}
 		r.setStatus(func(s *Status) { s.Gap = gap.Error() })

@@ -267,13 +267,95 @@ func TestI7_GapIsLoudAndKept(t *testing.T) {
 	}
 }
 
-func TestDamagedStateFileIsNamed(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "capture.json")
+// I7: a side whose state file is gone or damaged, and of which the log has changes,
+// does not begin as if it were the first time: what was missed since is not known.
+func TestI7_LostStateIsAGap(t *testing.T) {
+	log, path := testLog(t), filepath.Join(t.TempDir(), "capture.json")
+	capture := func(newEpoch bool) {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		r, src := testRunner(t, log, path, newEpoch), &fakeSource{last: 20, finished: make(chan struct{})}
+		done := src.finished
+		start, err := r.Prepare(ctx, src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { <-done; cancel() }()
+		if err := r.Run(ctx, src, start); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused := func(epoch uint32) {
+		t.Helper()
+		r, src := testRunner(t, log, path, false), &fakeSource{opened: "never"}
+		_, err := r.Prepare(t.Context(), src)
+		var gap *GapError
+		if !errors.As(err, &gap) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "--new-epoch legacy") {
+			t.Fatalf("want a gap that names the file and the option: %v", err)
+		}
+		if src.opened != "never" || r.Status().Gap == "" {
+			t.Fatalf("opened from %q, status %+v", src.opened, r.Status())
+		}
+		for p, part := range records(t, log) {
+			if g := part[len(part)-1].Gap; g == nil || g.Epoch != epoch || g.Side != schemas.Legacy {
+				t.Fatalf("partition %d ends with %+v, want the gap of epoch %d", p, part[len(part)-1], epoch)
+			}
+		}
+	}
+	remove := func() {
+		t.Helper()
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ends := func(epoch uint32) {
+		t.Helper()
+		for p, part := range records(t, log) {
+			if g := part[len(part)-1].Progress; g == nil || g.Epoch != epoch {
+				t.Fatalf("partition %d ends with %+v, want progress of epoch %d", p, part[len(part)-1], epoch)
+			}
+		}
+	}
+
+	capture(false)
+	ends(1)
+	remove()
+	refused(2)
+	capture(true)
+	ends(2)
+
+	remove()
+	capture(true) // asked for at once
+	ends(3)
+
+	w, err := log.Writer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	other := schemas.AppendRecord(nil, &schemas.Record{Progress: &schemas.Progress{Side: schemas.Target, Source: "other", Epoch: 9, Pos: pos(1), TS: 1}})
+	for range 6 { // of the other side alone, more than is looked at first
+		var many []stream.Record
+		for range 3000 {
+			many = append(many, stream.Record{Topic: log.Topics().Changes, Partition: int32(len(many) % partitions), Value: other})
+		}
+		if err := w.Write(t.Context(), many...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove()
+	refused(4)
+	capture(true)
+	ends(4)
+
 	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := testRunner(t, testLog(t), path, false).Prepare(t.Context(), &fakeSource{})
-	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "new epoch") {
-		t.Fatal(err)
+	_, err = testRunner(t, log, path, false).Prepare(t.Context(), &fakeSource{})
+	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "--new-epoch legacy") {
+		t.Fatalf("a damaged file: %v", err)
 	}
+	capture(true)
+	ends(5)
 }

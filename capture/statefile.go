@@ -43,7 +43,7 @@ func readSaved(path string) (saved, error) {
 		return s, fmt.Errorf("read capture state: %w", err)
 	}
 	if err := json.Unmarshal(b, &s); err != nil {
-		return s, fmt.Errorf("read capture state %s: %w; it is damaged: start a new epoch of this side with --new-epoch", path, err)
+		return s, fmt.Errorf("read capture state %s: %w: %w", path, errDamaged, err)
 	}
 	return s, nil
 }
