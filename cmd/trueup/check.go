@@ -87,6 +87,7 @@ func checkAll(ctx context.Context, m *schemas.Migration) ([]finding, error) {
 			add(side.String(), checkRepairs(ctx, m, rules, side)...)
 		}
 	}
+	add(schemas.Target.String(), checkSame(m, rules)...)
 	for _, g := range rules.RepairGaps() {
 		add(g.Side.String(), gapFinding(&g))
 	}
