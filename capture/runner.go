@@ -78,7 +78,8 @@ type Runner struct {
 	log   *stream.Log
 	parts int
 
-	maxValue int // bytes; a larger record goes as its digest
+	maxValue int           // bytes; a larger record goes as its digest
+	listen   time.Duration // for somebody else who captures the side, if its state is lost
 
 	producer *stream.Producer
 	state    saved
@@ -118,7 +119,7 @@ func NewRunner(cfg RunnerConfig, log *stream.Log) (*Runner, error) {
 	if !ok {
 		return nil, fmt.Errorf("capture: the log has no topic %s", log.Topics().Changes)
 	}
-	r := &Runner{cfg: cfg, log: log, parts: log.Partitions(), maxValue: topic.MaxRecordBytes - keyRoom}
+	r := &Runner{cfg: cfg, log: log, listen: listenFor, parts: log.Partitions(), maxValue: topic.MaxRecordBytes - keyRoom}
 	r.status = Status{Side: cfg.Side, Source: cfg.Source}
 	return r, nil
 }

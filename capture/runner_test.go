@@ -144,6 +144,7 @@ func testRunner(t *testing.T, log *stream.Log, path string, newEpoch bool) *Runn
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.listen = 200 * time.Millisecond
 	return r
 }
 
@@ -264,6 +265,45 @@ func TestI7_GapIsLoudAndKept(t *testing.T) {
 	src := &fakeSource{}
 	if _, err := r.Prepare(t.Context(), src); err != nil || src.opened != "" || r.Status().Epoch != 2 {
 		t.Fatalf("new epoch: %v, opened from %q, status %+v", err, src.opened, r.Status())
+	}
+}
+
+// A second process that is to capture a side which is being captured into the same log does not
+// declare a gap, which would end what the first one does.
+func TestASecondCaptureOfASideDeclaresNothing(t *testing.T) {
+	log, dir := testLog(t), t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	r, src := testRunner(t, log, filepath.Join(dir, "first.json"), false), &fakeSource{last: 5, finished: make(chan struct{})}
+	running := src.finished
+	start, err := r.Prepare(ctx, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx, src, start) }()
+	<-running
+	path := filepath.Join(dir, "second.json")
+	for _, newEpoch := range []bool{false, true} {
+		second := &fakeSource{opened: "never"}
+		_, err := testRunner(t, log, path, newEpoch).Prepare(t.Context(), second)
+		var gap *GapError
+		if err == nil || errors.As(err, &gap) || !strings.Contains(err.Error(), "another process captures legacy") || second.opened != "never" {
+			t.Errorf("new epoch %v: %v, opened from %q", newEpoch, err, second.opened)
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	for p, part := range records(t, log) {
+		for _, rec := range part {
+			if rec.Gap != nil {
+				t.Errorf("partition %d has a gap: %+v", p, rec.Gap)
+			}
+		}
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("the second one has left a state: %v", err)
 	}
 }
 
