@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -39,7 +40,11 @@ func TestI40_AClosedTerminalStops(t *testing.T) {
 			child := exec.Command("/bin/sh", "-c", script, os.Args[0])
 			child.Env = append(os.Environ(), hangUpChild+"="+file)
 			ended := make(chan error, 1)
-			if err := child.Start(); err != nil {
+			heard := make(chan os.Signal, 1)
+			signal.Notify(heard, syscall.SIGHUP) // a signal that is ignored here, as under nohup, would be there, too
+			err := child.Start()
+			signal.Stop(heard)
+			if err != nil {
 				t.Fatal(err)
 			}
 			go func() { ended <- child.Wait() }()
