@@ -15,11 +15,11 @@ var errDamaged = errors.New("it is damaged")
 
 // lost is the state of a side of which the log has changes, and whose state file
 // is gone: where it went on from is not known, so nothing says what was missed
-// since. The place that it had in the store, if it had one there, is its own to
-// find: Open refuses it. The zero state is that of a side that is new to the log.
+// since. A slot that it had is not found by this: Open refuses it. The zero state
+// is that of a side that is new to the log.
 //
-// It is an error if somebody captures the side into this log now: a gap would end
-// what he does.
+// It is an error if another process captures the side into this log now: a gap
+// would end what that one does.
 func (r *Runner) lost(ctx context.Context) (saved, error) {
 	epoch, ends, err := latestEpoch(ctx, r.log, r.cfg.Side)
 	if err != nil || epoch == 0 {
@@ -33,7 +33,8 @@ func (r *Runner) lost(ctx context.Context) (saved, error) {
 	for p, from := range ends {
 		_, err := r.log.Read(ctx, r.log.Topics().Changes, int32(p), from, stream.End, func(rec stream.Record) error {
 			if epochOf(rec.Value, r.cfg.Side) > 0 {
-				return fmt.Errorf("another process captures %s into this log, and %s is not its state: stop it, or run this one without capture", r.cfg.Side, r.cfg.StatePath)
+				return fmt.Errorf("another process captures %s into this log, and %s is not its state: stop it, or run this one without capture",
+					r.cfg.Side, r.cfg.StatePath)
 			}
 			return nil
 		})
@@ -49,8 +50,9 @@ func (r *Runner) lost(ctx context.Context) (saved, error) {
 const listenFor = 3 * time.Second
 
 // latestEpoch returns the newest epoch of which the log has anything of a side, 0 if
-// it has nothing, and up to where that is so. A side that runs has said something in every partition seconds
-// ago: the log is read from its end, ever more of it until the side is found.
+// it has nothing, and up to where that is so. A side that runs has said something in
+// every partition seconds ago: the log is read from its end, ever more of it until
+// the side is found.
 func latestEpoch(ctx context.Context, log *stream.Log, side schemas.Side) (latest uint32, ends []int64, err error) {
 	topic := log.Topics().Changes
 	starts, err := log.StartOffsets(ctx, topic)

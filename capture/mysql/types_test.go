@@ -31,8 +31,10 @@ func TestDecision7_I10_TypeMatrix(t *testing.T) {
 			printed[l.server] = m.printed
 		})
 	})
-	if len(printed) < len(everyVersion) {
-		t.Skip("without every server the page is not compared")
+	for _, v := range everyVersion {
+		if printed[v.name] == nil {
+			t.Skipf("without %s the page is not compared", v.name)
+		}
 	}
 	comparePage(t, "types", typesPage(t, printed))
 }

@@ -14,9 +14,12 @@ import (
 // as a DSN that was copied makes them: whatever is written there, they are equal.
 // Servers are told apart by their addresses alone.
 func checkSame(m *schemas.Migration, rules *schemas.Rules) (found []capture.Finding) {
+	server := serverOf(m.Store(schemas.Legacy))
+	if server == "" || server != serverOf(m.Store(schemas.Target)) {
+		return nil
+	}
 	for _, e := range rules.Entities() {
-		legacy, target := placeOf(m, e, schemas.Legacy), placeOf(m, e, schemas.Target)
-		if legacy == "" || legacy != target || !sameColumns(e) {
+		if e.Table(schemas.Legacy) != e.Table(schemas.Target) || !sameColumns(e) {
 			continue
 		}
 		found = append(found, capture.Finding{Severity: capture.Warn, Subject: "table " + e.Table(schemas.Target).String(),
@@ -26,10 +29,10 @@ func checkSame(m *schemas.Migration, rules *schemas.Rules) (found []capture.Find
 	return found
 }
 
-// placeOf is a side's server, database and table, as its DSN has them; "" where
-// that cannot be read, which others say.
-func placeOf(m *schemas.Migration, e *schemas.Entity, side schemas.Side) string {
-	store, table := m.Store(side), e.Table(side)
+// serverOf is what a store's DSN leads to: a database of PostgreSQL, or a server of the
+// others, whose tables are named with their database; "" where that cannot be read, which
+// others say.
+func serverOf(store *schemas.Store) string {
 	dsn, err := store.ResolveDSN()
 	if err != nil {
 		return ""
@@ -39,20 +42,17 @@ func placeOf(m *schemas.Migration, e *schemas.Entity, side schemas.Side) string 
 		if err != nil {
 			return ""
 		}
-		return fmt.Sprintf("postgres %s %d %q %s", localName(config.Host, pgdsn.Local(config.Host)), config.Port, config.Database, table)
+		return fmt.Sprintf("postgres %s %d %q", localName(config.Host, pgdsn.Local(config.Host)), config.Port, config.Database)
 	}
 	config, err := mydsn.Parse(dsn)
 	if err != nil {
 		return ""
 	}
-	if table.Schema == "" {
-		table.Schema = config.DBName
-	}
 	host, port, err := net.SplitHostPort(config.Addr)
 	if err != nil { // a socket
 		host, port = config.Addr, ""
 	}
-	return fmt.Sprintf("mysql %s %s %s", localName(host, port != "" && mydsn.Local(config)), port, table)
+	return fmt.Sprintf("mysql %s %s", localName(host, port != "" && mydsn.Local(config)), port)
 }
 
 // localName gives all names of this machine one.

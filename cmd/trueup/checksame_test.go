@@ -36,6 +36,7 @@ entities:
 		{"postgres", "postgres", postgres, "host=localhost port=5432 user=other dbname=shop sslmode=disable", "public.orders", "public.orders", "status", 1},
 		{"postgres", "postgres", elsewhere, elsewhere, "public.orders", "public.orders", "status", 1},
 		{"mariadb", "mariadb", maria, "v@tcp(localhost:3306)/shop", "shop.orders", "shop.orders", "status", 1},
+		{"mysql", "mysql", maria, "u:p@tcp(127.0.0.1:3306)/shop2", "shop.orders", "shop.orders", "status", 1},
 		{"postgres", "postgres", postgres, postgres, "public.orders", "public.orders", "state", 0},
 		{"postgres", "postgres", postgres, postgres, "public.orders", "public.orders2", "status", 0},
 		{"postgres", "postgres", postgres, postgres, "public.orders", "new.orders", "status", 0},
@@ -44,6 +45,7 @@ entities:
 		{"postgres", "postgres", postgres, elsewhere, "public.orders", "public.orders", "status", 0},
 		{"postgres", "mariadb", postgres, "u:p@tcp(127.0.0.1:5432)/shop", "public.orders", "public.orders", "status", 0},
 		{"mariadb", "mariadb", maria, "u:p@tcp(127.0.0.1:3307)/shop", "shop.orders", "shop.orders", "status", 0},
+		{"mariadb", "mariadb", maria, maria, "shop.orders", "shop2.orders", "status", 0},
 		{"mariadb", "mariadb", maria, "what is this", "shop.orders", "shop.orders", "status", 0},
 	} {
 		t.Setenv("TRUEUP_TEST_LEGACY", c.legacy)

@@ -48,8 +48,10 @@ func TestI12_TypePairsAsCaptured(t *testing.T) {
 			})
 		}
 	})
-	if len(judged) < 2 {
-		t.Skip("without every server the page is not compared")
+	for _, driver := range []string{"mariadb", "mysql"} {
+		if judged[driver] == nil {
+			t.Skipf("without %s the page is not compared", driver)
+		}
 	}
 	page, err := os.ReadFile(pairsPage)
 	if err != nil {
